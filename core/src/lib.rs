@@ -1,4 +1,13 @@
 //! The rules of the house: plain data in, decision out. No clock, no I/O, no tokio; whoever needs one hands in what it
-//! read. Start at `path` (what can be locked), then `lock` (who may hold it), `session` and `permit`.
+//! read. Start at [`path`] (what can be locked), then [`scope`] and [`lock`] (who may hold it), [`session`] (is the holder
+//! still alive) and [`permit`] (may the fleet run). [`limits`] has every number, with its reason.
 
+pub mod glob;
+pub mod id;
+pub mod limits;
+pub mod lock;
+pub mod path;
+pub mod permit;
+pub mod scope;
+pub mod session;
 pub mod time;

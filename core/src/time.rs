@@ -2,7 +2,7 @@
 //! Nothing here reads a clock. A program hands one in (`rr_runtime::clock`), a test hands in its own, and the wall clock
 //! never decides anything (hazard H6).
 
-use std::ops::{Add, Sub};
+use std::ops::{Add, Mul, Sub};
 
 /// A span in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +34,20 @@ impl Span {
     #[must_use]
     pub const fn as_std(self) -> std::time::Duration {
         std::time::Duration::from_millis(self.0)
+    }
+}
+
+impl Add for Span {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl Mul<u64> for Span {
+    type Output = Self;
+    fn mul(self, by: u64) -> Self {
+        Self(self.0.saturating_mul(by))
     }
 }
 

@@ -1,0 +1,209 @@
+//! Names of things: sessions, hosts, operations, repositories. Each is a short text that is safe inside a store key.
+//! Randomness comes from outside (`from_random`), so a simulation can choose every name.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} must be {rule}, got {got:?}")]
+pub struct IdError {
+    kind: &'static str,
+    rule: &'static str,
+    got: String,
+}
+
+macro_rules! hex_id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            #[must_use]
+            pub fn from_random(bits: [u8; 16]) -> Self {
+                Self(hex(&bits))
+            }
+
+            /// # Errors
+            /// If `text` is not 32 lower-case hex digits.
+            pub fn parse(text: &str) -> Result<Self, IdError> {
+                let ok = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+                if ok {
+                    Ok(Self(text.to_owned()))
+                } else {
+                    Err(IdError { kind: $kind, rule: "32 lower-case hex digits", got: clip(text) })
+                }
+            }
+
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// The first eight digits, for people.
+            #[must_use]
+            pub fn short(&self) -> &str {
+                &self.0[..8]
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+            fn try_from(text: String) -> Result<Self, IdError> {
+                Self::parse(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+    };
+}
+
+hex_id!(
+    /// One registered life of one agent: made by the sidecar, never by the agent (D13).
+    SessionId, "session id"
+);
+hex_id!(
+    /// One machine, chosen at random on first start. Host names repeat; this does not (H14).
+    HostId, "host id"
+);
+hex_id!(
+    /// One operation on the store, so that an unknown outcome can be read back (lock-protocol §1.4).
+    OpId, "operation id"
+);
+
+/// Which repository: the first 16 hex digits of a hash over its identity (D5), so that it fits into a key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RepoId(String);
+
+impl RepoId {
+    /// # Errors
+    /// If `text` is not 16 lower-case hex digits.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        if text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(IdError { kind: "repository id", rule: "16 lower-case hex digits", got: clip(text) })
+        }
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RepoId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for RepoId {
+    type Error = IdError;
+    fn try_from(text: String) -> Result<Self, IdError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<RepoId> for String {
+    fn from(id: RepoId) -> Self {
+        id.0
+    }
+}
+
+/// The fleet's name: the prefix of every key it owns.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FleetName(String);
+
+impl FleetName {
+    /// # Errors
+    /// If `text` is empty, longer than 63 bytes, or has anything but `a-z 0-9 . _ -`.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        let ok = (1..=63).contains(&text.len())
+            && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'));
+        if ok {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(IdError { kind: "fleet name", rule: "1-63 of a-z 0-9 . _ -", got: clip(text) })
+        }
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for FleetName {
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
+impl fmt::Display for FleetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for FleetName {
+    type Error = IdError;
+    fn try_from(text: String) -> Result<Self, IdError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<FleetName> for String {
+    fn from(name: FleetName) -> Self {
+        name.0
+    }
+}
+
+/// A fencing token: the create revision of the holder's key. Later grants have higher ones (lock-protocol §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Token(pub u64);
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Counts pauses and resumes; a resume names the epoch it ends (D19).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Epoch(pub u64);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Lower-case hex of some bytes.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, b| {
+        // Writing to a String cannot fail.
+        let _ = write!(out, "{b:02x}");
+        out
+    })
+}
+
+fn clip(text: &str) -> String {
+    text.chars().take(80).collect()
+}
