@@ -207,3 +207,8 @@ pub fn hex(bytes: &[u8]) -> String {
 fn clip(text: &str) -> String {
     text.chars().take(80).collect()
 }
+
+/// Where new names come from; a simulation hands in its own.
+pub trait Entropy: Send + Sync + 'static {
+    fn bits(&self) -> [u8; 16];
+}

@@ -1,0 +1,183 @@
+//! The layout of the store (lock-protocol §3): every key of a fleet is built here, and taken apart here, and nowhere else.
+
+use rr_core::id::{FleetName, HostId, OpId, RepoId, SessionId};
+
+/// Builds the keys of one fleet.
+#[derive(Clone, Debug)]
+pub struct Keyspace {
+    prefix: String,
+}
+
+/// Exclusive and shared holders live in two trees, so that a shared request need not look at shared holders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tree {
+    Exclusive,
+    Shared,
+    Mark,
+}
+
+impl Tree {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Exclusive => "x",
+            Self::Shared => "s",
+            Self::Mark => "mark",
+        }
+    }
+}
+
+impl Keyspace {
+    #[must_use]
+    pub fn new(fleet: &FleetName) -> Self {
+        Self { prefix: format!("rr/v1/{fleet}/") }
+    }
+
+    #[must_use]
+    pub fn all(&self) -> &str {
+        &self.prefix
+    }
+
+    pub(crate) fn schema(&self) -> String {
+        format!("{}meta/schema", self.prefix)
+    }
+
+    pub(crate) fn generation(&self) -> String {
+        format!("{}meta/gen", self.prefix)
+    }
+
+    pub(crate) fn sessions(&self) -> String {
+        format!("{}sess/", self.prefix)
+    }
+
+    pub(crate) fn session(&self, sid: &SessionId) -> String {
+        format!("{}sess/{sid}", self.prefix)
+    }
+
+    pub(crate) fn slot(&self, host: &HostId, workspace: &str) -> String {
+        format!("{}slot/{host}/{workspace}", self.prefix)
+    }
+
+    pub(crate) fn denied(&self, fingerprint: &str) -> String {
+        format!("{}deny/{fingerprint}", self.prefix)
+    }
+
+    pub(crate) fn op(&self, sid: &SessionId, op: &OpId) -> String {
+        format!("{}op/{sid}/{op}", self.prefix)
+    }
+
+    /// Everything that the fleet's running state is made of: permit, epoch, holds, acknowledgements.
+    #[must_use]
+    pub fn fleet(&self) -> String {
+        format!("{}fleet/", self.prefix)
+    }
+
+    pub(crate) fn run(&self) -> String {
+        format!("{}fleet/run", self.prefix)
+    }
+
+    pub(crate) fn epoch(&self) -> String {
+        format!("{}fleet/epoch", self.prefix)
+    }
+
+    pub(crate) fn holds(&self) -> String {
+        format!("{}fleet/hold/", self.prefix)
+    }
+
+    pub(crate) fn hold(&self, id: &str) -> String {
+        format!("{}fleet/hold/{id}", self.prefix)
+    }
+
+    pub(crate) fn acks(&self) -> String {
+        format!("{}fleet/ack/", self.prefix)
+    }
+
+    pub(crate) fn ack(&self, sid: &SessionId) -> String {
+        format!("{}fleet/ack/{sid}", self.prefix)
+    }
+
+    pub(crate) fn leader(&self, of: &str) -> String {
+        format!("{}leader/{of}", self.prefix)
+    }
+
+    pub(crate) fn tree(&self, tree: Tree) -> String {
+        format!("{}{}/", self.prefix, tree.name())
+    }
+
+    pub(crate) fn repo(&self, tree: Tree, repo: &RepoId) -> String {
+        format!("{}{}/{repo}/", self.prefix, tree.name())
+    }
+
+    /// The holders at one place, not below it: `own(p)`.
+    pub(crate) fn own(&self, tree: Tree, repo: &RepoId, anchor: &str) -> String {
+        format!("{}@/", self.range(tree, repo, anchor))
+    }
+
+    /// The holders at one place and below it: `range(p)`. The slash at its end keeps `src/a` from matching `src/ab`.
+    pub(crate) fn range(&self, tree: Tree, repo: &RepoId, anchor: &str) -> String {
+        if anchor.is_empty() {
+            self.repo(tree, repo)
+        } else {
+            format!("{}{anchor}/", self.repo(tree, repo))
+        }
+    }
+
+    pub(crate) fn holder(&self, tree: Tree, repo: &RepoId, anchor: &str, sid: &SessionId, n: u64) -> String {
+        format!("{}{sid}.{n}", self.own(tree, repo, anchor))
+    }
+
+    pub(crate) fn queues(&self) -> String {
+        format!("{}q/", self.prefix)
+    }
+
+    pub(crate) fn queue(&self, repo: &RepoId) -> String {
+        format!("{}q/{repo}/", self.prefix)
+    }
+
+    pub(crate) fn waiter(&self, repo: &RepoId, sid: &SessionId, op: &OpId) -> String {
+        format!("{}q/{repo}/{sid}.{op}", self.prefix)
+    }
+
+    /// Takes a holder's or mark's key apart: which repository, at which anchor, whose, and which of theirs.
+    pub(crate) fn parse_holder(&self, tree: Tree, key: &str) -> Option<(RepoId, String, SessionId, u64)> {
+        let rest = key.strip_prefix(&self.tree(tree))?;
+        let (repo, rest) = rest.split_once('/')?;
+        let (place, owner) = rest.rsplit_once("@/")?;
+        let (sid, n) = owner.split_once('.')?;
+        let anchor = place.strip_suffix('/').unwrap_or(place);
+        Some((RepoId::parse(repo).ok()?, anchor.to_owned(), SessionId::parse(sid).ok()?, n.parse().ok()?))
+    }
+
+    pub(crate) fn parse_waiter(&self, key: &str) -> Option<(RepoId, SessionId, OpId)> {
+        let (repo, owner) = key.strip_prefix(&self.queues())?.split_once('/')?;
+        let (sid, op) = owner.split_once('.')?;
+        Some((RepoId::parse(repo).ok()?, SessionId::parse(sid).ok()?, OpId::parse(op).ok()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_key_comes_apart_into_what_made_it() {
+        let keys = Keyspace::new(&FleetName::default());
+        let repo = RepoId::parse("0123456789abcdef").expect("legal");
+        let sid = SessionId::from_random([7; 16]);
+        for anchor in ["", "src/a", "!tree.ab", "%40x/b"] {
+            let key = keys.holder(Tree::Exclusive, &repo, anchor, &sid, 12);
+            let parsed = keys.parse_holder(Tree::Exclusive, &key);
+            assert_eq!(parsed, Some((repo.clone(), anchor.to_owned(), sid.clone(), 12)), "{key}");
+        }
+        assert_eq!(keys.parse_holder(Tree::Exclusive, "rr/v1/default/x/garbage"), None);
+    }
+
+    #[test]
+    fn a_range_ends_in_a_slash_so_that_name_sakes_stay_out() {
+        let keys = Keyspace::new(&FleetName::default());
+        let repo = RepoId::parse("0123456789abcdef").expect("legal");
+        let range = keys.range(Tree::Exclusive, &repo, "src/a");
+        let sid = SessionId::from_random([7; 16]);
+        assert!(keys.holder(Tree::Exclusive, &repo, "src/a/b", &sid, 0).starts_with(&range));
+        assert!(!keys.holder(Tree::Exclusive, &repo, "src/ab", &sid, 0).starts_with(&range));
+    }
+}

@@ -1,0 +1,121 @@
+//! Leadership: one actor at a time, by a leased key whose create revision guards every write of that actor (H17). And the one
+//! action that needs it so far: refusing the youngest waiter of a ring (H33).
+
+use rr_core::id::HostId;
+use rr_core::lock::{Held, Waiting, ring_victims};
+use rr_store::{Compare, KeepAlive, Keys, LeaseId, Op, Revision, StoreError, Txn};
+
+use crate::keys::Tree;
+use crate::records::{OpRecord, encode};
+use crate::{Doing, Fleet, FleetError};
+
+/// The right to act as the leader. Only [`Fleet::campaign`] makes one, and every write made with it compares it.
+#[derive(Clone, Debug)]
+pub struct Leader {
+    key: String,
+    lease: LeaseId,
+    created: Revision,
+}
+
+/// A ring of waiters that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ring {
+    /// The queue entry that was refused.
+    pub entry: String,
+}
+
+impl Fleet {
+    /// Tries once to become the leader of `office`. `None`: somebody else is.
+    ///
+    /// # Errors
+    /// If the store does not answer clearly.
+    pub async fn campaign(&self, office: &str, me: &HostId) -> Result<Option<Leader>, FleetError> {
+        let lease = self.store.grant(self.timing.lease).await.doing("grant a leader's lease")?;
+        let key = self.keys.leader(office);
+        let txn = Txn::when(vec![Compare::absent(Keys::one(key.clone()))])
+            .then(vec![Op::put_leased(key.clone(), me.as_str(), lease)]);
+        let reply = self.store.txn(txn).await;
+        match reply {
+            Ok(reply) if reply.succeeded => Ok(Some(Leader { key, lease, created: reply.revision })),
+            other => {
+                // Lost or unknown: without the lease a late win cannot last.
+                self.resign_lease(lease).await;
+                other.doing("campaign for leadership").map(|_| None)
+            }
+        }
+    }
+
+    /// Renews the leadership. `false`: it is over.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn keep_leading(&self, leader: &Leader) -> Result<bool, FleetError> {
+        Ok(self.store.keep_alive(leader.lease).await.doing("renew leadership")? != KeepAlive::Gone)
+    }
+
+    pub async fn resign(&self, leader: &Leader) {
+        self.resign_lease(leader.lease).await;
+    }
+
+    async fn resign_lease(&self, lease: LeaseId) {
+        match self.store.revoke(lease).await {
+            Ok(_) | Err(StoreError::LeaseNotFound(_)) => {}
+            Err(error) => tracing::debug!(%lease, %error, "left a leader's lease to run out"),
+        }
+    }
+
+    /// Looks for rings of waiters and refuses the youngest of each. Only a leader may: two at once could refuse two.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn break_rings(&self, leader: &Leader) -> Result<Vec<Ring>, FleetError> {
+        let reads = vec![
+            Op::Get(Keys::prefix(self.keys.queues())),
+            Op::Get(Keys::prefix(self.keys.tree(Tree::Exclusive))),
+            Op::Get(Keys::prefix(self.keys.tree(Tree::Shared))),
+        ];
+        let waiting_only = self.store.range(Keys::prefix(self.keys.queues())).await.doing("list waiters")?;
+        if waiting_only.kvs.len() < 2 {
+            return Ok(vec![]);
+        }
+        let reply = self.store.txn(Txn::default().then(reads)).await.doing("look for rings")?;
+        let (mut held, mut queue): (Vec<Held>, Vec<(rr_store::KeyValue, Waiting)>) = (vec![], vec![]);
+        for kv in reply.replies.into_iter().flat_map(rr_store::OpReply::into_keys) {
+            if let Some((h, _)) = self.held(&kv)? {
+                held.push(h);
+            } else if let Some(w) = self.waiting(&kv)? {
+                queue.push((kv, w));
+            }
+        }
+        let waiting: Vec<Waiting> = queue.iter().map(|(_, w)| w.clone()).collect();
+        let mut broken = Vec::new();
+        for victim in ring_victims(&held, &waiting) {
+            if let Some((kv, _)) = queue.iter().find(|(_, w)| w.since == victim)
+                && self.refuse(leader, kv).await?
+            {
+                broken.push(Ring { entry: kv.key.clone() });
+            }
+        }
+        Ok(broken)
+    }
+
+    async fn refuse(&self, leader: &Leader, entry: &rr_store::KeyValue) -> Result<bool, FleetError> {
+        let Some((_, sid, op)) = self.keys.parse_waiter(&entry.key) else { return Ok(false) };
+        let Some(lease) = entry.lease else { return Ok(false) };
+        let record = self.keys.op(&sid, &op);
+        let txn = Txn::when(vec![
+            Compare::created_at(leader.key.clone(), leader.created),
+            Compare::created_at(entry.key.clone(), entry.create_revision),
+            Compare::absent(Keys::one(record.clone())),
+        ])
+        .then(vec![
+            Op::Delete(Keys::one(entry.key.clone())),
+            Op::put_leased(record, encode(&OpRecord::Ring), lease),
+        ]);
+        match self.store.txn(txn).await {
+            Ok(reply) => Ok(reply.succeeded),
+            Err(StoreError::LeaseNotFound(_)) => Ok(false),
+            Err(e) => Err(e).doing("refuse a waiter"),
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Sessions: registered under a lease, kept alive, proven after a fence, ended (lock-protocol §4).
+//! A session's record vanishes with its lease, and every lock, queue entry and acknowledgement of it in the same revision.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rr_core::id::SessionId;
+use rr_core::session::DeathCause;
+use rr_core::time::BootTime;
+use rr_store::{Compare, KeepAlive, Keys, LeaseId, Op, Revision, StoreError, Txn};
+
+use crate::keys::Tree;
+use crate::records::{MarkRecord, SessionRecord, SlotRecord, decode, encode};
+use crate::{Doing, Fleet, FleetError};
+
+/// A registered session: the right to ask for locks in its name. It carries what every transaction must compare.
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub sid: SessionId,
+    pub lease: LeaseId,
+    /// Create revision of `sess/<sid>`.
+    pub created: Revision,
+    /// Mod revision of `meta/gen` at registration.
+    pub generation: Revision,
+    /// Compared in every transaction: a revoked host's sessions can do nothing (H40).
+    pub fingerprint: String,
+    /// Numbers this session's holder keys.
+    next: Arc<AtomicU64>,
+}
+
+impl Session {
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Registered {
+    New(Session),
+    /// Another live session has this workspace slot.
+    SlotTaken { by: SessionId, record: Option<Box<SessionRecord>> },
+}
+
+/// How a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The agent said so: nothing of it is left behind.
+    Clean,
+    /// The agent died. `gone`: everything it started is known to be gone as well.
+    Died { gone: bool },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Alive, by a keep-alive sent at this time.
+    Alive { sent: BootTime },
+    Dead(DeathCause),
+}
+
+impl Fleet {
+    /// Registers a session in its slot (H12): of many at once for one slot exactly one succeeds.
+    ///
+    /// # Errors
+    /// If the store does not answer clearly. Nothing is left behind then but a lease that runs out.
+    pub async fn register(&self, record: &SessionRecord, fingerprint: &str) -> Result<Registered, FleetError> {
+        let sid = SessionId::from_random(self.entropy.bits());
+        let lease = self.store.grant(self.timing.lease).await.doing("grant a session's lease")?;
+        let generation = self.generation().await?;
+        let (slot, key) = (self.keys.slot(&record.host, &slot_name(record)), self.keys.session(&sid));
+        let txn = Txn::when(vec![
+            Compare::absent(Keys::one(slot.clone())),
+            Compare::absent(Keys::one(key.clone())),
+            Compare::modified_at(self.keys.generation(), generation),
+            Compare::absent(Keys::one(self.keys.denied(fingerprint))),
+        ])
+        .then(vec![
+            Op::put_leased(slot.clone(), encode(&SlotRecord { sid: sid.clone() }), lease),
+            Op::put_leased(key.clone(), encode(record), lease),
+        ]);
+        let created = match self.store.txn(txn).await {
+            Ok(reply) => reply.succeeded.then_some(reply.revision),
+            Err(e) if e.is_unknown() => self.created(&key).await?,
+            Err(e) => return Err(e).doing("register a session"),
+        };
+        if let Some(created) = created {
+            let next = Arc::new(AtomicU64::new(0));
+            let fingerprint = fingerprint.to_owned();
+            return Ok(Registered::New(Session { sid, lease, created, generation, fingerprint, next }));
+        }
+        // Without its lease a late transaction of ours can no longer apply.
+        self.revoke_quietly(lease).await;
+        self.slot_holder(&slot).await
+    }
+
+    async fn slot_holder(&self, slot: &str) -> Result<Registered, FleetError> {
+        let kv = self.get(slot, "read the workspace slot").await?;
+        let Some(kv) = kv else { return Err(FleetError::Voided) };
+        let by = decode::<SlotRecord>(&kv)?.sid;
+        let record = self.get(&self.keys.session(&by), "read the slot's session").await?;
+        let record = record.map(|kv| decode(&kv)).transpose()?.map(Box::new);
+        Ok(Registered::SlotTaken { by, record })
+    }
+
+    /// Takes over a session of an earlier life of this sidecar: same host and boot, and its agent still runs. Its locks are
+    /// still held in the store; `next` numbers go on above them.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn adopt(&self, sid: &SessionId, fingerprint: &str) -> Result<Option<Session>, FleetError> {
+        let Some(kv) = self.get(&self.keys.session(sid), "read the session to adopt").await? else { return Ok(None) };
+        let Some(lease) = kv.lease else { return Ok(None) };
+        if self.store.keep_alive(lease).await.doing("renew the adopted lease")? == KeepAlive::Gone {
+            return Ok(None);
+        }
+        let generation = self.generation().await?;
+        let used = self.own_holders(sid).await?.iter().map(|(_, n)| n + 1).max().unwrap_or(0);
+        Ok(Some(Session {
+            sid: sid.clone(),
+            lease,
+            created: kv.create_revision,
+            generation,
+            fingerprint: fingerprint.to_owned(),
+            next: Arc::new(AtomicU64::new(used)),
+        }))
+    }
+
+    async fn own_holders(&self, sid: &SessionId) -> Result<Vec<(String, u64)>, FleetError> {
+        let mut found = Vec::new();
+        for tree in [Tree::Exclusive, Tree::Shared] {
+            let reply = self.store.range(Keys::prefix(self.keys.tree(tree))).await.doing("list locks")?;
+            let mine = reply.kvs.into_iter().filter_map(|kv| {
+                let (_, _, owner, n) = self.keys.parse_holder(tree, &kv.key)?;
+                (owner == *sid).then_some((kv.key, n))
+            });
+            found.extend(mine);
+        }
+        Ok(found)
+    }
+
+    /// One keep-alive. The caller notes when it was **sent**.
+    ///
+    /// # Errors
+    /// If the store does not answer: says nothing about the lease.
+    pub async fn keep_alive(&self, session: &Session) -> Result<KeepAlive, FleetError> {
+        self.store.keep_alive(session.lease).await.doing("renew a session's lease")
+    }
+
+    /// Proves after a fence that the session is still the same one: lease alive, its key with its own create revision, the
+    /// same generation.
+    ///
+    /// # Errors
+    /// If the store does not answer: then nothing is proven.
+    pub async fn prove(&self, session: &Session) -> Result<Proof, FleetError> {
+        let sent = self.clock.now();
+        if self.keep_alive(session).await? == KeepAlive::Gone {
+            return Ok(Proof::Dead(DeathCause::LeaseGone));
+        }
+        let txn = Txn::when(vec![
+            Compare::created_at(self.keys.session(&session.sid), session.created),
+            Compare::modified_at(self.keys.generation(), session.generation),
+        ])
+        .otherwise(vec![Op::Get(Keys::one(self.keys.generation()))]);
+        let reply = self.store.txn(txn).await.doing("prove a session")?;
+        if reply.succeeded {
+            return Ok(Proof::Alive { sent });
+        }
+        let generation = reply.replies.into_iter().flat_map(rr_store::OpReply::into_keys).next();
+        let same = generation.is_some_and(|kv| kv.mod_revision == session.generation);
+        Ok(Proof::Dead(if same { DeathCause::KeyGone } else { DeathCause::GenerationChanged }))
+    }
+
+    /// Rewrites a session's record (its task has changed). A lost race changes nothing.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn describe(&self, session: &Session, record: &SessionRecord) -> Result<(), FleetError> {
+        let key = self.keys.session(&session.sid);
+        let txn = Txn::when(vec![Compare::created_at(key.clone(), session.created)])
+            .then(vec![Op::put_leased(key, encode(record), session.lease)]);
+        self.store.txn(txn).await.doing("describe a session").map(|_| ())
+    }
+
+    /// Ends a session: all its keys go in one revision. After a clean end no mark is left; after a death the marks stay and
+    /// tell the next holder to look first.
+    ///
+    /// # Errors
+    /// If the store does not answer; the lease then runs out by itself.
+    pub async fn end(&self, session: &Session, how: Ending) -> Result<(), FleetError> {
+        match how {
+            Ending::Clean => self.edit_marks(session, None).await?,
+            Ending::Died { gone: true } => self.edit_marks(session, Some(true)).await?,
+            Ending::Died { gone: false } => {}
+        }
+        match self.store.revoke(session.lease).await {
+            Ok(_) | Err(StoreError::LeaseNotFound(_)) => Ok(()),
+            Err(e) => Err(e).doing("revoke a session's lease"),
+        }
+    }
+
+    /// Deletes this session's marks (`None`), or notes in them whether it is known to be gone.
+    async fn edit_marks(&self, session: &Session, gone: Option<bool>) -> Result<(), FleetError> {
+        let reply = self.store.range(Keys::prefix(self.keys.tree(Tree::Mark))).await.doing("list marks")?;
+        let mut ops = Vec::new();
+        for kv in reply.kvs {
+            let Some((_, _, owner, _)) = self.keys.parse_holder(Tree::Mark, &kv.key) else { continue };
+            if owner != session.sid {
+                continue;
+            }
+            ops.push(match gone {
+                None => Op::Delete(Keys::one(kv.key)),
+                Some(gone) => Op::put(kv.key.clone(), encode(&MarkRecord { gone, ..decode(&kv)? })),
+            });
+        }
+        for chunk in ops.chunks(rr_store::TXN_OPS_MAX) {
+            // Guarded by our own session key: a late copy of this can not touch anybody's later mark.
+            let txn = Txn::when(vec![Compare::created_at(self.keys.session(&session.sid), session.created)]);
+            self.store.txn(txn.then(chunk.to_vec())).await.doing("settle marks")?;
+        }
+        Ok(())
+    }
+
+    /// Ends a lease found in the store whose holder is known to be dead: an earlier life's session on this host and boot.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn bury(&self, sid: &SessionId) -> Result<(), FleetError> {
+        let Some(kv) = self.get(&self.keys.session(sid), "read a dead session").await? else { return Ok(()) };
+        match kv.lease {
+            Some(lease) => {
+                self.revoke_quietly(lease).await;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) async fn generation(&self) -> Result<Revision, FleetError> {
+        let kv = self.get(&self.keys.generation(), "read the fleet's generation").await?;
+        Ok(kv.map_or(0, |kv| kv.mod_revision))
+    }
+
+    async fn created(&self, key: &str) -> Result<Option<Revision>, FleetError> {
+        Ok(self.get(key, "read back a registration").await?.map(|kv| kv.create_revision))
+    }
+
+    pub(crate) async fn get(&self, key: &str, doing: &'static str) -> Result<Option<rr_store::KeyValue>, FleetError> {
+        Ok(self.store.range(Keys::one(key)).await.doing(doing)?.kvs.into_iter().next())
+    }
+
+    async fn revoke_quietly(&self, lease: LeaseId) {
+        if let Err(error) = self.store.revoke(lease).await {
+            tracing::debug!(%lease, %error, "left a lease to run out");
+        }
+    }
+}
+
+/// The slot of one agent session in one folder: several agents may share a folder, one agent session registers once.
+fn slot_name(record: &SessionRecord) -> String {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for byte in record.workspace.bytes().chain([0]).chain(record.agent_session.bytes()) {
+        // FNV-1a: a name for a slot, not a secret; a collision only makes two agents take turns to register.
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    format!("{hash:016x}")
+}
