@@ -1,1 +1,26 @@
-//! 
+//! The gate beside the agents: a hook asks before and after every tool call, and the answer comes from here. It talks to the store
+//! itself (D1), keeps leases for its agents, and watches their processes.
+//!
+//! The way of a call: `socket` (who may speak) -> `hosts` (the agent's format) -> `service` -> `gate` -> `locking` -> `hosts` ->
+//! `socket`; after it `aftermath`. Beside calls: `keeper`, `pause`, `view`. Start at [`app::run`].
+
+mod aftermath;
+pub mod app;
+mod call;
+mod effects;
+mod gate;
+mod guard;
+mod hosts;
+mod json;
+mod keeper;
+mod locking;
+mod messages;
+mod pause;
+mod processes;
+mod repos;
+mod service;
+mod socket;
+mod table;
+mod turns;
+mod versions;
+mod view;

@@ -126,11 +126,16 @@ pub enum LockState {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockEvent {
-    Granted { token: Token, cooling: bool },
+    Granted {
+        token: Token,
+        cooling: bool,
+    },
     CoolingOver,
     SessionFenced,
     /// The session is proven alive; this is the token its holder key has in the store now, if there is one.
-    Proven { stored: Option<Token> },
+    Proven {
+        stored: Option<Token>,
+    },
     /// The store shows the key gone, or with another token.
     KeyGone,
 }

@@ -76,10 +76,16 @@ impl PermitView {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResumeRefusal {
     /// The epoch named is not the present one: somebody paused or resumed since.
-    OtherEpoch { present: Epoch },
+    OtherEpoch {
+        present: Epoch,
+    },
     /// Other reasons to stay paused.
-    Held { by: Vec<String> },
-    AlreadyRunning { present: Epoch },
+    Held {
+        by: Vec<String>,
+    },
+    AlreadyRunning {
+        present: Epoch,
+    },
 }
 
 #[cfg(test)]

@@ -170,7 +170,9 @@ mod tests {
     /// The oracle: brute-force recursion, written for clarity and sharing nothing with the rules.
     fn oracle_covers(scope: &Scope, path: &[&str]) -> bool {
         match scope {
-            Scope::Path(p) => p.shown().is_empty() || format!("{}/", path.join("/")).starts_with(&format!("{}/", p.shown())),
+            Scope::Path(p) => {
+                p.shown().is_empty() || format!("{}/", path.join("/")).starts_with(&format!("{}/", p.shown()))
+            }
             Scope::Glob { folder, glob } => {
                 let full = if folder.is_root() {
                     glob.as_str().to_owned()

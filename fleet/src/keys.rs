@@ -114,11 +114,7 @@ impl Keyspace {
 
     /// The holders at one place and below it: `range(p)`. The slash at its end keeps `src/a` from matching `src/ab`.
     pub(crate) fn range(&self, tree: Tree, repo: &RepoId, anchor: &str) -> String {
-        if anchor.is_empty() {
-            self.repo(tree, repo)
-        } else {
-            format!("{}{anchor}/", self.repo(tree, repo))
-        }
+        if anchor.is_empty() { self.repo(tree, repo) } else { format!("{}{anchor}/", self.repo(tree, repo)) }
     }
 
     pub(crate) fn holder(&self, tree: Tree, repo: &RepoId, anchor: &str, sid: &SessionId, n: u64) -> String {

@@ -32,8 +32,11 @@ impl Fleet {
     pub async fn campaign(&self, office: &str, me: &HostId) -> Result<Option<Leader>, FleetError> {
         let lease = self.store.grant(self.timing.lease).await.doing("grant a leader's lease")?;
         let key = self.keys.leader(office);
-        let txn = Txn::when(vec![Compare::absent(Keys::one(key.clone()))])
-            .then(vec![Op::put_leased(key.clone(), me.as_str(), lease)]);
+        let txn = Txn::when(vec![Compare::absent(Keys::one(key.clone()))]).then(vec![Op::put_leased(
+            key.clone(),
+            me.as_str(),
+            lease,
+        )]);
         let reply = self.store.txn(txn).await;
         match reply {
             Ok(reply) if reply.succeeded => Ok(Some(Leader { key, lease, created: reply.revision })),
@@ -108,10 +111,7 @@ impl Fleet {
             Compare::created_at(entry.key.clone(), entry.create_revision),
             Compare::absent(Keys::one(record.clone())),
         ])
-        .then(vec![
-            Op::Delete(Keys::one(entry.key.clone())),
-            Op::put_leased(record, encode(&OpRecord::Ring), lease),
-        ]);
+        .then(vec![Op::Delete(Keys::one(entry.key.clone())), Op::put_leased(record, encode(&OpRecord::Ring), lease)]);
         match self.store.txn(txn).await {
             Ok(reply) => Ok(reply.succeeded),
             Err(StoreError::LeaseNotFound(_)) => Ok(false),

@@ -12,7 +12,7 @@ mod session;
 
 pub use keys::Keyspace;
 pub use leader::{Leader, Ring};
-pub use locks::{Answer, Grant, GrantedLock, Request, Released, Unclean, WaitEnd, Waiter};
+pub use locks::{Answer, Grant, GrantedLock, Released, Request, Unclean, WaitEnd, Waiter};
 pub use overview::{LockRow, Overview, SessionRow, WaiterRow};
 pub use permit::{AckState, FleetState, Hold, HoldKind, PauseDone, ResumeDone};
 pub use records::{AckRecord, SessionRecord};
@@ -36,7 +36,9 @@ pub enum FleetError {
         #[source]
         source: StoreError,
     },
-    #[error("the store was written by a newer version (schema {found}, this program knows {SCHEMA}): update this program")]
+    #[error(
+        "the store was written by a newer version (schema {found}, this program knows {SCHEMA}): update this program"
+    )]
     NewerSchema { found: u32 },
     #[error("key {key} holds what this program cannot read: {why}")]
     Garbage { key: String, why: String },

@@ -259,7 +259,11 @@ impl Fleet {
     }
 
     /// Marks without their holder: somebody ended uncleanly there.
-    fn unclean(&self, marks: &[KeyValue], holders: &BTreeSet<(String, SessionId, u64)>) -> Result<Vec<Unclean>, FleetError> {
+    fn unclean(
+        &self,
+        marks: &[KeyValue],
+        holders: &BTreeSet<(String, SessionId, u64)>,
+    ) -> Result<Vec<Unclean>, FleetError> {
         let mut out = Vec::new();
         for kv in marks {
             let Some((_, anchor, session, n)) = self.keys.parse_holder(Tree::Mark, &kv.key) else { continue };
@@ -362,7 +366,12 @@ impl Fleet {
         Ok(Look::Blocked(found, Wake { key, after: view.revision }))
     }
 
-    async fn grant_from_queue(&self, session: &Session, waiter: &Waiter, unclean: Vec<Unclean>) -> Result<Look, FleetError> {
+    async fn grant_from_queue(
+        &self,
+        session: &Session,
+        waiter: &Waiter,
+        unclean: Vec<Unclean>,
+    ) -> Result<Look, FleetError> {
         let (keys, mut ops) = self.holder_puts(session, &waiter.request, &waiter.op);
         ops.push(Op::Delete(Keys::one(waiter.key.clone())));
         let mut guard = self.common(session, &waiter.op);
@@ -579,7 +588,8 @@ fn ancestors(scope: &Scope) -> Vec<String> {
 }
 
 fn granted(request: &Request, keys: Vec<String>, token: Token) -> Vec<GrantedLock> {
-    let lock = |(claim, key): (&Claim, String)| GrantedLock { repo: request.repo.clone(), claim: claim.clone(), token, key };
+    let lock =
+        |(claim, key): (&Claim, String)| GrantedLock { repo: request.repo.clone(), claim: claim.clone(), token, key };
     request.claims.iter().zip(keys).map(lock).collect()
 }
 

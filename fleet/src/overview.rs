@@ -1,7 +1,7 @@
 //! The whole fleet at one revision, for people and programs that look: sessions, locks, waiters, the run state.
 
 use rr_core::id::{RepoId, SessionId, Token};
-use rr_core::scope::Mode;
+use rr_core::scope::{Claim, Mode};
 use rr_store::{Keys, Op, Txn};
 
 use crate::keys::Tree;
@@ -20,6 +20,7 @@ pub struct LockRow {
     pub repo: RepoId,
     /// The path, pattern or `!name`, as it was given.
     pub shown: String,
+    pub claim: Claim,
     pub mode: Mode,
     pub session: SessionId,
     pub token: Token,
@@ -52,12 +53,8 @@ impl Fleet {
     /// If the store does not answer, or a value cannot be read.
     pub async fn overview(&self) -> Result<Overview, FleetError> {
         let state = self.state().await?;
-        let prefixes = [
-            self.keys.sessions(),
-            self.keys.tree(Tree::Exclusive),
-            self.keys.tree(Tree::Shared),
-            self.keys.queues(),
-        ];
+        let prefixes =
+            [self.keys.sessions(), self.keys.tree(Tree::Exclusive), self.keys.tree(Tree::Shared), self.keys.queues()];
         let reads = prefixes.into_iter().map(|p| Op::Get(Keys::prefix(p))).collect();
         let reply = self.store.txn(Txn::default().then(reads)).await.doing("read the overview")?;
         let mut all = Overview { state, sessions: vec![], locks: vec![], waiters: vec![] };
@@ -80,11 +77,14 @@ impl Fleet {
             all.waiters.push(WaiterRow { repo, shown, session, since: kv.create_revision, since_unix_ms });
         } else {
             let parsed = [Tree::Exclusive, Tree::Shared].iter().find_map(|t| self.keys.parse_holder(*t, &kv.key));
-            let Some((repo, _, session, _)) = parsed else { return Ok(()) };
+            let Some((repo, anchor, session, _)) = parsed else { return Ok(()) };
             let record: HolderRecord = decode(kv)?;
+            let garbage = || FleetError::Garbage { key: kv.key.clone(), why: "its scope is unreadable".to_owned() };
+            let claim = record.claim(&anchor).ok_or_else(garbage)?;
             all.locks.push(LockRow {
                 repo,
                 shown: show(&record.shown, record.glob.as_deref()),
+                claim,
                 mode: record.mode,
                 session,
                 token: Token(kv.create_revision),

@@ -141,10 +141,8 @@ impl Fleet {
     /// One try to delete the permit. `None`: somebody else was faster, look again.
     async fn withdraw(&self, state: &FleetState, id: &str, hold: &Hold) -> Result<Option<PauseDone>, FleetError> {
         let next = Epoch(state.epoch.0 + 1);
-        let guard = vec![
-            Compare::exists(self.keys.run()),
-            Compare::value_is(self.keys.epoch(), state.epoch.0.to_string()),
-        ];
+        let guard =
+            vec![Compare::exists(self.keys.run()), Compare::value_is(self.keys.epoch(), state.epoch.0.to_string())];
         let full = Txn::when(guard.clone()).then(vec![
             Op::Delete(Keys::one(self.keys.run())),
             Op::put(self.keys.epoch(), next.0.to_string()),
@@ -273,8 +271,7 @@ fn describe(hold: &Hold) -> String {
 
 fn epoch_of(kv: &KeyValue) -> Result<Epoch, FleetError> {
     let text = String::from_utf8_lossy(&kv.value);
-    text.parse().map(Epoch).map_err(|_| FleetError::Garbage {
-        key: kv.key.clone(),
-        why: format!("{text:?} is no number"),
-    })
+    text.parse()
+        .map(Epoch)
+        .map_err(|_| FleetError::Garbage { key: kv.key.clone(), why: format!("{text:?} is no number") })
 }

@@ -17,8 +17,7 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(kv: &KeyValue) -> Result<T, FleetError> {
-    serde_json::from_slice(&kv.value)
-        .map_err(|e| FleetError::Garbage { key: kv.key.clone(), why: e.to_string() })
+    serde_json::from_slice(&kv.value).map_err(|e| FleetError::Garbage { key: kv.key.clone(), why: e.to_string() })
 }
 
 /// `sess/<sid>`: who a session is. Identity is (host, boot, pid, start), never a host name or the hook's own pid (D13).
@@ -42,6 +41,9 @@ pub struct SessionRecord {
     /// What it is at, in the words of its last prompt, shortened.
     #[serde(default)]
     pub task: String,
+    /// What a person should know about it: unguarded, left-overs running. Empty: nothing.
+    #[serde(default)]
+    pub warning: String,
 }
 
 /// A holder or a mark (lock-protocol §3).

@@ -38,7 +38,10 @@ impl Session {
 pub enum Registered {
     New(Session),
     /// Another live session has this workspace slot.
-    SlotTaken { by: SessionId, record: Option<Box<SessionRecord>> },
+    SlotTaken {
+        by: SessionId,
+        record: Option<Box<SessionRecord>>,
+    },
 }
 
 /// How a session ends.
@@ -53,7 +56,9 @@ pub enum Ending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// Alive, by a keep-alive sent at this time.
-    Alive { sent: BootTime },
+    Alive {
+        sent: BootTime,
+    },
     Dead(DeathCause),
 }
 
@@ -175,8 +180,11 @@ impl Fleet {
     /// If the store does not answer.
     pub async fn describe(&self, session: &Session, record: &SessionRecord) -> Result<(), FleetError> {
         let key = self.keys.session(&session.sid);
-        let txn = Txn::when(vec![Compare::created_at(key.clone(), session.created)])
-            .then(vec![Op::put_leased(key, encode(record), session.lease)]);
+        let txn = Txn::when(vec![Compare::created_at(key.clone(), session.created)]).then(vec![Op::put_leased(
+            key,
+            encode(record),
+            session.lease,
+        )]);
         self.store.txn(txn).await.doing("describe a session").map(|_| ())
     }
 

@@ -1,1 +1,13 @@
-//! 
+//! The wire: what `railroad/v1/*.proto` says, as Rust types, and the words that stand for the rules' own values in it.
+//! It knows `rr_core` and no service: what a fleet looks like is turned into these types by the coordinator, and into
+//! tables by `rrctl`.
+
+mod words;
+
+pub use words::{Followed, mode_word};
+
+/// Version 1 of the wire. Generated.
+#[allow(clippy::all, clippy::pedantic, unreachable_pub)]
+pub mod v1 {
+    tonic::include_proto!("railroad.v1");
+}

@@ -1,1 +1,21 @@
-fn main() {}
+//! `rrctl`: the person's hand on the fleet. What can be typed is in `cli`; each command is a file under `cmd`.
+
+mod cli;
+mod client;
+mod cmd;
+mod detach;
+mod door;
+mod exit;
+mod hand;
+mod hookbin;
+mod install;
+mod out;
+mod pick;
+mod process;
+mod table;
+mod up;
+mod view;
+
+fn main() -> std::process::ExitCode {
+    cli::run(std::env::args_os())
+}

@@ -8,24 +8,30 @@
 //!   revision. A transaction that writes nothing raises nothing. A revision is never given twice, not even after a crash.
 //! - **G2 Transactions.** Compares, then one of two lists of operations, applied at one revision or not at all, in one
 //!   total order (strict serialisability). Compares and reads of the same transaction see one state. A read placed
-//!   after a write in the same list sees that write. No key may be written twice in one transaction.
+//!   after a write in the same list sees that write. No key may be written twice in one list: two puts of a key, or a
+//!   put that a delete of the same list covers, are [`StoreError::Invalid`]. Deletes may overlap; the later finds nothing.
 //! - **G3 Durability.** A write is answered only after it would survive the death of the process and of the machine.
 //! - **G4 Versions.** `create_revision` is the revision at which the key last came into being, 0 if it is absent;
 //!   `mod_revision` that of its last write; `version` counts its writes since creation, from 1.
 //! - **G5 Range compares.** A compare over a range holds if it holds for every key in the range; for an empty range a
-//!   compare holds exactly if it holds for an absent key (all numbers 0, empty value).
+//!   compare of a number holds exactly if it holds for 0, and a compare of a value never holds, whatever its relation
+//!   (so etcd has it: an absent key has no value, not an empty one).
 //! - **G6 Leases.** A key written with a lease vanishes when the lease ends. All keys of a lease vanish at one revision. A
 //!   lease never ends earlier than its time to live after the last acknowledged keep-alive; it may end later. Writing a key
-//!   again without a lease detaches it.
+//!   again without a lease detaches it. Granting raises no revision; ending raises one exactly if a key went with it. A
+//!   put with a lease that does not exist is [`StoreError::LeaseNotFound`] and its transaction changes nothing.
 //! - **G7 Lease restarts.** When the store (or its leader) restarts, every lease gets its full time to live again.
 //! - **G8 Watches.** A watch from revision r delivers every change in its range with a revision ≥ r, in order, each once,
 //!   changes of one revision together. Where r is older than what the store still knows it ends at once with
-//!   [`StoreError::Compacted`]; it never skips silently. Delivery is a hint for speed: a watch can end at any time.
+//!   [`StoreError::Compacted`] (as the stream's first item); it never skips silently. Delivery is a hint for speed: a watch
+//!   can end at any time. Compacting below what is already forgotten is no error; above the store's revision it is
+//!   [`StoreError::Invalid`].
 //! - **G9 Unknown outcomes.** An error for which [`StoreError::is_unknown`] holds says nothing about whether the
 //!   write took place; every other error says that it did not.
 //! - **G10 Order.** `range` answers in key order and reports the revision it saw; a later call never sees an older one.
-//! - **G11 Limits.** More than [`TXN_OPS_MAX`] compares, or operations in a list, or a value above [`VALUE_BYTES_MAX`], is refused as
-//!   [`StoreError::Invalid`] and changes nothing.
+//! - **G11 Limits.** More than [`TXN_OPS_MAX`] compares, or operations in a list, a value above [`VALUE_BYTES_MAX`], a key
+//!   that is empty or above [`KEY_BYTES_MAX`], or a transaction above [`TXN_BYTES_MAX`] is refused as
+//!   [`StoreError::Invalid`] and changes nothing. The empty prefix is allowed: every key.
 
 use std::fmt;
 
@@ -39,6 +45,9 @@ pub const TXN_OPS_MAX: usize = 128;
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
 /// As etcd's own request limit: keys are short here, anything longer is a mistake.
 pub const KEY_BYTES_MAX: usize = 8 << 10;
+
+/// Keys and values of one transaction together: etcd's 1.5 MiB less room for the framing of its fields.
+pub const TXN_BYTES_MAX: usize = (1 << 20) + (256 << 10);
 
 /// A revision of the store: the order of all writes. 0 means "never".
 pub type Revision = u64;

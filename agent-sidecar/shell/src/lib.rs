@@ -1,1 +1,61 @@
-//! 
+//! What a shell command would read and change, decided from its parse and never by matching its text.
+//!
+//! Pure: a command and two folders in, plain data out; no file is looked at, so a path that may be a file or a
+//! folder is named in a way that the caller can resolve ([`Target`]). The rule of thumb: neither [`Certainty::ReadOnly`]
+//! nor [`Certainty::Foreseen`] is claimed when a write could be missed; an unknown program is unforeseen.
+//! The path: [`analyse`] -> `parse` (bounds, then the grammar) -> `walk` (commands in order, through wrappers and
+//! nested shells) -> `expand` (words) -> `programs` and `git` (what one call does). It refuses to know rules and locks.
+
+mod brace;
+mod builtins;
+mod calls;
+mod expand;
+mod field;
+mod findings;
+mod git;
+mod lex;
+mod model;
+mod nested;
+mod options;
+mod parse;
+mod programs;
+mod redirect;
+mod shell;
+mod walk;
+mod wrappers;
+
+pub use model::{
+    Analysis, Certainty, Env, GitResource, GitUse, How, Invocation, Target, TreeUse, Word, Write,
+};
+
+/// Longest command looked at. Agents send whole files in here-documents, rarely more than a few KiB; past this the
+/// grammar's cost and its stack would have to be bounded by hope.
+pub const COMMAND_BYTES_MAX: usize = 64 * 1024;
+
+/// Stack of the thread that parses and walks: the grammar recurses once a nesting level and an overflow would end the
+/// whole process, so the stack is sized for the deepest text that `parse` lets through (measured, unoptimised, with
+/// room to spare). Only touched pages cost memory.
+const STACK_BYTES: usize = 64 * 1024 * 1024;
+
+/// Reads `command` as bash would and says what it would do in `env`. Never panics, whatever the text.
+#[must_use]
+pub fn analyse(command: &str, env: &Env<'_>) -> Analysis {
+    if command.len() > COMMAND_BYTES_MAX {
+        return Analysis::unparsable(format!(
+            "the command is {} bytes long, more than {COMMAND_BYTES_MAX}",
+            command.len()
+        ));
+    }
+    let walked = std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .name("shell-parse".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, || walk::analyse(command, env))
+            .map(std::thread::ScopedJoinHandle::join)
+    });
+    match walked {
+        Ok(Ok(analysis)) => analysis,
+        Ok(Err(_)) => Analysis::unparsable("the parser gave up on it".to_owned()),
+        Err(_) => Analysis::unparsable("no thread could be started to parse it".to_owned()),
+    }
+}

@@ -1,0 +1,84 @@
+//! Collects what the walk finds and turns it into the [`Analysis`]. It decides the certainty and nothing else.
+
+use std::path::{Path, PathBuf};
+
+use crate::field::{Field, is_stream};
+use crate::model::{Analysis, Certainty, GitUse, How, Invocation, Target, Write};
+
+/// Reasons kept; more help nobody.
+const REASONS_MAX: usize = 6;
+
+#[derive(Default)]
+pub(crate) struct Findings {
+    pub(crate) invocations: Vec<Invocation>,
+    writes: Vec<Write>,
+    reads: Vec<PathBuf>,
+    git: Vec<GitUse>,
+    unforeseen: Vec<String>,
+    unparsable: Option<String>,
+}
+
+impl Findings {
+    pub(crate) fn write(&mut self, target: Target, how: How, by: &str) {
+        match &target {
+            Target::File(path) if is_stream(path) => return,
+            Target::Unknown => self.unforeseen(format!(
+                "`{by}` changes a file whose name is known only when it runs"
+            )),
+            _ => {}
+        }
+        let write = Write {
+            target,
+            how,
+            by: by.to_owned(),
+        };
+        if !self.writes.contains(&write) {
+            self.writes.push(write);
+        }
+    }
+
+    pub(crate) fn read(&mut self, field: &Field, cwd: Option<&Path>) {
+        if let Target::File(path) = field.target(cwd)
+            && !is_stream(&path)
+            && !self.reads.contains(&path)
+        {
+            self.reads.push(path);
+        }
+    }
+
+    pub(crate) fn git(&mut self, usage: GitUse) {
+        if !self.git.contains(&usage) {
+            self.git.push(usage);
+        }
+    }
+
+    pub(crate) fn unforeseen(&mut self, why: impl Into<String>) {
+        let why = why.into();
+        if self.unforeseen.len() < REASONS_MAX && !self.unforeseen.contains(&why) {
+            self.unforeseen.push(why);
+        }
+    }
+
+    pub(crate) fn unparsable(&mut self, why: String) {
+        self.unparsable.get_or_insert(why);
+    }
+
+    pub(crate) fn finish(self) -> Analysis {
+        let certainty = if let Some(why) = self.unparsable {
+            Certainty::Unparsable(why)
+        } else if !self.unforeseen.is_empty() {
+            Certainty::Unforeseen(self.unforeseen.join("; "))
+        } else if self.writes.is_empty() && self.git.is_empty() {
+            Certainty::ReadOnly
+        } else {
+            Certainty::Foreseen
+        };
+        Analysis {
+            invocations: self.invocations,
+            writes: self.writes,
+            reads: self.reads,
+            git: self.git,
+            certainty,
+        }
+    }
+}

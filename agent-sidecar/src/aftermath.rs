@@ -1,0 +1,232 @@
+//! After a call: what it changed is noted and told to those who read it, what it changed without saying so is counted as its own
+//! and told to whoever held it (D8), what was committed is given back (D6).
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rr_core::path::RepoPath;
+use rr_core::scope::{Claim, Scope};
+use rr_core::time::BootTime;
+
+use crate::call::{Action, Answer, Event, ToolCall};
+use crate::effects;
+use crate::locking::{Got, Need};
+use crate::messages;
+use crate::repos::{Repo, Shared};
+use crate::service::Service;
+use crate::table::{AgentSession, Change, HeldLock, InFlight};
+use crate::versions::Version;
+use crate::view::current;
+
+/// Files named in one text: the rest is counted.
+const FILES_SHOWN_MAX: usize = 8;
+
+impl Service {
+    pub(crate) async fn after(
+        self: &Arc<Self>,
+        who: &Arc<AgentSession>,
+        event: &Event,
+        call: &ToolCall,
+        _ok: bool,
+    ) -> Answer {
+        // A failed call may have changed something before it failed: it is looked at all the same.
+        let flight = who.lock().in_flight.get(&call.id).cloned();
+        let mut facts = Vec::new();
+        match &call.action {
+            Action::Write { paths, .. } | Action::Unknown { paths } => self.wrote(who, event, paths),
+            Action::Shell { .. } => self.shell_wrote(who, event, call),
+            Action::Read(_) | Action::Harmless => {}
+        }
+        if let Some(flight) = &flight {
+            facts.extend(self.compare(who, event, flight).await);
+        }
+        self.call_over(who, &call.id).await;
+        self.tell_who_waits(who);
+        facts.splice(0..0, self.pending(who));
+        Answer::with(facts)
+    }
+
+    /// The end of a call, however it ended: what was locked for it alone is given back.
+    pub(crate) async fn call_over(&self, who: &AgentSession, id: &str) {
+        let over = {
+            let mut inner = who.lock();
+            inner.in_flight.remove(id);
+            inner.take_locks(|l| l.only_for.as_deref() == Some(id))
+        };
+        self.give_back(who, over).await;
+    }
+
+    fn wrote(&self, who: &AgentSession, event: &Event, paths: &[PathBuf]) {
+        for path in paths {
+            if let Ok(Some(place)) = self.repos.place(path, true) {
+                self.note_change(who, Some(event), &place.repo, &place.path, &place.disk);
+            }
+        }
+    }
+
+    /// What a command named as its writes: the agent knows what is in them as well as it can.
+    fn shell_wrote(&self, who: &AgentSession, event: &Event, call: &ToolCall) {
+        if let Ok(found) = effects::of(&call.action, &event.cwd, &self.repos) {
+            for place in &found.writes {
+                let changed = {
+                    let inner = who.lock();
+                    let seen = inner.reads.get(&(event.agent_id.clone(), place.disk.clone()));
+                    seen.is_none_or(|v| !v.is_current(&place.disk))
+                };
+                if changed {
+                    self.note_change(who, Some(event), &place.repo, &place.path, &place.disk);
+                }
+            }
+        }
+    }
+
+    /// Notes who changed a path, remembers it as seen by its writer, and tells everybody else who has read it.
+    fn note_change(&self, who: &AgentSession, event: Option<&Event>, repo: &Arc<Repo>, path: &RepoPath, disk: &Path) {
+        let version = Version::of(disk);
+        if let Some(event) = event {
+            who.lock().saw(event.agent_id.as_ref(), disk, version.clone());
+        }
+        let change = Change { session: who.sid().clone(), repo: repo.clone(), disk: disk.to_owned(), at: self.now() };
+        self.changes().note(path.clone(), change);
+        let by = current(&self.view).who(who.sid(), None);
+        for other in self.all().into_iter().filter(|o| o.sid() != who.sid()) {
+            let read_it = other.lock().reads.iter().any(|((_, p), v)| p == disk && *v != version);
+            if read_it {
+                other.notify(messages::changed_since_read(&path.to_string(), &by));
+            }
+        }
+    }
+
+    /// Compares the tree with how it was before the call.
+    async fn compare(self: &Arc<Self>, who: &Arc<AgentSession>, event: &Event, flight: &InFlight) -> Vec<String> {
+        let Some((repo, before)) = &flight.before else { return vec![] };
+        let looked = repo.clone();
+        let Ok(Ok(now)) = tokio::task::spawn_blocking(move || looked.tree.dirty()).await else {
+            return vec![
+                "The work tree could not be looked at after this command: what it changed is not known.".to_owned(),
+            ];
+        };
+        let mut facts = Vec::new();
+        let mut own = Vec::new();
+        for file in before.changed_until(&now, &repo.tree.root) {
+            match self.whose(who, repo, &file, flight.started) {
+                Whose::Known | Whose::Another => {}
+                Whose::Ours(path) => own.push(path),
+                Whose::Hit(path, holder) => facts.push(self.hit(who, repo, &path, &holder)),
+            }
+        }
+        facts.extend(self.count_as_own(who, event, repo, own).await);
+        if before.head_moved(&now) {
+            who.lock().reads.retain(|(_, p), v| v.is_current(p));
+            let moved = messages::tree_moved(&repo.tree.branch());
+            for other in self.all().into_iter().filter(|o| o.sid() != who.sid() && works_in(o, repo)) {
+                other.notify(moved.clone());
+            }
+        }
+        if flight.commits {
+            let over = who.lock().take_locks(|l| committed(l, repo, &now));
+            self.give_back(who, over).await;
+        }
+        facts
+    }
+
+    /// Whose change a changed file is.
+    fn whose(&self, who: &AgentSession, repo: &Arc<Repo>, file: &Path, since: BootTime) -> Whose {
+        let Ok(path) = RepoPath::parse(file.as_os_str().as_bytes()) else { return Whose::Known };
+        let claim = Claim::exclusive(Scope::Path(path.clone()));
+        let change = self.changes().of(repo, &path).cloned();
+        if who.lock().covering(repo, &claim).is_some() {
+            // Held all along: named before, or counted before. Noted unless this very call has noted it.
+            return match change {
+                Some(c) if c.session == *who.sid() && c.at >= since => Whose::Known,
+                _ => Whose::Ours(path),
+            };
+        }
+        if change.is_some_and(|c| c.session != *who.sid() && c.at >= since) {
+            return Whose::Another;
+        }
+        let holder = self.all().into_iter().find(|o| o.sid() != who.sid() && o.lock().covering(repo, &claim).is_some());
+        match holder {
+            // It is writing just now itself: the change may well be its own.
+            Some(h) if h.lock().may_change_in_flight() > 0 => Whose::Another,
+            Some(h) => Whose::Hit(path, h),
+            None => Whose::Ours(path),
+        }
+    }
+
+    /// A command changed a file that somebody else holds: both are told in their next texts.
+    fn hit(&self, who: &AgentSession, repo: &Arc<Repo>, path: &RepoPath, holder: &AgentSession) -> String {
+        let view = current(&self.view);
+        holder.notify(messages::hit_by(&path.to_string(), &view.who(who.sid(), None)));
+        self.note_change(who, None, repo, path, &repo.tree.root.join(path.shown()));
+        tracing::warn!(by = %who.sid(), holder = %holder.sid(), %path, "a command changed a file that another session holds");
+        messages::hit_others(&path.to_string(), &view.who(holder.sid(), None))
+    }
+
+    /// Changes that nobody else made: noted, locked where free, and told if the command had not named them.
+    async fn count_as_own(
+        self: &Arc<Self>,
+        who: &Arc<AgentSession>,
+        event: &Event,
+        repo: &Arc<Repo>,
+        own: Vec<RepoPath>,
+    ) -> Option<String> {
+        let mut unforeseen = Vec::new();
+        for path in own {
+            let disk = repo.tree.root.join(path.shown());
+            self.note_change(who, Some(event), repo, &path, &disk);
+            let claim = Claim::exclusive(Scope::Path(path.clone()));
+            if who.lock().covering(repo, &claim).is_none() {
+                unforeseen.push((path, claim));
+            }
+        }
+        for (_, claim) in unforeseen.iter().take(FILES_SHOWN_MAX) {
+            let needs = [claim.clone(), Claim::shared(repo.shared(Shared::Tree))];
+            let needs = needs.map(|claim| Need { repo: repo.clone(), claim, only_for: None });
+            if let Got::Refused { .. } = self.need(who, &needs, "changed by a command").await {
+                self.withdraw_requests(who).await;
+            }
+        }
+        let names: Vec<String> = unforeseen.iter().take(FILES_SHOWN_MAX).map(|(p, _)| p.to_string()).collect();
+        let more = unforeseen.len().saturating_sub(FILES_SHOWN_MAX);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        (!names.is_empty()).then(|| messages::unforeseen(&format!("{}{more}", names.join(", "))))
+    }
+
+    /// A holder learns that somebody waits for what it holds.
+    fn tell_who_waits(&self, who: &AgentSession) {
+        let view = current(&self.view);
+        for waiter in view.waiters().iter().filter(|w| w.session != *who.sid()) {
+            let mut inner = who.lock();
+            let held =
+                inner.locks.iter().filter(|l| l.is_file()).map(HeldLock::shown).find(|s| waiter.shown.contains(s));
+            let Some(what) = held else { continue };
+            if inner.told_waiters.insert(waiter.since) {
+                drop(inner);
+                who.notify(messages::waited_for(&what, &view.who(&waiter.session, None)));
+            }
+        }
+    }
+}
+
+enum Whose {
+    /// Noted already.
+    Known,
+    Ours(RepoPath),
+    /// Another session changed it itself, meanwhile.
+    Another,
+    Hit(RepoPath, Arc<AgentSession>),
+}
+
+fn works_in(who: &AgentSession, repo: &Repo) -> bool {
+    Path::new(&who.lock().record.workspace).starts_with(&repo.tree.root)
+}
+
+/// A lock whose files are all as committed.
+fn committed(lock: &HeldLock, repo: &Repo, now: &rr_git::Dirty) -> bool {
+    let Scope::Path(path) = &lock.grant.claim.scope else { return false };
+    let here = lock.repo.tree.root == repo.tree.root;
+    let dirty = |p: &Path| RepoPath::parse(p.as_os_str().as_bytes()).is_ok_and(|p| path.covers(&p));
+    here && lock.only_for.is_none() && !now.paths().any(dirty)
+}

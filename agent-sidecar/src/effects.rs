@@ -1,0 +1,306 @@
+//! Which files a call would read and change, and which repository-wide things it uses: from its arguments, or from the parsed
+//! command. Looks at the disk (links, folders), decides nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rr_core::glob::Glob;
+use rr_core::path::RepoPath;
+use rr_core::scope::{Claim, Scope};
+use rr_shell::{Analysis, Certainty, Env, GitResource, GitUse, How, Target};
+
+use crate::call::Action;
+use crate::repos::{Place, PlaceError, Repo, Repos, Shared};
+
+/// What a call would do, as far as can be told.
+#[derive(Default)]
+pub(crate) struct Effects {
+    pub reads: Vec<Place>,
+    /// Single files it changes. `whole`: without regard to what stands there.
+    pub writes: Vec<Place>,
+    /// Claims beyond single files: folders, patterns, git's own things.
+    pub claims: Vec<(Arc<Repo>, Claim)>,
+    /// Git commands that touch a work tree at large.
+    pub trees: Vec<TreeUse>,
+    /// The work tree to compare before and after.
+    pub compare: Option<Arc<Repo>>,
+    /// A git commit is among it: locks of what is clean afterwards can go.
+    pub commits: bool,
+    pub shell: bool,
+}
+
+/// A git command that moves or takes along files of a whole work tree.
+pub(crate) struct TreeUse {
+    pub repo: Arc<Repo>,
+    pub command: String,
+    pub sweeps: bool,
+    pub moves: bool,
+}
+
+/// Why a call cannot be judged by its files.
+pub(crate) enum Objection {
+    Place(PlaceError),
+    Unparsable(String),
+    /// It would change the guard itself.
+    Protected(String),
+}
+
+impl From<PlaceError> for Objection {
+    fn from(e: PlaceError) -> Self {
+        Self::Place(e)
+    }
+}
+
+/// Finds the effects of a call.
+pub(crate) fn of(action: &Action, cwd: &Path, repos: &Repos) -> Result<Effects, Objection> {
+    let mut found = Effects::default();
+    match action {
+        Action::Harmless => {}
+        Action::Read(paths) => {
+            for path in paths {
+                // What cannot be placed cannot be locked either; reading it is nobody's business here.
+                found.reads.extend(repos.place(path, true).ok().flatten());
+            }
+        }
+        Action::Write { paths, .. } => write_all(paths, repos, &mut found)?,
+        Action::Unknown { paths } => {
+            write_all(paths, repos, &mut found)?;
+            found.compare = around(repos, cwd);
+        }
+        Action::Shell { command } => shell(command, cwd, repos, &mut found)?,
+    }
+    protected(&found)?;
+    Ok(found)
+}
+
+fn write_all(paths: &[PathBuf], repos: &Repos, found: &mut Effects) -> Result<(), Objection> {
+    for path in paths {
+        if let Some(place) = repos.written(path)? {
+            if place.disk.is_dir() {
+                found.claims.push(claim_on(&place));
+            } else {
+                found.writes.push(place);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn shell(command: &str, cwd: &Path, repos: &Repos, found: &mut Effects) -> Result<(), Objection> {
+    found.shell = true;
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let analysis = rr_shell::analyse(command, &Env { cwd, home: home.as_deref() });
+    if let Certainty::Unparsable(why) = &analysis.certainty {
+        return Err(Objection::Unparsable(why.clone()));
+    }
+    for path in &analysis.reads {
+        found.reads.extend(repos.place(path, true).ok().flatten());
+    }
+    for write in &analysis.writes {
+        shell_write(write.target.clone(), write.how, repos, found)?;
+    }
+    for git in &analysis.git {
+        git_use(git, cwd, repos, found)?;
+    }
+    if analysis.certainty != Certainty::ReadOnly {
+        found.compare = compared(&analysis, cwd, repos);
+    }
+    Ok(())
+}
+
+/// The tree a command could change beyond what it names: where it runs.
+fn compared(analysis: &Analysis, cwd: &Path, repos: &Repos) -> Option<Arc<Repo>> {
+    let dirs = analysis.invocations.iter().filter_map(|i| i.cwd.as_deref());
+    dirs.chain([cwd]).find_map(|dir| around(repos, dir))
+}
+
+fn around(repos: &Repos, dir: &Path) -> Option<Arc<Repo>> {
+    repos.around(dir).ok().flatten()
+}
+
+fn shell_write(target: Target, how: How, repos: &Repos, found: &mut Effects) -> Result<(), Objection> {
+    let follow = !matches!(how, How::Delete | How::Rename);
+    match target.resolve(Path::is_dir) {
+        Target::File(path) => {
+            let place = if follow { repos.written(&path)? } else { repos.place(&path, false)? };
+            match place {
+                Some(place) if place.disk.is_dir() && !is_link(&place.disk) => found.claims.push(claim_on(&place)),
+                Some(place) => found.writes.push(place),
+                None => {}
+            }
+        }
+        Target::Tree(path) => {
+            if let Some(place) = repos.place(&path, follow)? {
+                if place.disk.is_dir() && !is_link(&place.disk) {
+                    found.claims.push(claim_on(&place));
+                } else {
+                    found.writes.push(place);
+                }
+            }
+        }
+        Target::Glob { dir, pattern } => {
+            if let Some(place) = repos.place(&dir, true)? {
+                found.claims.push(pattern_claim(&place, &pattern));
+            }
+        }
+        // Named only when it runs: the comparison afterwards finds it.
+        Target::Into { .. } | Target::Unknown => {}
+    }
+    Ok(())
+}
+
+fn is_link(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|m| m.file_type().is_symlink())
+}
+
+fn claim_on(place: &Place) -> (Arc<Repo>, Claim) {
+    (place.repo.clone(), Claim::exclusive(Scope::Path(place.path.clone())))
+}
+
+/// A pattern that cannot be expressed as a lock becomes a lock on its whole folder: too much, never too little.
+fn pattern_claim(place: &Place, pattern: &str) -> (Arc<Repo>, Claim) {
+    match Glob::parse(pattern) {
+        Ok(glob) => {
+            let scope = Scope::Glob { folder: place.path.clone(), glob };
+            (place.repo.clone(), Claim::exclusive(scope))
+        }
+        Err(_) => claim_on(place),
+    }
+}
+
+fn git_use(git: &GitUse, cwd: &Path, repos: &Repos, found: &mut Effects) -> Result<(), Objection> {
+    let dir = git.work_tree.as_deref().or(git.dir.as_deref()).unwrap_or(cwd);
+    let Some(repo) = repos.around(dir).map_err(PlaceError::from)? else { return Ok(()) };
+    found.commits |= git.command == "commit";
+    for resource in &git.resources {
+        let what = match resource {
+            GitResource::Head => Shared::Head,
+            GitResource::Index => Shared::Index,
+            GitResource::Stash => Shared::Stash,
+            GitResource::Refs | GitResource::Worktrees => Shared::Refs,
+            GitResource::Config => Shared::Config,
+        };
+        found.claims.push((repo.clone(), Claim::exclusive(repo.shared(what))));
+    }
+    let (moves, sweeps) = (git.tree.moves() && !names_only_paths(git, &repo), git.tree.sweeps());
+    if moves || sweeps {
+        found.claims.push((repo.clone(), Claim::exclusive(repo.shared(Shared::Tree))));
+        found.trees.push(TreeUse { repo, command: git.command.clone(), sweeps, moves });
+    } else if git.tree.moves() {
+        for target in &git.paths {
+            shell_write(target.clone(), How::Write, repos, found)?;
+        }
+    }
+    Ok(())
+}
+
+/// `git checkout x` names a branch or a file: it is a file if there is one and no such branch.
+fn names_only_paths(git: &GitUse, repo: &Repo) -> bool {
+    let is_file = |t: &Target| match t {
+        Target::File(p) | Target::Tree(p) => {
+            p.exists() && !p.file_name().is_some_and(|n| repo.tree.common_dir.join("refs/heads").join(n).exists())
+        }
+        Target::Glob { .. } | Target::Into { .. } | Target::Unknown => false,
+    };
+    git.command == "checkout" && !git.paths.is_empty() && git.paths.iter().all(is_file)
+}
+
+/// The guard's own files: settings that could switch the hooks off, and Railroad's folder (H41).
+fn protected(found: &Effects) -> Result<(), Objection> {
+    let single = found.writes.iter().map(|p| &p.path);
+    let wide = found.claims.iter().filter_map(|(_, c)| match &c.scope {
+        Scope::Path(p) if c.mode == rr_core::scope::Mode::Exclusive => Some(p),
+        _ => None,
+    });
+    for path in single.chain(wide) {
+        if guards(path) {
+            return Err(Objection::Protected(path.to_string()));
+        }
+    }
+    Ok(())
+}
+
+fn guards(path: &RepoPath) -> bool {
+    let parts: Vec<&str> = path.key_parts().iter().map(String::as_str).collect();
+    match parts.as_slice() {
+        [".railroad", "inbox", ..] => false,
+        [".railroad", ..] => true,
+        [.., ".claude", name] => name.starts_with("settings") && name.ends_with(".json"),
+        [.., ".claude"] => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn repo() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let root = dir.path().canonicalize().expect("canonical");
+        let git = |args: &[&str]| {
+            assert!(Command::new("git").args(args).current_dir(&root).status().expect("git").success());
+        };
+        git(&["init", "-q", "-b", "main"]);
+        std::fs::create_dir(root.join("src")).expect("mkdir");
+        for f in ["a.txt", "b.txt", "src/c.rs"] {
+            std::fs::write(root.join(f), "x").expect("write");
+        }
+        git(&["add", "."]);
+        git(&["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "x"]);
+        git(&["branch", "topic"]);
+        (dir, root)
+    }
+
+    fn shell_effects(root: &Path, command: &str) -> Result<Effects, Objection> {
+        of(&Action::Shell { command: command.into() }, root, &Repos::default())
+    }
+
+    fn writes(root: &Path, command: &str) -> Vec<String> {
+        let Ok(found) = shell_effects(root, command) else { panic!("{command}: objection") };
+        let mut all: Vec<String> = found.writes.iter().map(|p| p.path.to_string()).collect();
+        let wide = found.claims.iter().filter(|(_, c)| !matches!(c.scope, Scope::Named(_)));
+        all.extend(wide.map(|(_, c)| c.scope.to_string()));
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn a_shell_command_yields_the_files_it_writes() {
+        let (_dir, root) = repo();
+        assert_eq!(writes(&root, "sed -i s/x/y/ a.txt && echo z >> src/c.rs"), ["a.txt", "src/c.rs"]);
+        assert_eq!(writes(&root, "rm -rf src"), ["src"]);
+        assert_eq!(writes(&root, "mv a.txt d.txt"), ["a.txt", "d.txt"]);
+        assert_eq!(writes(&root, "cp a.txt src"), ["src/a.txt"]);
+        assert_eq!(writes(&root, "rm *.txt"), ["*.txt"]);
+        assert!(writes(&root, "grep -r x . | head > /dev/null").is_empty());
+        assert!(writes(&root, "echo hi > /tmp/elsewhere-of-any-repository").is_empty());
+    }
+
+    #[test]
+    fn a_branch_checkout_uses_the_whole_tree_and_a_file_checkout_its_file() {
+        let (_dir, root) = repo();
+        let Ok(branch) = shell_effects(&root, "git checkout topic") else { panic!("objection") };
+        assert!(branch.trees.iter().any(|t| t.moves && !t.sweeps));
+        let Ok(file) = shell_effects(&root, "git checkout a.txt") else { panic!("objection") };
+        assert!(file.trees.is_empty() && file.writes.iter().any(|p| p.path.to_string() == "a.txt"));
+        let Ok(add) = shell_effects(&root, "git add -A") else { panic!("objection") };
+        assert!(add.trees.iter().any(|t| t.sweeps));
+        let Ok(one) = shell_effects(&root, "git add a.txt && git commit -m x a.txt") else { panic!("objection") };
+        assert!(one.trees.is_empty() && one.commits);
+    }
+
+    #[test]
+    fn the_guard_itself_is_protected_from_every_tool() {
+        let (_dir, root) = repo();
+        for command in
+            ["echo '{}' > .claude/settings.local.json", "rm -rf .claude", "rm .railroad/STOP", "tee .railroad/x"]
+        {
+            assert!(matches!(shell_effects(&root, command), Err(Objection::Protected(_))), "{command}");
+        }
+        let tool = Action::Write { paths: vec![root.join(".claude/settings.json")], whole: true };
+        assert!(matches!(of(&tool, &root, &Repos::default()), Err(Objection::Protected(_))));
+    }
+}

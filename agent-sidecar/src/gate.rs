@@ -1,0 +1,363 @@
+//! Before a call, in this order: stop file, permit, session, lost locks told, which files, guard's own files, versions current,
+//! locks. Everything up to the locks is memory and disk; a call whose locks are held asks the store nothing.
+
+use std::sync::Arc;
+
+use rr_core::lock::LockState;
+use rr_core::permit::Standstill;
+use rr_core::scope::{Claim, Scope};
+use rr_core::session::SessionState;
+use rr_runtime::config::LockMode;
+
+use crate::call::{Action, Answer, Event, ToolCall, Verdict};
+use crate::effects::{self, Effects, Objection};
+use crate::locking::{Got, Need};
+use crate::messages;
+use crate::repos::{Place, Shared};
+use crate::service::Service;
+use crate::table::{AgentSession, InFlight};
+use crate::versions::Version;
+use crate::view::current;
+
+/// The same refusal this often in a row: the agent is told that asking again is useless.
+const SPINNING_AFTER: u32 = 3;
+/// And this often: it is stopped (X8).
+const STOPPED_AFTER: u32 = 8;
+
+impl Service {
+    pub(crate) async fn before(self: &Arc<Self>, who: &Arc<AgentSession>, event: &Event, call: &ToolCall) -> Answer {
+        let facts = self.pending(who);
+        let mut answer = match self.standstill(event) {
+            Some(reason) => self.refuse(who, "a call", reason),
+            None => self.judge(who, event, call).await,
+        };
+        if answer.verdict == Verdict::Pass {
+            // The world may have changed while locks were asked for: no pass after a cut-off or a pause.
+            if let Some(reason) = self.standstill(event).or_else(|| self.unfit(who)) {
+                answer = Answer::deny(reason);
+            } else {
+                who.lock().refusals.clear();
+            }
+        }
+        if answer.verdict != Verdict::Pass {
+            self.call_over(who, &call.id).await;
+        }
+        answer.context.splice(0..0, facts);
+        answer
+    }
+
+    /// Whether nothing at all may run here now: stop file, pause, or no knowledge of either.
+    fn standstill(&self, event: &Event) -> Option<String> {
+        if let Ok(Some(repo)) = self.repos.around(&event.cwd) {
+            let stop = repo.stop_file();
+            if stop.exists() {
+                return Some(messages::stop_file(&stop.display().to_string()));
+            }
+        }
+        let why = self.permit().check(self.now(), &self.timing).err()?;
+        Some(match why {
+            Standstill::Paused(epoch) => messages::paused(epoch.0, &self.pause_reasons()),
+            Standstill::Stale(age) => {
+                messages::not_connected(&format!("the run permit was last seen {} ago", messages::span(age)))
+            }
+            Standstill::NeverRead => messages::not_connected("the run permit has not been read yet"),
+        })
+    }
+
+    fn pause_reasons(&self) -> String {
+        let state = self.state();
+        let holds = state.iter().flat_map(|s| &s.holds);
+        let texts: Vec<String> = holds.map(|h| format!("{}: {}", h.who, h.reason)).collect();
+        if texts.is_empty() { String::new() } else { format!("; {}", texts.join("; ")) }
+    }
+
+    /// Whether this session may not act now.
+    fn unfit(&self, who: &AgentSession) -> Option<String> {
+        let mut inner = who.lock();
+        let why = match inner.heartbeat.look(self.now()) {
+            SessionState::Live | SessionState::Suspect => return None,
+            SessionState::Fenced(_) => "its session is being checked against the store after an interruption",
+            SessionState::Dead(_) => "its session's lease is gone; it is registered anew at the next call",
+            SessionState::Closed => "its session has ended",
+        };
+        Some(messages::not_connected(why))
+    }
+
+    async fn judge(self: &Arc<Self>, who: &Arc<AgentSession>, event: &Event, call: &ToolCall) -> Answer {
+        if call.action.may_change() {
+            if let Some(reason) = self.unfit(who) {
+                return Answer::deny(reason);
+            }
+            if let Some(answer) = self.tell_losses(who) {
+                return answer;
+            }
+            self.forget_unfinished(who, event, call).await;
+        }
+        let found = match self.effects(event, call) {
+            Ok(found) => found,
+            Err(objection) => return self.object(who, objection),
+        };
+        if let Some((what, reason)) = self.stale(who, event, call, &found) {
+            return self.refuse(who, &what, reason);
+        }
+        let facts = self.note_reads(who, event, &found);
+        let compared = match self.look_before(&found).await {
+            Ok(compared) => compared,
+            Err(reason) => return Answer::deny(reason),
+        };
+        if let Some((what, reason)) = self.sweeps_others(who, &found, compared.as_ref()) {
+            return self.refuse(who, &what, reason);
+        }
+        let answer = self.lock_all(who, call, &found, facts).await;
+        if answer.verdict == Verdict::Pass {
+            let before = found.compare.clone().zip(compared);
+            self.begin(who, event, call, before, found.commits);
+        }
+        answer
+    }
+
+    fn effects(&self, event: &Event, call: &ToolCall) -> Result<Effects, Objection> {
+        // Parsing and a few looks at the disk: short, and on the path of one call only.
+        tokio::task::block_in_place(|| effects::of(&call.action, &event.cwd, &self.repos))
+    }
+
+    fn object(&self, who: &AgentSession, objection: Objection) -> Answer {
+        match objection {
+            Objection::Place(error) => {
+                let why = error.to_string();
+                self.refuse(who, &why.clone(), messages::refused_place(&why))
+            }
+            Objection::Unparsable(why) => self.refuse(who, "that command", messages::unparsable(&why)),
+            Objection::Protected(what) => self.refuse(who, &what.clone(), messages::protected(&what)),
+        }
+    }
+
+    /// A denial, counted: the third in a row says that asking again is useless, the eighth stops the agent (X8).
+    fn refuse(&self, who: &AgentSession, what: &str, reason: String) -> Answer {
+        let times = {
+            let mut inner = who.lock();
+            let times = inner.refusals.entry(what.to_owned()).or_default();
+            *times += 1;
+            *times
+        };
+        match times {
+            STOPPED_AFTER.. => {
+                let reason = format!("{} {reason}", messages::stopped(what, times));
+                Answer { verdict: Verdict::DenyAndStop(reason), context: vec![] }
+            }
+            SPINNING_AFTER.. => Answer::deny(format!("{reason} {}", messages::spinning(what, times))),
+            _ => Answer::deny(reason),
+        }
+    }
+
+    /// A lost lock is told before anything is written on the strength of it (X10).
+    fn tell_losses(&self, who: &AgentSession) -> Option<Answer> {
+        let mut inner = who.lock();
+        let lost: Vec<String> = inner
+            .locks
+            .iter()
+            .filter(|l| matches!(l.state, LockState::Lost(_)))
+            .map(super::table::HeldLock::shown)
+            .collect();
+        inner.locks.retain(|l| !matches!(l.state, LockState::Lost(_)));
+        (!lost.is_empty()).then(|| Answer::deny(messages::lock_lost(&lost.join(", "))))
+    }
+
+    /// The first file that was changed by somebody else since this agent read it (D7, R5).
+    fn stale(&self, who: &AgentSession, event: &Event, call: &ToolCall, found: &Effects) -> Option<(String, String)> {
+        if !call.action.may_change() {
+            return None;
+        }
+        let inner = who.lock();
+        let seen = |place: &&Place| {
+            let version = inner.reads.get(&(event.agent_id.clone(), place.disk.clone()));
+            version.is_some_and(|v| !v.is_current(&place.disk))
+        };
+        let place = found.writes.iter().find(seen)?;
+        drop(inner);
+        let what = place.path.to_string();
+        let change = self.changes().of(&place.repo, &place.path).cloned();
+        let by = change.filter(|c| c.session != *who.sid()).map(|c| current(&self.view).who(&c.session, None));
+        Some((format!("{what} (stale)"), messages::stale(&what, by.as_ref())))
+    }
+
+    /// Remembers what is about to be read, and says which of it is under edit (R24). The version before the reading counts: if
+    /// the file changes meanwhile, the agent is asked to read again, never the reverse.
+    fn note_reads(&self, who: &AgentSession, event: &Event, found: &Effects) -> Vec<String> {
+        let view = current(&self.view);
+        let mut facts = Vec::new();
+        for place in &found.reads {
+            let version = Version::of(&place.disk);
+            who.lock().saw(event.agent_id.as_ref(), &place.disk, version);
+            if let Some(row) = view.holder(&place.repo.id, &place.path, who.sid()) {
+                let by = view.who(&row.session, Some(row.since_unix_ms));
+                facts.push(messages::read_under_edit(&place.path.to_string(), &by));
+            }
+        }
+        facts
+    }
+
+    /// A look at the tree before a command that may change more than it names.
+    async fn look_before(&self, found: &Effects) -> Result<Option<rr_git::Dirty>, String> {
+        let needed = found.compare.as_ref().or(found.trees.first().map(|t| &t.repo));
+        let Some(repo) = needed.cloned() else { return Ok(None) };
+        let looked = tokio::task::spawn_blocking(move || repo.tree.dirty()).await;
+        match looked {
+            Ok(Ok(dirty)) => Ok(Some(dirty)),
+            Ok(Err(error)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "look at a work tree");
+                Err(messages::not_connected(&format!("git could not say what state the work tree is in: {error}")))
+            }
+            Err(_) => Err(messages::not_connected("looking at the work tree failed")),
+        }
+    }
+
+    /// Uncommitted work of others that a git command would take along or move (P2).
+    fn sweeps_others(
+        &self,
+        who: &AgentSession,
+        found: &Effects,
+        dirty: Option<&rr_git::Dirty>,
+    ) -> Option<(String, String)> {
+        let changes = self.changes();
+        for tree in &found.trees {
+            let theirs = |p: &&std::path::Path| {
+                let path = rr_core::path::RepoPath::parse(std::os::unix::ffi::OsStrExt::as_bytes(p.as_os_str()));
+                let change = path.ok().and_then(|path| changes.of(&tree.repo, &path).cloned());
+                change.is_some_and(|c| c.session != *who.sid() && c.repo.tree.root == tree.repo.tree.root)
+            };
+            let files: Vec<String> =
+                dirty.iter().flat_map(|d| d.paths()).filter(theirs).take(5).map(|p| p.display().to_string()).collect();
+            if !files.is_empty() && (tree.sweeps || tree.moves) {
+                let what = format!("git {}", tree.command);
+                return Some((what, messages::would_sweep(&tree.command, &files.join(", "))));
+            }
+        }
+        None
+    }
+
+    async fn lock_all(
+        self: &Arc<Self>,
+        who: &Arc<AgentSession>,
+        call: &ToolCall,
+        found: &Effects,
+        mut facts: Vec<String>,
+    ) -> Answer {
+        let needs = self.needs(call, found);
+        if needs.is_empty() {
+            if let Action::Read(_) = call.action {
+                self.lock_on_read(who, call, found).await;
+            }
+            return Answer::with(facts);
+        }
+        let doing = doing(call);
+        let elsewhere = needs.iter().filter_map(|n| self.landed_elsewhere(who, &n.repo, n)).collect::<Vec<_>>();
+        match self.need(who, &needs, &doing).await {
+            Got::All(more) => {
+                facts.extend(more);
+                facts.extend(elsewhere);
+                Answer::with(facts)
+            }
+            Got::Refused { what, reason } => Answer { context: facts, ..self.refuse(who, &what, reason) },
+            Got::Beside { what, by } => {
+                let view = current(&self.view);
+                facts.extend(by.iter().map(|b| messages::allowed_beside(&what, &view.who(b.session(), None))));
+                Answer::with(facts)
+            }
+        }
+    }
+
+    /// The locks a call needs: its files, a share of their work trees, and what its git commands use.
+    fn needs(&self, call: &ToolCall, found: &Effects) -> Vec<Need> {
+        let mut needs: Vec<Need> = Vec::new();
+        for place in &found.writes {
+            let only_for = self.only_for_call(call, place);
+            let claim = Claim::exclusive(Scope::Path(place.path.clone()));
+            needs.push(Need { repo: place.repo.clone(), claim, only_for });
+        }
+        for (repo, claim) in &found.claims {
+            let only_for = matches!(claim.scope, Scope::Named(_)).then(|| call.id.clone());
+            needs.push(Need { repo: repo.clone(), claim: claim.clone(), only_for });
+        }
+        let trees: Vec<_> =
+            needs.iter().filter(|n| !matches!(n.claim.scope, Scope::Named(_))).map(|n| n.repo.clone()).collect();
+        for repo in trees {
+            let claim = Claim::shared(repo.shared(Shared::Tree));
+            let only_for = needs.iter().find(|n| n.claim.scope != claim.scope).and_then(|n| n.only_for.clone());
+            let whole = needs.iter().any(|n| n.claim.scope == claim.scope);
+            if !whole {
+                needs.push(Need { repo, claim, only_for });
+            }
+        }
+        dedup(needs)
+    }
+
+    /// In optimistic mode a lock lasts for its call, but for the files that are always exclusive.
+    fn only_for_call(&self, call: &ToolCall, place: &Place) -> Option<String> {
+        let config = place.repo.config().0;
+        let always = config.locks.exclusive.iter().any(|g| g.matches(place.path.key_parts()));
+        (config.locks.mode == LockMode::Optimistic && !always).then(|| call.id.clone())
+    }
+
+    /// In `pessimistic_read` mode a reader takes the lock if it is free; if not, it reads all the same (R23).
+    async fn lock_on_read(self: &Arc<Self>, who: &Arc<AgentSession>, call: &ToolCall, found: &Effects) {
+        let wants = |p: &&Place| p.repo.config().0.locks.mode == LockMode::PessimisticRead;
+        let view = current(&self.view);
+        let free = |p: &&Place| view.holder(&p.repo.id, &p.path, who.sid()).is_none();
+        for place in found.reads.iter().filter(wants).filter(free) {
+            let claim = Claim::exclusive(Scope::Path(place.path.clone()));
+            let need = Need { repo: place.repo.clone(), claim, only_for: None };
+            if let Got::Refused { .. } = self.need(who, &[need], &doing(call)).await {
+                self.withdraw_requests(who).await;
+            }
+        }
+    }
+
+    fn begin(
+        &self,
+        who: &AgentSession,
+        event: &Event,
+        call: &ToolCall,
+        before: Option<(Arc<crate::repos::Repo>, rr_git::Dirty)>,
+        commits: bool,
+    ) {
+        let started = self.now();
+        let may_change = call.action.may_change();
+        let flight = InFlight { agent_id: event.agent_id.clone(), started, may_change, before, commits };
+        who.lock().in_flight.insert(call.id.clone(), flight);
+    }
+
+    /// An agent makes its changing calls one after the other: one that never reported its end (refused by its user, cut off)
+    /// is over when the next one comes.
+    async fn forget_unfinished(&self, who: &AgentSession, event: &Event, call: &ToolCall) {
+        let old: Vec<String> = {
+            let inner = who.lock();
+            let same = inner
+                .in_flight
+                .iter()
+                .filter(|(id, f)| **id != call.id && f.may_change && f.agent_id == event.agent_id);
+            same.map(|(id, _)| id.clone()).collect()
+        };
+        for id in old {
+            self.call_over(who, &id).await;
+        }
+    }
+}
+
+/// One need per claim, the lasting one where a call and a turn both want it.
+fn dedup(needs: Vec<Need>) -> Vec<Need> {
+    let mut out: Vec<Need> = Vec::new();
+    for need in needs {
+        if !out.iter().any(|n| Arc::ptr_eq(&n.repo, &need.repo) && n.claim.covers(&need.claim)) {
+            out.push(need);
+        }
+    }
+    out
+}
+
+fn doing(call: &ToolCall) -> String {
+    match &call.action {
+        Action::Shell { command } => format!("{}: {}", call.tool, command.chars().take(80).collect::<String>()),
+        _ => call.tool.clone(),
+    }
+}

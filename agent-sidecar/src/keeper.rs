@@ -1,0 +1,348 @@
+//! What goes on without calls: leases renewed, fences lifted only on proof, locks that rest or idle moved on, dead agents
+//! cleaned up after with everything they started (D4b), switched-off gates noticed (H41).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rr_core::id::SessionId;
+use rr_core::lock::{LockEvent, LockState};
+use rr_core::session::{DeathCause, Heartbeat, SessionState};
+use rr_core::time::Span;
+use rr_fleet::{Ending, GrantedLock, Proof};
+use rr_runtime::config::OnAgentDeath;
+use rr_store::KeepAlive;
+use rustix::process::Signal;
+use tokio_util::sync::CancellationToken;
+
+use crate::guard::{Gate, gate};
+use crate::messages;
+use crate::processes::{Process, descendants, describe, survivors};
+use crate::service::Service;
+use crate::table::{AgentKey, AgentSession, HeldLock, Inner};
+use crate::turns::LOCAL_FINGERPRINT;
+
+/// The keeper looks at every session this often: well below the gap that fences.
+const TICK: Duration = Duration::from_secs(1);
+/// Settings files are looked at every so many ticks: a switched-off gate is flagged well within 60 s.
+const GUARD_TICKS: u64 = 10;
+/// Left-overs that are to be ended get this long after SIGTERM.
+const TERM_GRACE: Duration = Duration::from_secs(5);
+/// A keep-alive that takes longer counts as failed.
+const KEEP_ALIVE_DEADLINE: Duration = Duration::from_secs(5);
+
+impl Service {
+    /// Keeps all sessions until shutdown.
+    pub(crate) async fn keep(self: Arc<Self>, shutdown: CancellationToken) {
+        let mut ticks = 0u64;
+        while !shutdown.is_cancelled() {
+            let looks = self.all().into_iter().map(|who| {
+                let service = self.clone();
+                async move { service.look_after(&who, ticks).await }
+            });
+            futures::future::join_all(looks).await;
+            self.follow_state().await;
+            ticks += 1;
+            let _ = tokio::time::timeout(TICK, shutdown.cancelled()).await;
+        }
+        // What was stopped must not stay stopped without us.
+        self.all().iter().for_each(|who| super::pause::thaw(who));
+    }
+
+    async fn look_after(self: &Arc<Self>, who: &Arc<AgentSession>, ticks: u64) {
+        let state = who.lock().heartbeat.look(self.now()).clone();
+        match state {
+            SessionState::Live | SessionState::Suspect => self.renew(who).await,
+            SessionState::Fenced(_) => self.prove(who).await,
+            SessionState::Dead(_) | SessionState::Closed => return,
+        }
+        self.move_locks_on(who).await;
+        if who.lock().may_change_in_flight() > 0 {
+            let children = descendants(who.process);
+            let mut inner = who.lock();
+            inner.children.retain(|p| p.is_alive());
+            inner.children.extend(children);
+        }
+        if ticks.is_multiple_of(GUARD_TICKS) {
+            self.look_at_gate(who).await;
+        }
+    }
+
+    async fn renew(&self, who: &AgentSession) {
+        let now = self.now();
+        {
+            let mut inner = who.lock();
+            if now.since(inner.keep_alive_sent) < self.timing.keep_alive {
+                return;
+            }
+            inner.keep_alive_sent = now;
+        }
+        match tokio::time::timeout(KEEP_ALIVE_DEADLINE, self.fleet.keep_alive(&who.session)).await {
+            Ok(Ok(KeepAlive::Alive(_))) => who.lock().heartbeat.acknowledge(now),
+            Ok(Ok(KeepAlive::Gone)) => lose(who, DeathCause::LeaseGone),
+            Ok(Err(error)) => {
+                tracing::warn!(sid = %who.sid(), error = &error as &dyn std::error::Error, "renew a session's lease");
+                self.soon_again(who);
+            }
+            Err(_) => self.soon_again(who),
+        }
+    }
+
+    /// After a failed keep-alive the next one comes within two seconds.
+    fn soon_again(&self, who: &AgentSession) {
+        let early = self.now() + Span::from_secs(2);
+        who.lock().keep_alive_sent = early - self.timing.keep_alive;
+    }
+
+    /// Lifts a fence if the store proves that the session and each lock are still what they were (H1, H2).
+    async fn prove(&self, who: &AgentSession) {
+        who.lock().apply(LockEvent::SessionFenced);
+        match self.fleet.prove(&who.session).await {
+            Ok(Proof::Alive { sent }) => {
+                self.prove_locks(who).await;
+                let now = self.now();
+                let mut inner = who.lock();
+                inner.heartbeat.proven(sent, now);
+                inner.keep_alive_sent = sent;
+            }
+            Ok(Proof::Dead(cause)) => lose(who, cause),
+            Err(error) => tracing::warn!(sid = %who.sid(), error = &error as &dyn std::error::Error, "prove a session"),
+        }
+    }
+
+    async fn prove_locks(&self, who: &AgentSession) {
+        let keys: Vec<String> = who.lock().locks.iter().map(|l| l.grant.key.clone()).collect();
+        for key in keys {
+            let Ok(stored) = self.fleet.stored_token(&key).await else { continue };
+            for lock in who.lock().locks.iter_mut().filter(|l| l.grant.key == key) {
+                lock.state = lock.state.on(LockEvent::Proven { stored });
+            }
+        }
+    }
+
+    /// Cooling over, not claimed, not touched, not yet given back, taken away by force.
+    async fn move_locks_on(self: &Arc<Self>, who: &Arc<AgentSession>) {
+        let now = self.now();
+        let (over, lapsed, cooled, again) = {
+            let mut inner = who.lock();
+            let again = std::mem::take(&mut inner.unreleased);
+            let mut cooled = Vec::new();
+            for lock in
+                inner.locks.iter_mut().filter(|l| matches!(l.state, LockState::Cooling(_)) && now >= l.cool_until)
+            {
+                lock.state = lock.state.on(LockEvent::CoolingOver);
+                cooled.append(&mut lock.unclean);
+            }
+            let lapsed = inner.take_locks(|l| l.claim_by.is_some_and(|by| now >= by));
+            let busy = inner.may_change_in_flight() > 0;
+            let idle = |l: &HeldLock| !busy && now.since(l.touched) >= idle_release(l, self.timing.idle_release);
+            (inner.take_locks(|l| l.claim_by.is_none() && l.is_file() && idle(l)), lapsed, cooled, again)
+        };
+        for lock in lapsed.iter().filter(|l| matches!(l.claim.mode, rr_core::scope::Mode::Exclusive)) {
+            who.notify(messages::claim_lapsed(&lock.claim.scope.to_string()));
+        }
+        for locks in [over, lapsed, again] {
+            self.give_back(who, locks).await;
+        }
+        if let Err(error) = self.fleet.clear_marks(&cooled).await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "clear left-over marks");
+        }
+    }
+
+    /// Follows deletions of holder keys: a lock taken away by force is known before its holder's next write (X10).
+    pub(crate) async fn follow_losses(self: Arc<Self>, shutdown: CancellationToken) {
+        use futures::StreamExt as _;
+        while !shutdown.is_cancelled() {
+            let watch = self.fleet.watch(self.fleet.keyspace().all().to_owned(), 0).await;
+            // What went before the watch began is found by asking.
+            for who in self.all() {
+                self.notice_lost(&who).await;
+            }
+            let Ok(mut watch) = watch else {
+                let _ = tokio::time::timeout(TICK, shutdown.cancelled()).await;
+                continue;
+            };
+            loop {
+                let event = tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    event = watch.next() => event,
+                };
+                let Some(Ok(event)) = event else { break };
+                for change in event.changes {
+                    if let rr_store::Change::Delete { key } = change {
+                        self.key_gone(&key);
+                    }
+                }
+            }
+        }
+    }
+
+    fn key_gone(&self, key: &str) {
+        for who in self.all() {
+            for lock in who.lock().locks.iter_mut().filter(|l| l.grant.key == key) {
+                lock.state = lock.state.on(LockEvent::KeyGone);
+            }
+        }
+    }
+
+    async fn notice_lost(&self, who: &AgentSession) {
+        let held: Vec<GrantedLock> = who.lock().locks.iter().map(|l| l.grant.clone()).collect();
+        for lock in held {
+            if let Ok(stored) = self.fleet.stored_token(&lock.key).await
+                && stored != Some(lock.token)
+            {
+                self.key_gone(&lock.key);
+            }
+        }
+    }
+
+    /// Says in the session's record when its hooks are gone from the settings while it runs.
+    async fn look_at_gate(&self, who: &AgentSession) {
+        let (project, seen, warned) = {
+            let inner = who.lock();
+            (inner.record.workspace.clone(), inner.hooks_seen, inner.record.warning.clone())
+        };
+        let warning = match gate(Path::new(&project)) {
+            Gate::Off => "unguarded: hooks are switched off in its settings",
+            Gate::NotFound if seen => "unguarded: the hooks are gone from its settings",
+            Gate::NotFound => "",
+            Gate::On => {
+                who.lock().hooks_seen = true;
+                ""
+            }
+        };
+        if warned != warning {
+            self.warn(who, warning).await;
+        }
+    }
+
+    async fn warn(&self, who: &AgentSession, warning: &str) {
+        let record = {
+            let mut inner = who.lock();
+            warning.clone_into(&mut inner.record.warning);
+            inner.record.clone()
+        };
+        tracing::warn!(sid = %who.sid(), warning, "a session's guard changed");
+        if let Err(error) = self.fleet.describe(&who.session, &record).await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "describe a session");
+        }
+    }
+
+    /// Waits for an agent's process to end, then for what it started, and ends its session (D4b).
+    pub(crate) async fn watch_process(self: &Arc<Self>, who: &Arc<AgentSession>) {
+        who.process.gone().await;
+        if who.lock().ended {
+            return;
+        }
+        let left = self.left_by(who);
+        if !left.is_empty() {
+            self.outlive(who, left).await;
+        }
+        let first = !std::mem::replace(&mut who.lock().ended, true);
+        if first {
+            {
+                let mut sessions = self.sessions();
+                if sessions.get(&who.key).is_some_and(|s| Arc::ptr_eq(s, who)) {
+                    sessions.remove(&who.key);
+                }
+            }
+            self.withdraw_requests(who).await;
+            self.end(who, Ending::Died { gone: true }).await;
+        }
+    }
+
+    fn left_by(&self, who: &AgentSession) -> Vec<Process> {
+        let marks =
+            [format!("RAILROAD_SESSION={}", who.key.session), format!("CLAUDE_CODE_SESSION_ID={}", who.key.session)];
+        let known = who.lock().children.clone();
+        survivors(&known, who.process, &marks).into_iter().collect()
+    }
+
+    /// Keeps a dead agent's locks until what it started is gone too: it may still be writing.
+    async fn outlive(&self, who: &AgentSession, mut left: Vec<Process>) {
+        let names: Vec<String> = left.iter().map(|p| describe(*p)).collect();
+        self.warn(who, &format!("agent gone; still running: {}", names.join(", "))).await;
+        let end = self.repos.around(Path::new(&who.lock().record.workspace.clone())).ok().flatten();
+        let end = end.is_some_and(|repo| repo.config().0.locks.on_agent_death == OnAgentDeath::End);
+        while !left.is_empty() {
+            if end {
+                left.iter().for_each(|p| p.signal(Signal::TERM));
+                let all_gone = futures::future::join_all(left.iter().map(|p| p.gone()));
+                if tokio::time::timeout(TERM_GRACE, all_gone).await.is_err() {
+                    left.iter().for_each(|p| p.signal(Signal::KILL));
+                }
+            }
+            for process in &left {
+                process.gone().await;
+            }
+            left = self.left_by(who);
+        }
+    }
+
+    /// Takes over the sessions of this sidecar's earlier life whose agents still run; ends those whose agents do not.
+    pub(crate) async fn adopt(self: &Arc<Self>) -> Result<(), rr_fleet::FleetError> {
+        let all = self.fleet.overview().await?;
+        for row in all.sessions.iter().filter(|s| s.record.host == self.host) {
+            let agent = Process { pid: row.record.pid, start: row.record.start };
+            if row.record.boot != self.boot || !agent.is_alive() {
+                self.bury(&row.sid).await;
+                continue;
+            }
+            let sent = self.now();
+            let Some(session) = self.fleet.adopt(&row.sid, LOCAL_FINGERPRINT).await? else { continue };
+            let key = AgentKey { agent: row.record.agent.clone(), session: row.record.agent_session.clone() };
+            let mut inner = Inner::new(Heartbeat::registered(sent, self.timing), row.record.clone(), sent);
+            inner.locks = self.adopted_locks(&row.sid, &all.locks, Path::new(&row.record.workspace));
+            tracing::info!(sid = %row.sid, locks = inner.locks.len(), "took over a session of an earlier life");
+            self.enrol(key, agent, session, inner);
+        }
+        Ok(())
+    }
+
+    async fn bury(&self, sid: &SessionId) {
+        match self.fleet.bury(sid).await {
+            Ok(()) => tracing::info!(%sid, "ended a session whose agent is gone"),
+            Err(error) => {
+                tracing::warn!(%sid, error = &error as &dyn std::error::Error, "end a dead session; its lease runs out");
+            }
+        }
+    }
+
+    fn adopted_locks(&self, sid: &SessionId, all: &[rr_fleet::LockRow], workspace: &Path) -> Vec<HeldLock> {
+        let now = self.now();
+        let Ok(Some(repo)) = self.repos.around(workspace) else { return vec![] };
+        let mine = all.iter().filter(|l| l.session == *sid && l.repo == repo.id);
+        mine.map(|row| {
+            let grant = GrantedLock {
+                repo: row.repo.clone(),
+                claim: row.claim.clone(),
+                token: row.token,
+                key: row.key.clone(),
+            };
+            HeldLock {
+                grant,
+                state: LockState::Usable(row.token),
+                repo: repo.clone(),
+                touched: now,
+                cool_until: now,
+                claim_by: None,
+                // A call's own lock has no call any more: it goes when it has been idle.
+                only_for: None,
+                unclean: Vec::new(),
+            }
+        })
+        .collect()
+    }
+}
+
+/// The lease or the key is gone: nothing is held any more, and the agent is told before it writes.
+fn lose(who: &AgentSession, cause: DeathCause) {
+    tracing::warn!(sid = %who.sid(), ?cause, "a session was lost");
+    let mut inner = who.lock();
+    inner.heartbeat.died(cause);
+    inner.apply(LockEvent::KeyGone);
+}
+
+fn idle_release(lock: &HeldLock, default: Span) -> Span {
+    lock.repo.config().0.locks.idle_release.unwrap_or(default)
+}

@@ -1,0 +1,357 @@
+//! Asking the store for locks in a session's name, waiting in its queue in the background, giving back. One session asks for one
+//! thing at a time; what is in the way is put into words for the agent.
+
+use std::sync::Arc;
+
+use rr_core::limits::{LOCKS_PER_SESSION_MAX, WAIT_HOLDING_MAX, WAIT_MAX};
+use rr_core::lock::{Blocker, LockEvent, LockState, place_in_line};
+use rr_core::scope::{Claim, Mode};
+use rr_core::time::BootTime;
+use rr_fleet::{Answer as Asked, Grant, GrantedLock, Released, Request, WaitEnd, Waiter};
+use rr_runtime::clock::unix_ms;
+
+use crate::messages;
+use crate::repos::Repo;
+use crate::service::Service;
+use crate::table::{AgentSession, HeldLock, Waiting};
+use crate::view::current;
+
+/// One lock that a call needs.
+#[derive(Clone)]
+pub(crate) struct Need {
+    pub repo: Arc<Repo>,
+    pub claim: Claim,
+    /// Released with the call: git's own things, and every lock in optimistic mode.
+    pub only_for: Option<String>,
+}
+
+impl Need {
+    fn shown(&self) -> String {
+        self.claim.scope.to_string()
+    }
+}
+
+/// What came of needing some locks.
+pub(crate) enum Got {
+    /// All are held and usable; facts to tell along.
+    All(Vec<String>),
+    Refused {
+        what: String,
+        reason: String,
+    },
+    /// In the way are only sessions of other work trees.
+    Beside {
+        what: String,
+        by: Vec<Blocker>,
+    },
+}
+
+impl Service {
+    /// Makes sure that a session holds all of these, usable. What it holds already costs no store call.
+    pub(crate) async fn need(self: &Arc<Self>, who: &Arc<AgentSession>, needs: &[Need], doing: &str) -> Got {
+        let _one_at_a_time = who.acquiring.lock().await;
+        let mut missing: Vec<Need> = Vec::new();
+        for need in needs {
+            match self.held(who, need) {
+                Held::Yes => {}
+                Held::No => missing.push(need.clone()),
+                Held::NotYet(reason) => return Got::Refused { what: need.shown(), reason },
+            }
+        }
+        let mut facts = Vec::new();
+        while let Some(first) = missing.first() {
+            let repo = first.repo.clone();
+            let (now, later): (Vec<_>, Vec<_>) = missing.into_iter().partition(|n| Arc::ptr_eq(&n.repo, &repo));
+            match self.ask(who, &repo, &now, doing).await {
+                Got::All(more) => facts.extend(more),
+                other => return other,
+            }
+            missing = later;
+        }
+        Got::All(facts)
+    }
+
+    fn held(&self, who: &AgentSession, need: &Need) -> Held {
+        let now = self.now();
+        let mut inner = who.lock();
+        if let Some(waiting) = inner.waiting.iter().find(|w| w.waiter.claims().iter().any(|c| c.conflicts(&need.claim)))
+        {
+            let (shown, waited) = (waiting.shown.clone(), now.since(waiting.since));
+            drop(inner);
+            return Held::NotYet(self.still_waiting(who, need, &shown, waited));
+        }
+        let Some(lock) = inner.covering(&need.repo, &need.claim) else { return Held::No };
+        match lock.state {
+            LockState::Usable(_) => {
+                lock.touched = now;
+                lock.claim_by = None;
+                Held::Yes
+            }
+            LockState::Cooling(_) => Held::NotYet(messages::cooling(&lock.shown(), lock.cool_until.since(now))),
+            LockState::Queued | LockState::Suspended(_) | LockState::Lost(_) => {
+                Held::NotYet(messages::not_connected("its session is being checked against the store"))
+            }
+        }
+    }
+
+    fn still_waiting(&self, who: &AgentSession, need: &Need, shown: &str, waited: rr_core::time::Span) -> String {
+        let view = current(&self.view);
+        let path = match &need.claim.scope {
+            rr_core::scope::Scope::Path(p) => view.holder(&need.repo.id, p, who.sid()),
+            _ => None,
+        };
+        let by = path.map(|row| view.who(&row.session, Some(row.since_unix_ms)));
+        messages::still_waiting(shown, by.as_ref(), waited)
+    }
+
+    async fn ask(self: &Arc<Self>, who: &Arc<AgentSession>, repo: &Arc<Repo>, needs: &[Need], doing: &str) -> Got {
+        let what = needs.first().map(Need::shown).unwrap_or_default();
+        let held = who.lock().locks.len();
+        if held + needs.len() > LOCKS_PER_SESSION_MAX {
+            let reason = format!(
+                "This session holds {held} locks, and {LOCKS_PER_SESSION_MAX} is the most one session may have. Commit what is finished, or end the turn: its locks are then given back."
+            );
+            return Got::Refused { what, reason };
+        }
+        let claims: Vec<Claim> = needs.iter().map(|n| n.claim.clone()).collect();
+        let request = Request { repo: repo.id.clone(), claims, doing: doing.to_owned(), now_unix_ms: unix_ms() };
+        match self.fleet.request(&who.session, request).await {
+            Ok(Asked::Granted(grant)) => self.take_in(who, repo, needs, grant, None),
+            Ok(Asked::Queued(waiter, blockers)) => self.queued(who, repo, needs, waiter, blockers).await,
+            Ok(Asked::Lost) => {
+                Got::Refused { what, reason: messages::not_connected("its session is no longer valid in the store") }
+            }
+            Err(error) => {
+                tracing::warn!(sid = %who.sid(), error = &error as &dyn std::error::Error, "ask for a lock");
+                Got::Refused { what, reason: messages::not_connected("the store gave no clear answer about the lock") }
+            }
+        }
+    }
+
+    /// Notes granted locks. Those whose last holder ended uncleanly rest first.
+    fn take_in(
+        self: &Arc<Self>,
+        who: &Arc<AgentSession>,
+        repo: &Arc<Repo>,
+        needs: &[Need],
+        grant: Grant,
+        claim_by: Option<BootTime>,
+    ) -> Got {
+        let now = self.now();
+        let cooling = grant.must_cool();
+        let cool_until = now + self.cool(repo);
+        let facts: Vec<String> = grant.unclean.iter().map(|u| messages::unclean(&u.shown, u.session.short())).collect();
+        {
+            let mut inner = who.lock();
+            for (lock, need) in grant.locks.into_iter().zip(needs) {
+                let state = LockState::Queued.on(LockEvent::Granted { token: lock.token, cooling });
+                inner.locks.push(HeldLock {
+                    grant: lock,
+                    state,
+                    repo: repo.clone(),
+                    touched: now,
+                    cool_until,
+                    claim_by,
+                    only_for: need.only_for.clone(),
+                    unclean: if cooling { grant.unclean.clone() } else { Vec::new() },
+                });
+            }
+        }
+        if cooling {
+            let what = needs.first().map(Need::shown).unwrap_or_default();
+            return Got::Refused { reason: messages::cooling(&what, cool_until.since(now)), what };
+        }
+        if !grant.unclean.is_empty() {
+            let fleet = self.fleet.clone();
+            let told = grant.unclean;
+            self.tasks.spawn(async move {
+                if let Err(error) = fleet.clear_marks(&told).await {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "clear left-over marks");
+                }
+            });
+        }
+        Got::All(facts)
+    }
+
+    fn cool(&self, repo: &Repo) -> rr_core::time::Span {
+        repo.config().0.locks.cool.unwrap_or(self.timing.cool)
+    }
+
+    async fn queued(
+        self: &Arc<Self>,
+        who: &Arc<AgentSession>,
+        repo: &Arc<Repo>,
+        needs: &[Need],
+        waiter: Waiter,
+        blockers: Vec<Blocker>,
+    ) -> Got {
+        let what = needs.iter().find(|n| blockers.iter().any(|b| conflicts(b, &n.claim))).unwrap_or(&needs[0]).shown();
+        let only_call = needs.iter().any(|n| n.only_for.is_some());
+        if self.all_beside(repo, &blockers) || only_call {
+            // Nobody comes back for a call's own lock by itself: the next try asks anew.
+            self.fleet.cancel(&who.session, &waiter).await;
+            return if only_call { self.busy(&what, needs, &blockers) } else { Got::Beside { what, by: blockers } };
+        }
+        let reason = self.held_by(&what, &blockers);
+        let now = self.now();
+        who.lock().waiting.push(Waiting { waiter: waiter.clone(), shown: what.clone(), since: now });
+        let holding = who.lock().locks.iter().any(|l| l.grant.claim.mode == Mode::Exclusive);
+        let until = now + if holding { WAIT_HOLDING_MAX } else { WAIT_MAX };
+        let (service, who, repo, needs) = (self.clone(), who.clone(), repo.clone(), needs.to_vec());
+        self.tasks.spawn(async move { service.wait_for(&who, &repo, &needs, waiter, until).await });
+        Got::Refused { what, reason }
+    }
+
+    fn busy(&self, what: &str, needs: &[Need], blockers: &[Blocker]) -> Got {
+        let named = what.starts_with("!tree.").then(|| blockers.first()).flatten();
+        let reason = match named {
+            Some(b) => {
+                let view = current(&self.view);
+                let held =
+                    view.others(&needs[0].repo.id, &needs[0].repo.tree.root.display().to_string(), &no_session());
+                let files =
+                    held.iter().find(|(sid, ..)| *sid == b.session()).map(|(.., f)| f.join(", ")).unwrap_or_default();
+                messages::tree_in_use(&view.who(b.session(), None), &files)
+            }
+            None => self.held_by(what, blockers),
+        };
+        Got::Refused { what: what.to_owned(), reason }
+    }
+
+    fn held_by(&self, what: &str, blockers: &[Blocker]) -> String {
+        let view = current(&self.view);
+        let holder = blockers.iter().find(|b| matches!(b, Blocker::Holder(_))).or(blockers.first());
+        let who = holder.map(|b| {
+            let rows = view.waiters().iter().find(|w| w.session == *b.session()).map(|w| w.since_unix_ms);
+            let since = match b {
+                Blocker::Holder(h) => view.lock_since(&h.session, h.token).or(rows),
+                Blocker::Ahead(_) => rows,
+            };
+            view.who(b.session(), since)
+        });
+        let who = who.unwrap_or_else(|| view.who(&no_session(), None));
+        messages::held(what, &who, place_in_line(blockers), self.timing.claim_window)
+    }
+
+    /// Whether a repository only warns of edits in other work trees, and all that is in the way is there.
+    fn all_beside(&self, repo: &Repo, blockers: &[Blocker]) -> bool {
+        if repo.config().0.locks.across_worktrees != rr_runtime::config::AcrossWorktrees::Warn {
+            return false;
+        }
+        let view = current(&self.view);
+        let root = repo.tree.root.display().to_string();
+        let beside = |b: &Blocker| {
+            view.session(b.session()).is_some_and(|s| s.host != self.host || !s.workspace.starts_with(&root))
+        };
+        blockers.iter().all(beside)
+    }
+
+    /// Waits in the background for a request whose call was denied, and tells the agent what came of it at its next call.
+    async fn wait_for(
+        self: &Arc<Self>,
+        who: &Arc<AgentSession>,
+        repo: &Arc<Repo>,
+        needs: &[Need],
+        waiter: Waiter,
+        until: BootTime,
+    ) {
+        let since = waiter.since();
+        let what = needs.iter().map(Need::shown).find(|s| !s.starts_with('!')).unwrap_or_else(|| needs[0].shown());
+        let end = self.fleet.wait(&who.session, waiter, until).await;
+        let still_wanted = {
+            let mut inner = who.lock();
+            let before = inner.waiting.len();
+            inner.waiting.retain(|w| w.waiter.since() != since);
+            before != inner.waiting.len() && !inner.ended
+        };
+        match end {
+            Ok(WaitEnd::Granted(grant)) if still_wanted => {
+                let window = self.timing.claim_window;
+                let locks = grant.locks.clone();
+                self.take_in(who, repo, needs, grant, Some(self.now() + window));
+                who.notify(messages::granted_later(&what, window));
+                self.tell_landed_elsewhere(who, repo, needs);
+                tracing::info!(sid = %who.sid(), what, locks = locks.len(), "granted from the queue");
+            }
+            Ok(WaitEnd::Granted(grant)) => self.give_back(who, grant.locks).await,
+            Ok(WaitEnd::Busy(_)) if still_wanted => who.notify(messages::wait_over(&what)),
+            Ok(WaitEnd::Ring) if still_wanted => who.notify(messages::ring(&what)),
+            Ok(WaitEnd::Busy(_) | WaitEnd::Ring | WaitEnd::Lost) => {}
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "wait for a lock");
+                who.notify(messages::wait_over(&what));
+            }
+        }
+    }
+
+    /// The next holder learns what was changed on another branch and has not come to it yet (D6).
+    pub(crate) fn tell_landed_elsewhere(&self, who: &AgentSession, repo: &Repo, needs: &[Need]) {
+        for need in needs {
+            if let Some(text) = self.landed_elsewhere(who, repo, need) {
+                who.notify(text);
+            }
+        }
+    }
+
+    pub(crate) fn landed_elsewhere(&self, who: &AgentSession, repo: &Repo, need: &Need) -> Option<String> {
+        let rr_core::scope::Scope::Path(path) = &need.claim.scope else { return None };
+        let change = self.changes().of(repo, path).cloned()?;
+        if change.session == *who.sid() || change.repo.tree.root == repo.tree.root {
+            return None;
+        }
+        let mine = repo.tree.root.join(path.shown());
+        if crate::versions::Version::of(&change.disk).is_current(&mine) {
+            return None;
+        }
+        let apart = repo.tree.lines_apart(&mine, &change.disk);
+        let apart = apart.map_or_else(String::new, |(more, less)| {
+            format!(" (+{more} -{less} lines; compare with {})", change.disk.display())
+        });
+        let by = current(&self.view).who(&change.session, None);
+        Some(messages::elsewhere(&path.to_string(), &by, &change.repo.tree.branch(), &apart))
+    }
+
+    /// Gives up every place in line of a session whose turn is over.
+    pub(crate) async fn withdraw_requests(&self, who: &AgentSession) {
+        let waiting = std::mem::take(&mut who.lock().waiting);
+        for w in waiting {
+            self.fleet.cancel(&who.session, &w.waiter).await;
+        }
+    }
+
+    /// Gives locks back. What the store cannot be told now is left to the lease of the session, and told to the log.
+    pub(crate) async fn give_back(&self, who: &AgentSession, locks: Vec<GrantedLock>) {
+        for lock in locks {
+            match self.fleet.release(&lock).await {
+                Ok(Released::Yes) => {}
+                Ok(Released::WasLost) => who.notify(messages::lock_lost(&lock.claim.scope.to_string())),
+                Err(error) => {
+                    tracing::warn!(
+                        key = lock.key,
+                        error = &error as &dyn std::error::Error,
+                        "give a lock back; tried again"
+                    );
+                    who.lock().unreleased.push(lock);
+                }
+            }
+        }
+    }
+}
+
+enum Held {
+    Yes,
+    No,
+    NotYet(String),
+}
+
+fn conflicts(blocker: &Blocker, claim: &Claim) -> bool {
+    match blocker {
+        Blocker::Holder(h) => h.claim.conflicts(claim),
+        Blocker::Ahead(w) => w.claims.iter().any(|c| c.conflicts(claim)),
+    }
+}
+
+/// A session id that is nobody's.
+fn no_session() -> rr_core::id::SessionId {
+    rr_core::id::SessionId::from_random([0; 16])
+}

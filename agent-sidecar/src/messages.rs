@@ -1,0 +1,280 @@
+//! Every text that an agent reads: what happened, who, since when, what to do next. Facts, not orders: an agent's guard
+//! against injected instructions must have no reason to doubt them.
+
+use rr_core::time::Span;
+
+/// Longest piece of somebody else's prompt or path that is repeated.
+const QUOTE_CHARS_MAX: usize = 120;
+
+/// Who stands in the way, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Who {
+    /// First digits of the session.
+    pub session: String,
+    pub agent: String,
+    pub host: String,
+    pub pid: u32,
+    pub task: String,
+    pub since: Option<Span>,
+}
+
+impl Who {
+    fn named(&self) -> String {
+        let task = if self.task.is_empty() { String::new() } else { format!(", at work on \"{}\"", quote(&self.task)) };
+        let since = self.since.map_or_else(String::new, |s| format!(", since {}", span(s)));
+        format!("session {} ({}, pid {} on {}{task}){since}", self.session, self.agent, self.pid, self.host)
+    }
+}
+
+pub(crate) fn span(span: Span) -> String {
+    match span.as_secs() {
+        s @ 0..=119 => format!("{s} s"),
+        s @ 120..=7_199 => format!("{} min", s / 60),
+        s => format!("{} h", s / 3_600),
+    }
+}
+
+fn quote(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let cut: String = line.chars().take(QUOTE_CHARS_MAX).collect();
+    if cut.len() < line.len() { format!("{cut}…") } else { cut }
+}
+
+pub(crate) fn misread(why: &str) -> String {
+    format!(
+        "Railroad could not read this call, so it was not let through: {}. `rrctl doctor` checks the hook.",
+        quote(why)
+    )
+}
+
+pub(crate) fn too_large() -> String {
+    "Railroad takes at most 16 MiB of arguments for one call; this one has more and was not let through. Write the file in parts.".to_owned()
+}
+
+/// A denial because of a lock (R3).
+pub(crate) fn held(what: &str, who: &Who, place: usize, window: Span) -> String {
+    let place = match place {
+        0 => "You are next in line".to_owned(),
+        n => format!("{n} other session(s) are ahead of you in line"),
+    };
+    format!(
+        "{what} is being edited by {}. {place}: when it is free it is kept for you for {}, and you are told. \
+         Other files are free to work on meanwhile; writing this one by another tool is refused as well.",
+        who.named(),
+        span(window)
+    )
+}
+
+pub(crate) fn still_waiting(what: &str, who: Option<&Who>, waited: Span) -> String {
+    let by = who.map_or_else(String::new, |w| format!(" It is held by {}.", w.named()));
+    format!(
+        "{what} is still not free; you have been in line for {}.{by} Other files are free to work on meanwhile.",
+        span(waited)
+    )
+}
+
+pub(crate) fn spinning(what: &str, times: u32) -> String {
+    format!(
+        "{what} was refused {times} times in a row for the same reason. Asking again does not change it: this part of the work has to wait; other work can go on."
+    )
+}
+
+pub(crate) fn stopped(what: &str, times: u32) -> String {
+    format!(
+        "Stopped: {what} was asked for {times} times in a row and refused each time. `rrctl locks` shows who holds what."
+    )
+}
+
+pub(crate) fn granted_later(what: &str, window: Span) -> String {
+    format!("{what} is free and kept for you for {}. It may have changed: read it again before writing.", span(window))
+}
+
+pub(crate) fn wait_over(what: &str) -> String {
+    format!("Your place in line for {what} is over: it did not become free in time. The next write asks again.")
+}
+
+pub(crate) fn ring(what: &str) -> String {
+    format!(
+        "Your place in line for {what} was given up: sessions were waiting for one another in a ring and yours joined last. Your own locks are given on when your turn ends."
+    )
+}
+
+pub(crate) fn claim_lapsed(what: &str) -> String {
+    format!("{what} was kept for you and not used; it is free for others again.")
+}
+
+pub(crate) fn stale(what: &str, by: Option<&Who>) -> String {
+    let by = by.map_or_else(|| "by somebody outside of all sessions".to_owned(), |w| format!("by {}", w.named()));
+    format!(
+        "{what} was changed {by} since you read it. Your change is based on an older version: read the file again, then make the change."
+    )
+}
+
+pub(crate) fn read_under_edit(what: &str, who: &Who) -> String {
+    format!(
+        "{what} is being edited by {}. Reading is fine; its contents may change, and you will be told when they have.",
+        who.named()
+    )
+}
+
+pub(crate) fn changed_since_read(what: &str, who: &Who) -> String {
+    format!("{what}, which you have read, has been changed by {}. What you know of it may be out of date.", who.named())
+}
+
+pub(crate) fn lock_lost(what: &str) -> String {
+    format!(
+        "Your lock on {what} was lost (taken away, or its lease ran out). Somebody else may have changed it: read it again before writing."
+    )
+}
+
+pub(crate) fn session_lost(locks: &str) -> String {
+    format!(
+        "This session's lease ran out and it was registered anew. These locks were lost with it: {locks}. Read those files again before writing."
+    )
+}
+
+pub(crate) fn cooling(what: &str, left: Span) -> String {
+    format!(
+        "{what} is kept for you, but its last holder ended without giving it back and may still be writing. It can be used in {}. \
+         Read it first: it may be half-finished.",
+        span(left.max(Span::from_secs(1)))
+    )
+}
+
+pub(crate) fn unclean(what: &str, session: &str) -> String {
+    format!(
+        "The last holder of {what} (session {session}) ended without giving it back. It may be half-finished: look at it before building on it."
+    )
+}
+
+pub(crate) fn paused(epoch: u64, reasons: &str) -> String {
+    format!(
+        "The fleet is paused (epoch {epoch}{reasons}). No tool may run in any session until a person resumes it with `rrctl resume --epoch {epoch}`. Nothing of yours is lost; your locks stay yours."
+    )
+}
+
+pub(crate) fn stop_file(path: &str) -> String {
+    format!("Stopped by {path}: while that file exists no tool may run here. A person removes it to go on.")
+}
+
+pub(crate) fn not_connected(why: &str) -> String {
+    format!(
+        "Railroad cannot vouch for this call, so it was not let through: {why}. It is tried again at your next call; `rrctl status` shows the state."
+    )
+}
+
+pub(crate) fn foreign_session(pid: u32) -> String {
+    format!(
+        "This session id belongs to another running process (pid {pid}); a call under a foreign name is not let through."
+    )
+}
+
+pub(crate) fn protected(what: &str) -> String {
+    format!(
+        "{what} belongs to the guard around this repository (agent hook settings or Railroad's own files). Agents may not change it; a person can."
+    )
+}
+
+pub(crate) fn refused_place(why: &str) -> String {
+    format!("Not let through: {why}. Name a path inside the repository that is one file under one name.")
+}
+
+pub(crate) fn unparsable(why: &str) -> String {
+    format!(
+        "This command could not be understood, so what it changes is unknown and it was not let through: {}. Split it into simpler commands, or use the file tools.",
+        quote(why)
+    )
+}
+
+pub(crate) fn tree_in_use(who: &Who, what: &str) -> String {
+    format!(
+        "This command touches the whole work tree, and {} is working in it ({what}). It would move or take along that work. \
+         Name only your own paths (`git add PATH`, `git commit PATH`, `git stash push -- PATH`), or use a work tree of your own (`git worktree add`).",
+        who.named()
+    )
+}
+
+pub(crate) fn would_sweep(command: &str, files: &str) -> String {
+    format!(
+        "`git {command}` would take along uncommitted work of other sessions: {files}. Name only your own paths (`git add PATH`, `git commit PATH`, `git stash push -- PATH`)."
+    )
+}
+
+pub(crate) fn unforeseen(files: &str) -> String {
+    format!(
+        "That command also changed {files}, which it did not name. These changes are counted as yours, and the files are locked for you where they were free."
+    )
+}
+
+pub(crate) fn hit_others(file: &str, who: &Who) -> String {
+    format!(
+        "That command changed {file} while it was held by {}. They have been told. Look at the file together before going on.",
+        who.named()
+    )
+}
+
+pub(crate) fn hit_by(file: &str, who: &Who) -> String {
+    format!("{file}, which you hold, was changed by a command of {}. Read it again before writing.", who.named())
+}
+
+pub(crate) fn waited_for(what: &str, who: &Who) -> String {
+    format!(
+        "{} is waiting for {what}, which you hold. It is given on when you commit it or when your turn ends.",
+        who.named()
+    )
+}
+
+pub(crate) fn elsewhere(what: &str, who: &Who, branch: &str, apart: &str) -> String {
+    format!(
+        "{what} was last changed by {} on branch {branch} in another work tree, and that is not in yours{apart}.",
+        who.named()
+    )
+}
+
+pub(crate) fn allowed_beside(what: &str, who: &Who) -> String {
+    format!(
+        "{what} is also being edited by {} in another work tree (this repository only warns of that). Expect a merge.",
+        who.named()
+    )
+}
+
+pub(crate) fn settings_kept() -> String {
+    "This change would switch off Railroad's hooks for this project, so the hooks in force were kept. `rrctl uninstall` removes them.".to_owned()
+}
+
+pub(crate) fn config_broken(why: &str) -> String {
+    format!("railroad.yaml has an error; the last good version is in force: {}", quote(why))
+}
+
+pub(crate) fn tree_moved(command: &str) -> String {
+    format!("Another branch or commit was checked out by `{}`: files you read may have changed.", quote(command))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denial_says_who_since_when_what_and_what_next() {
+        let who = Who {
+            session: "abc12345".into(),
+            agent: "claude".into(),
+            host: "box".into(),
+            pid: 77,
+            task: format!("rewrite\nthe parser {}", "x".repeat(500)),
+            since: Some(Span::from_secs(150)),
+        };
+        let said = held("src/types/api.ts", &who, 0, Span::from_secs(60));
+        for part in [
+            "src/types/api.ts is being edited by session abc12345",
+            "claude, pid 77 on box",
+            "rewrite the parser",
+            "since 2 min",
+            "next in line",
+            "kept for you",
+        ] {
+            assert!(said.contains(part), "{part} in {said}");
+        }
+        assert!(said.len() < 700 && !said.contains('\n'));
+    }
+}

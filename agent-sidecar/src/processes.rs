@@ -1,0 +1,209 @@
+//! The processes behind a session: who called, which of them is the agent, what it started, and when all of that is gone.
+//! Identity is (pid, start time) within this boot: a pid alone is given out again (H13). The kernel tells who is at the other
+//! end of the socket, so a caller cannot claim to be somebody else (H21).
+
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
+
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use tokio::io::unix::AsyncFd;
+
+/// How far up a caller's parents are followed: agent, shell, wrapper, terminal, and room.
+const CHAIN_MAX: usize = 16;
+
+/// Programs that stand between an agent and its hook.
+const SHELLS: [&str; 7] = ["sh", "bash", "dash", "zsh", "fish", "env", "rr-hook"];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Process {
+    pub pid: u32,
+    /// Clock ticks since boot.
+    pub start: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Stat {
+    comm: String,
+    state: char,
+    parent: u32,
+    group: u32,
+    start: u64,
+}
+
+impl Process {
+    #[cfg(test)]
+    fn of(pid: u32) -> Option<Self> {
+        stat(pid).map(|s| Self { pid, start: s.start })
+    }
+
+    /// Whether it still runs. A zombie does not: it can write nothing any more.
+    pub(crate) fn is_alive(self) -> bool {
+        stat(self.pid).is_some_and(|s| s.start == self.start && !matches!(s.state, 'Z' | 'X'))
+    }
+
+    /// Returns when the process is gone.
+    pub(crate) async fn gone(self) {
+        let Some(fd) = self.pidfd() else { return };
+        // A pidfd may have been opened on a process that took over the pid: its identity is compared after opening.
+        if !self.is_alive() {
+            return;
+        }
+        // Deprecated for types that lie about their descriptor; an `OwnedFd` cannot, and the new form needs `unsafe`.
+        #[allow(deprecated)]
+        let fd = AsyncFd::new(fd);
+        if let Ok(fd) = fd {
+            let _ = fd.readable().await;
+        }
+    }
+
+    fn pidfd(self) -> Option<OwnedFd> {
+        pidfd_open(self.raw()?, PidfdFlags::NONBLOCK).ok()
+    }
+
+    pub(crate) fn signal(self, signal: Signal) {
+        // Between the check and the signal the pid could be given out again only after the process was reaped.
+        if self.is_alive()
+            && let Some(pid) = self.raw()
+        {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    fn raw(self) -> Option<Pid> {
+        i32::try_from(self.pid).ok().and_then(Pid::from_raw)
+    }
+}
+
+/// The caller and its parents, the caller first.
+pub(crate) fn chain(pid: u32) -> Vec<(Process, String)> {
+    let mut found = Vec::new();
+    let mut at = pid;
+    while at > 1 && found.len() < CHAIN_MAX {
+        let Some(s) = stat(at) else { break };
+        found.push((Process { pid: at, start: s.start }, s.comm));
+        at = s.parent;
+    }
+    found
+}
+
+/// Which process of a chain is the agent: the one it names itself if that is in the chain, else the nearest that is neither the
+/// hook nor a shell around it.
+pub(crate) fn agent_in(chain: &[(Process, String)], named: Option<u32>) -> Option<Process> {
+    let claimed = chain.iter().skip(1).find(|(p, _)| Some(p.pid) == named);
+    let nearest = || chain.iter().skip(1).find(|(_, comm)| !SHELLS.contains(&comm.as_str()));
+    claimed.or_else(nearest).or_else(|| chain.get(1)).map(|(p, _)| *p)
+}
+
+/// Everything that a process started and that still runs, itself not included.
+pub(crate) fn descendants(root: Process) -> BTreeSet<Process> {
+    let all: Vec<(u32, Stat)> = pids().filter_map(|pid| stat(pid).map(|s| (pid, s))).collect();
+    let mut family: BTreeSet<u32> = BTreeSet::from([root.pid]);
+    let mut found = BTreeSet::new();
+    loop {
+        let more: Vec<&(u32, Stat)> =
+            all.iter().filter(|(pid, s)| family.contains(&s.parent) && !family.contains(pid)).collect();
+        if more.is_empty() {
+            return found;
+        }
+        for (pid, s) in more {
+            family.insert(*pid);
+            if s.state != 'Z' {
+                found.insert(Process { pid: *pid, start: s.start });
+            }
+        }
+    }
+}
+
+/// What a dead agent left running: known children and their children, members of their process groups, and everything that
+/// carries the session's mark in its environment.
+pub(crate) fn survivors(known: &BTreeSet<Process>, agent: Process, marks: &[String]) -> BTreeSet<Process> {
+    let mut found: BTreeSet<Process> = known.iter().copied().filter(|p| p.is_alive()).collect();
+    let groups: BTreeSet<u32> = found.iter().filter_map(|p| stat(p.pid)).map(|s| s.group).collect();
+    let own_group = stat(std::process::id()).map(|s| s.group);
+    for pid in pids() {
+        let Some(s) = stat(pid) else { continue };
+        let in_group = groups.contains(&s.group) && Some(s.group) != own_group;
+        if pid != std::process::id() && s.state != 'Z' && (in_group || carries(pid, marks)) {
+            found.insert(Process { pid, start: s.start });
+        }
+    }
+    let below: Vec<Process> = found.iter().flat_map(|p| descendants(*p)).collect();
+    found.extend(below);
+    // A hook of the agent that is just ending asks us, and waits for our answer.
+    found.retain(|p| *p != agent && stat(p.pid).is_some_and(|s| s.comm != "rr-hook"));
+    found
+}
+
+fn carries(pid: u32, marks: &[String]) -> bool {
+    let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else { return false };
+    environment.split(|b| *b == 0).any(|entry| marks.iter().any(|m| entry == m.as_bytes()))
+}
+
+/// A process's name and pid, for people.
+pub(crate) fn describe(process: Process) -> String {
+    let comm = stat(process.pid).map_or_else(|| "gone".to_owned(), |s| s.comm);
+    format!("{comm} ({})", process.pid)
+}
+
+fn pids() -> impl Iterator<Item = u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|e| e.file_name().to_str()?.parse().ok())
+}
+
+/// `/proc/<pid>/stat`. The name in it may hold spaces and brackets: the fields start after the last bracket.
+fn stat(pid: u32) -> Option<Stat> {
+    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let (head, tail) = text.rsplit_once(')')?;
+    let comm = head.split_once('(')?.1.to_owned();
+    let fields: Vec<&str> = tail.split_whitespace().collect();
+    Some(Stat {
+        comm,
+        state: fields.first()?.chars().next()?,
+        parent: fields.get(1)?.parse().ok()?,
+        group: fields.get(2)?.parse().ok()?,
+        start: fields.get(19)?.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn the_agent_is_the_nearest_ancestor_that_is_no_shell_or_the_one_it_names() {
+        let p = |pid| Process { pid, start: 1 };
+        let name = |pid, comm: &str| (p(pid), comm.to_owned());
+        let chain = [name(9, "rr-hook"), name(8, "sh"), name(7, "claude"), name(6, "bash"), name(5, "tmux")];
+        assert_eq!(agent_in(&chain, None), Some(p(7)));
+        assert_eq!(agent_in(&chain, Some(6)), Some(p(6)));
+        assert_eq!(agent_in(&chain, Some(1_000)), Some(p(7)), "a pid outside the chain is no proof");
+        assert_eq!(agent_in(&[name(9, "rr-hook"), name(8, "sh")], None), Some(p(8)));
+    }
+
+    #[tokio::test]
+    async fn a_process_and_what_it_started_are_seen_until_they_are_gone() {
+        let mut shell = Command::new("sh").args(["-c", "RR_MARK=m1 sleep 60 & wait"]).spawn().expect("sh");
+        let root = Process::of(shell.id()).expect("runs");
+        let children = loop {
+            let found = descendants(root);
+            if found.iter().any(|p| stat(p.pid).is_some_and(|s| s.comm == "sleep")) {
+                break found;
+            }
+            tokio::task::yield_now().await;
+        };
+        shell.kill().expect("kill");
+        shell.wait().expect("wait");
+        root.gone().await;
+        assert!(!root.is_alive());
+        let left = survivors(&BTreeSet::new(), root, &["RR_MARK=m1".to_owned()]);
+        assert_eq!(left, children, "found by its mark alone");
+        for p in left {
+            p.signal(Signal::KILL);
+            p.gone().await;
+        }
+        assert!(survivors(&children, root, &[]).is_empty());
+    }
+}

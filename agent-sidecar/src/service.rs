@@ -1,0 +1,143 @@
+//! The sidecar as one thing: what it shares between calls, and the way from a hook's question to its answer. The steps are in
+//! `gate` (before a call), `aftermath` (after it), `turns` (sessions and turns), `locking` (asking the store).
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rr_core::id::HostId;
+use rr_core::limits::Timing;
+use rr_core::permit::PermitView;
+use rr_core::time::{BootTime, Clock};
+use rr_fleet::{Fleet, FleetState};
+
+use crate::call::{Answer, Event, Kind, Verdict};
+use crate::hosts::{Output, claude};
+use crate::messages;
+use crate::repos::Repos;
+use crate::socket::Question;
+use crate::table::{AgentKey, AgentSession, Changes};
+use crate::view::SharedView;
+
+pub(crate) struct Service {
+    pub fleet: Fleet,
+    pub host: HostId,
+    pub host_name: String,
+    pub boot: String,
+    pub timing: Timing,
+    pub clock: Arc<dyn Clock>,
+    pub repos: Repos,
+    pub view: SharedView,
+    pub tasks: tokio_util::task::TaskTracker,
+    sessions: Mutex<HashMap<AgentKey, Arc<AgentSession>>>,
+    /// One registration at a time: hooks of a new session come in bursts.
+    pub registering: tokio::sync::Mutex<()>,
+    permit: Mutex<PermitView>,
+    state: Mutex<Option<FleetState>>,
+    changes: Mutex<Changes>,
+}
+
+impl Service {
+    pub(crate) fn new(fleet: Fleet, host: HostId, view: SharedView) -> Self {
+        Self {
+            host,
+            host_name: rr_runtime::host::host_name(),
+            boot: rr_runtime::host::boot_id(),
+            timing: *fleet.timing(),
+            clock: fleet.clock().clone(),
+            fleet,
+            repos: Repos::default(),
+            view,
+            tasks: tokio_util::task::TaskTracker::new(),
+            sessions: Mutex::default(),
+            registering: tokio::sync::Mutex::default(),
+            permit: Mutex::default(),
+            state: Mutex::default(),
+            changes: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> BootTime {
+        self.clock.now()
+    }
+
+    pub(crate) fn sessions(&self) -> MutexGuard<'_, HashMap<AgentKey, Arc<AgentSession>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All sessions at this moment.
+    pub(crate) fn all(&self) -> Vec<Arc<AgentSession>> {
+        self.sessions().values().cloned().collect()
+    }
+
+    pub(crate) fn permit(&self) -> MutexGuard<'_, PermitView> {
+        self.permit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, Option<FleetState>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn changes(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A hook's question in, what it prints out.
+    pub(crate) async fn answer(self: Arc<Self>, question: Question) -> Output {
+        let event = if question.too_large {
+            Err(claude::Misread { why: messages::too_large(), gates_a_tool: true })
+        } else {
+            claude::decode(&question.input)
+        };
+        let event = match event {
+            Ok(event) => event,
+            Err(misread) => {
+                tracing::warn!(why = misread.why, "a hook's input was not understood");
+                return claude::encode_misread(&misread);
+            }
+        };
+        let answer = self.dispatch(&question, &event).await;
+        if let Verdict::Deny(reason) | Verdict::DenyAndStop(reason) = &answer.verdict {
+            tracing::info!(session = event.session, reason, "denied");
+        }
+        claude::encode(&event.kind, &answer)
+    }
+
+    async fn dispatch(self: &Arc<Self>, question: &Question, event: &Event) -> Answer {
+        if let Kind::SettingsChanged { file } = &event.kind {
+            return self.settings_changed(question, file.as_deref());
+        }
+        let who = match self.session_of(question, event).await {
+            Ok(who) => who,
+            Err(why) => return self.without_session(event, why),
+        };
+        match &event.kind {
+            Kind::SessionStart { source } => self.session_started(&who, question, event, source),
+            Kind::Prompt { text } => self.prompted(&who, event, text).await,
+            Kind::Before(call) => self.before(&who, event, call).await,
+            Kind::After { call, ok } => self.after(&who, event, call, *ok).await,
+            Kind::BatchOver { ids } => self.batch_over(&who, ids).await,
+            Kind::TurnOver { busy } => self.turn_over(&who, *busy).await,
+            Kind::SessionOver => self.session_over(&who).await,
+            Kind::SubagentOver | Kind::SettingsChanged { .. } | Kind::Other => Answer::default(),
+        }
+    }
+
+    /// No session, no right to change anything; reading goes on with a note (D4).
+    fn without_session(&self, event: &Event, why: String) -> Answer {
+        match &event.kind {
+            Kind::Before(call) if call.action.may_change() => Answer::deny(why),
+            Kind::Before(_) => Answer::with(vec![why]),
+            _ => Answer::default(),
+        }
+    }
+
+    /// Hooks that stand in the settings keep standing there (H41): a change that would drop them is blocked.
+    fn settings_changed(&self, question: &Question, file: Option<&Path>) -> Answer {
+        let project = question.env("CLAUDE_PROJECT_DIR").map(Path::new);
+        if crate::guard::drops_the_hooks(file, project) {
+            return Answer::deny(messages::settings_kept());
+        }
+        Answer::default()
+    }
+}

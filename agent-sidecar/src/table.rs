@@ -1,0 +1,231 @@
+//! What the sidecar knows of each session on this machine: its entitlement, its locks, what it has read, what it has under way.
+//! Memory only: the store is the record, and what is lost here with the process costs a re-read, never a lock.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rr_core::id::SessionId;
+use rr_core::lock::{LockEvent, LockState};
+use rr_core::path::RepoPath;
+use rr_core::scope::{Claim, Mode, Scope};
+use rr_core::session::Heartbeat;
+use rr_core::time::BootTime;
+use rr_fleet::{GrantedLock, Session, SessionRecord, Unclean, Waiter};
+use rr_git::Dirty;
+
+use crate::processes::Process;
+use crate::repos::Repo;
+use crate::versions::Version;
+
+/// Notices kept for a session that does not come to fetch them: the newest count.
+const NOTICES_MAX: usize = 20;
+/// Files whose seen version is remembered for a session.
+const READS_MAX: usize = 4_096;
+
+/// Which agent session on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct AgentKey {
+    pub agent: String,
+    pub session: String,
+}
+
+/// One registered session.
+pub(crate) struct AgentSession {
+    pub key: AgentKey,
+    pub process: Process,
+    pub session: Session,
+    pub inner: Mutex<Inner>,
+    /// Lock requests of one session go one after the other, so that it never asks twice for the same thing.
+    pub acquiring: tokio::sync::Mutex<()>,
+}
+
+pub(crate) struct Inner {
+    pub heartbeat: Heartbeat,
+    pub record: SessionRecord,
+    pub locks: Vec<HeldLock>,
+    pub waiting: Vec<Waiting>,
+    /// The version of each file as each sub-agent (or the agent itself) last saw it.
+    pub reads: HashMap<(Option<String>, PathBuf), Version>,
+    pub in_flight: HashMap<String, InFlight>,
+    pub notices: Vec<String>,
+    /// How often the same thing was refused in a row (X8).
+    pub refusals: HashMap<String, u32>,
+    /// The waiters this session has been told of.
+    pub told_waiters: BTreeSet<u64>,
+    /// What the agent started, as far as seen.
+    pub children: BTreeSet<Process>,
+    /// Stopped by a hard pause, to be continued on resume.
+    pub frozen: BTreeSet<Process>,
+    pub keep_alive_sent: BootTime,
+    /// The last pause acknowledgement written.
+    pub acknowledged: Option<rr_fleet::AckRecord>,
+    pub ended: bool,
+    /// Locks the store could not be told to release: tried again.
+    pub unreleased: Vec<GrantedLock>,
+    /// What the last awareness text said, so that it is told again only when it changed.
+    pub told_state: u64,
+    /// The hooks were seen in the agent's settings once: their absence is then a finding (H41).
+    pub hooks_seen: bool,
+}
+
+#[derive(Clone)]
+pub(crate) struct HeldLock {
+    pub grant: GrantedLock,
+    pub state: LockState,
+    pub repo: Arc<Repo>,
+    pub touched: BootTime,
+    pub cool_until: BootTime,
+    /// Given on if not used by then: it was granted from the queue while its session did other things.
+    pub claim_by: Option<BootTime>,
+    /// Only for the call with this id.
+    pub only_for: Option<String>,
+    pub unclean: Vec<Unclean>,
+}
+
+/// A request in the store's queue on behalf of this session.
+#[derive(Clone)]
+pub(crate) struct Waiting {
+    pub waiter: Waiter,
+    pub shown: String,
+    pub since: BootTime,
+}
+
+/// A call that was let through and is not over yet.
+#[derive(Clone)]
+pub(crate) struct InFlight {
+    pub agent_id: Option<String>,
+    pub started: BootTime,
+    pub may_change: bool,
+    /// The tree before a shell call, to see after it what it changed.
+    pub before: Option<(Arc<Repo>, Dirty)>,
+    pub commits: bool,
+}
+
+impl AgentSession {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn sid(&self) -> &SessionId {
+        &self.session.sid
+    }
+
+    pub(crate) fn notify(&self, text: String) {
+        let mut inner = self.lock();
+        if !inner.notices.contains(&text) {
+            inner.notices.push(text);
+        }
+        let over = inner.notices.len().saturating_sub(NOTICES_MAX);
+        inner.notices.drain(..over);
+    }
+}
+
+impl Inner {
+    pub(crate) fn new(heartbeat: Heartbeat, record: SessionRecord, now: BootTime) -> Self {
+        Self {
+            heartbeat,
+            record,
+            locks: Vec::new(),
+            waiting: Vec::new(),
+            reads: HashMap::new(),
+            in_flight: HashMap::new(),
+            notices: Vec::new(),
+            refusals: HashMap::new(),
+            told_waiters: BTreeSet::new(),
+            children: BTreeSet::new(),
+            frozen: BTreeSet::new(),
+            keep_alive_sent: now,
+            acknowledged: None,
+            ended: false,
+            unreleased: Vec::new(),
+            told_state: 0,
+            hooks_seen: false,
+        }
+    }
+
+    /// The lock that covers a claim in a repository, whatever its state.
+    pub(crate) fn covering(&mut self, repo: &Repo, claim: &Claim) -> Option<&mut HeldLock> {
+        self.locks
+            .iter_mut()
+            .find(|l| l.grant.repo == repo.id && !matches!(l.state, LockState::Lost(_)) && l.grant.claim.covers(claim))
+    }
+
+    pub(crate) fn apply(&mut self, event: LockEvent) {
+        for lock in &mut self.locks {
+            lock.state = lock.state.on(event);
+        }
+    }
+
+    /// Remembers the version of a file that an agent has seen.
+    pub(crate) fn saw(&mut self, agent_id: Option<&String>, file: &Path, version: Version) {
+        if self.reads.len() >= READS_MAX {
+            // Forgetting costs a check, not a file: an unknown version is not stale.
+            self.reads.clear();
+        }
+        self.reads.insert((agent_id.cloned(), file.to_owned()), version);
+    }
+
+    pub(crate) fn may_change_in_flight(&self) -> usize {
+        self.in_flight.values().filter(|c| c.may_change).count()
+    }
+
+    /// Locks that nothing needs any more: out of the table, to be given back to the store.
+    pub(crate) fn take_locks(&mut self, over: impl Fn(&HeldLock) -> bool) -> Vec<GrantedLock> {
+        let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.locks).into_iter().partition(|l| over(l));
+        self.locks = kept;
+        let mut gone: Vec<GrantedLock> = gone.into_iter().map(|l| l.grant).collect();
+        gone.extend(self.take_idle_shares());
+        gone
+    }
+
+    /// A share of a work tree is held only as long as some file in it is.
+    fn take_idle_shares(&mut self) -> Vec<GrantedLock> {
+        let used: BTreeSet<PathBuf> = self
+            .locks
+            .iter()
+            .filter(|l| l.grant.claim.mode == Mode::Exclusive)
+            .map(|l| l.repo.tree.root.clone())
+            .collect();
+        let idle = |l: &HeldLock| l.grant.claim.mode == Mode::Shared && !used.contains(&l.repo.tree.root);
+        let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.locks).into_iter().partition(|l| idle(l));
+        self.locks = kept;
+        gone.into_iter().map(|l| l.grant).collect()
+    }
+}
+
+impl HeldLock {
+    pub(crate) fn shown(&self) -> String {
+        self.grant.claim.scope.to_string()
+    }
+
+    /// Whether people think of it as a file: not the index, not a work tree's share.
+    pub(crate) fn is_file(&self) -> bool {
+        !matches!(self.grant.claim.scope, Scope::Named(_))
+    }
+}
+
+/// Who changed a path last, for the one who read it before (D7), and for the next holder (D6).
+#[derive(Clone)]
+pub(crate) struct Change {
+    pub session: SessionId,
+    pub at: BootTime,
+    pub repo: Arc<Repo>,
+    pub disk: PathBuf,
+}
+
+/// The last change of each path seen on this machine.
+#[derive(Default)]
+pub(crate) struct Changes {
+    by_path: BTreeMap<(String, RepoPath), Change>,
+}
+
+impl Changes {
+    pub(crate) fn note(&mut self, path: RepoPath, change: Change) {
+        self.by_path.insert((change.repo.id.to_string(), path), change);
+    }
+
+    pub(crate) fn of(&self, repo: &Repo, path: &RepoPath) -> Option<&Change> {
+        self.by_path.get(&(repo.id.to_string(), path.clone()))
+    }
+}

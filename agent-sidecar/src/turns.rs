@@ -1,0 +1,290 @@
+//! Sessions and their turns: registered with the first event, told what goes on, their locks given back when a turn ends
+//! (D6), ended when the agent ends or its process does (D4b).
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use rr_core::session::{Heartbeat, SessionState};
+use rr_fleet::{Ending, Registered, Session, SessionRecord};
+use rr_runtime::clock::unix_ms;
+
+use crate::call::{Answer, Event};
+use crate::guard::{Gate, gate};
+use crate::messages;
+use crate::processes::{Process, agent_in, chain};
+use crate::service::Service;
+use crate::socket::Question;
+use crate::table::{AgentKey, AgentSession, Inner};
+use crate::view::current;
+
+/// Others named in one awareness text: the rest is counted.
+const OTHERS_SHOWN_MAX: usize = 8;
+/// Files named for each of them.
+const FILES_SHOWN_MAX: usize = 6;
+/// Longest piece of a prompt that others see as "what it is at".
+const TASK_CHARS_MAX: usize = 160;
+/// Certificates come with several machines; one machine's sessions share this name.
+pub(crate) const LOCAL_FINGERPRINT: &str = "local";
+
+impl Service {
+    /// The session an event belongs to; registers it if this is the first we hear of it (R21). The text of an error is for the
+    /// agent.
+    pub(crate) async fn session_of(
+        self: &Arc<Self>,
+        question: &Question,
+        event: &Event,
+    ) -> Result<Arc<AgentSession>, String> {
+        let chain = chain(question.pid);
+        let named = question.env("CLAUDE_PID").and_then(|p| p.parse().ok());
+        let key = AgentKey { agent: question.agent.clone(), session: event.session.clone() };
+        if let Some(known) = self.known(&key, &chain)? {
+            return Ok(known);
+        }
+        let _one_at_a_time = self.registering.lock().await;
+        if let Some(known) = self.known(&key, &chain)? {
+            return Ok(known);
+        }
+        let Some(agent) = agent_in(&chain, named) else {
+            return Err(messages::not_connected("the calling process is already gone"));
+        };
+        let project = question.env("CLAUDE_PROJECT_DIR").map_or_else(|| event.cwd.clone(), Into::into);
+        self.register(key, agent, &project).await
+    }
+
+    /// A session that may go on under this name: same process, entitled to act. An id that belongs to another running process
+    /// is refused (H21).
+    fn known(&self, key: &AgentKey, chain: &[(Process, String)]) -> Result<Option<Arc<AgentSession>>, String> {
+        let Some(found) = self.sessions().get(key).cloned() else { return Ok(None) };
+        if !chain.iter().any(|(p, _)| *p == found.process) {
+            if found.process.is_alive() {
+                return Err(messages::foreign_session(found.process.pid));
+            }
+            return Ok(None);
+        }
+        let over = {
+            let mut inner = found.lock();
+            inner.ended || matches!(inner.heartbeat.look(self.now()), SessionState::Dead(_) | SessionState::Closed)
+        };
+        Ok((!over).then_some(found))
+    }
+
+    async fn register(
+        self: &Arc<Self>,
+        key: AgentKey,
+        agent: Process,
+        project: &Path,
+    ) -> Result<Arc<AgentSession>, String> {
+        let lost = self.bury_old(&key).await;
+        let record = SessionRecord {
+            host: self.host.clone(),
+            host_name: self.host_name.clone(),
+            boot: self.boot.clone(),
+            pid: agent.pid,
+            start: agent.start,
+            agent: key.agent.clone(),
+            agent_session: key.session.clone(),
+            workspace: project.display().to_string(),
+            since_unix_ms: unix_ms(),
+            task: String::new(),
+            warning: String::new(),
+        };
+        let sent = self.now();
+        let session = match self.fleet.register(&record, LOCAL_FINGERPRINT).await {
+            Ok(Registered::New(session)) => session,
+            Ok(Registered::SlotTaken { by, record }) => {
+                let pid = record.map_or(0, |r| r.pid);
+                tracing::warn!(%by, pid, "an agent's slot is taken");
+                return Err(messages::foreign_session(pid));
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "register a session");
+                return Err(messages::not_connected("its session could not be registered in the store"));
+            }
+        };
+        let inner = Inner::new(Heartbeat::registered(sent, self.timing), record, sent);
+        let who = self.enrol(key, agent, session, inner);
+        if !lost.is_empty() {
+            who.notify(messages::session_lost(&lost));
+        }
+        crate::view::refresh(&self.fleet, &self.view).await;
+        Ok(who)
+    }
+
+    /// Puts a session into the table and watches its process.
+    pub(crate) fn enrol(
+        self: &Arc<Self>,
+        key: AgentKey,
+        process: Process,
+        session: Session,
+        inner: Inner,
+    ) -> Arc<AgentSession> {
+        tracing::info!(sid = %session.sid, agent = key.agent, session = key.session, pid = process.pid, "session registered");
+        let acquiring = tokio::sync::Mutex::default();
+        let who = Arc::new(AgentSession { key: key.clone(), process, session, inner: inner.into(), acquiring });
+        self.sessions().insert(key, who.clone());
+        let (service, watched) = (self.clone(), who.clone());
+        self.tasks.spawn(async move { service.watch_process(&watched).await });
+        who
+    }
+
+    /// An earlier session under this name that is over: ended in the store, and what it held is named.
+    async fn bury_old(&self, key: &AgentKey) -> String {
+        let Some(old) = self.sessions().remove(key) else { return String::new() };
+        let (lost, ended) = {
+            let mut inner = old.lock();
+            let lost: Vec<String> =
+                inner.locks.iter().filter(|l| l.is_file()).map(super::table::HeldLock::shown).collect();
+            (lost.join(", "), std::mem::replace(&mut inner.ended, true))
+        };
+        if !ended {
+            self.end(&old, Ending::Died { gone: !old.process.is_alive() }).await;
+        }
+        lost
+    }
+
+    pub(crate) async fn end(&self, who: &AgentSession, how: Ending) {
+        who.lock().heartbeat.close();
+        if let Err(error) = self.fleet.end(&who.session, how).await {
+            tracing::warn!(sid = %who.sid(), error = &error as &dyn std::error::Error, "end a session; its lease runs out by itself");
+        }
+        tracing::info!(sid = %who.sid(), ?how, "session ended");
+    }
+
+    pub(crate) fn session_started(
+        self: &Arc<Self>,
+        who: &Arc<AgentSession>,
+        question: &Question,
+        event: &Event,
+        source: &str,
+    ) -> Answer {
+        if let Some(file) = question.env("CLAUDE_ENV_FILE") {
+            mark_environment(Path::new(file), &who.key.session);
+        }
+        if source == "compact" || source == "clear" {
+            // The agent has forgotten what it read: what it believes of a file is no longer older than the file.
+            who.lock().reads.clear();
+        }
+        let project = who.lock().record.workspace.clone();
+        who.lock().hooks_seen = gate(Path::new(&project)) == Gate::On;
+        let mut facts = vec![self.surroundings(who, event)];
+        facts.extend(self.config_fault(event));
+        facts.extend(self.pending(who));
+        Answer::with(facts)
+    }
+
+    pub(crate) async fn prompted(self: &Arc<Self>, who: &Arc<AgentSession>, event: &Event, text: &str) -> Answer {
+        // A background task's report is no new task.
+        if !text.starts_with("<task-notification>") {
+            let task: String =
+                text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(TASK_CHARS_MAX).collect();
+            let record = {
+                let mut inner = who.lock();
+                inner.record.task = task;
+                inner.refusals.clear();
+                inner.record.clone()
+            };
+            if let Err(error) = self.fleet.describe(&who.session, &record).await {
+                tracing::debug!(error = &error as &dyn std::error::Error, "describe a session");
+            }
+        }
+        let mut facts = self.pending(who);
+        facts.extend(self.news(who, event));
+        Answer::with(facts)
+    }
+
+    /// The awareness text, if it says something else than last time (R9).
+    pub(crate) fn news(&self, who: &AgentSession, event: &Event) -> Option<String> {
+        let text = self.surroundings(who, event);
+        let mut hasher = DefaultHasher::new();
+        text.split(" since ").next().unwrap_or_default().hash(&mut hasher);
+        text.len().hash(&mut hasher);
+        let fingerprint = hasher.finish();
+        let mut inner = who.lock();
+        (std::mem::replace(&mut inner.told_state, fingerprint) != fingerprint).then_some(text)
+    }
+
+    /// Who else is here, on what, holding which files.
+    fn surroundings(&self, who: &AgentSession, event: &Event) -> String {
+        let Ok(Some(repo)) = self.repos.around(&event.cwd) else {
+            return "Railroad is active. This folder is in no git repository, so nothing is coordinated here."
+                .to_owned();
+        };
+        let view = current(&self.view);
+        let root = repo.tree.root.display().to_string();
+        let others = view.others(&repo.id, &root, who.sid());
+        let me = who.sid().short();
+        if others.is_empty() {
+            return format!(
+                "Railroad coordinates the agents in this repository (you are session {me}). Nobody else is at work here now."
+            );
+        }
+        let mut text = format!("Railroad coordinates the agents in this repository (you are session {me}). Also here:");
+        for (sid, record, held) in others.iter().take(OTHERS_SHOWN_MAX) {
+            let task = if record.task.is_empty() { String::new() } else { format!(" on \"{}\"", record.task) };
+            let files = held.iter().take(FILES_SHOWN_MAX).copied().collect::<Vec<_>>().join(", ");
+            let more = held.len().saturating_sub(FILES_SHOWN_MAX);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let files = if held.is_empty() { "holds no file".to_owned() } else { format!("holds {files}{more}") };
+            text.push_str(&format!(
+                "\n- session {} ({}, {}){task}: {files}",
+                sid.short(),
+                record.agent,
+                record.host_name
+            ));
+        }
+        if others.len() > OTHERS_SHOWN_MAX {
+            text.push_str(&format!("\n- and {} more (rrctl sessions)", others.len() - OTHERS_SHOWN_MAX));
+        }
+        text.push_str("\nA file that another session holds cannot be written; reading is always possible.");
+        text
+    }
+
+    fn config_fault(&self, event: &Event) -> Option<String> {
+        let repo = self.repos.around(&event.cwd).ok().flatten()?;
+        repo.config().1.map(|why| messages::config_broken(&why))
+    }
+
+    /// What has been waiting to be told.
+    pub(crate) fn pending(&self, who: &AgentSession) -> Vec<String> {
+        std::mem::take(&mut who.lock().notices)
+    }
+
+    pub(crate) async fn batch_over(&self, who: &AgentSession, ids: &[String]) -> Answer {
+        for id in ids {
+            self.call_over(who, id).await;
+        }
+        Answer::default()
+    }
+
+    /// The end of a turn: what was locked for it is given back, unless something of it still works in the background.
+    pub(crate) async fn turn_over(&self, who: &Arc<AgentSession>, busy: bool) -> Answer {
+        if !busy {
+            who.lock().in_flight.clear();
+            self.withdraw_requests(who).await;
+            let over = who.lock().take_locks(|_| true);
+            self.give_back(who, over).await;
+        }
+        Answer::default()
+    }
+
+    pub(crate) async fn session_over(self: &Arc<Self>, who: &Arc<AgentSession>) -> Answer {
+        let first = !std::mem::replace(&mut who.lock().ended, true);
+        if first {
+            self.sessions().remove(&who.key);
+            self.withdraw_requests(who).await;
+            self.end(who, Ending::Clean).await;
+        }
+        Answer::default()
+    }
+}
+
+/// Lets what the agent starts carry its session's name, so that left-overs are found when the agent is gone.
+fn mark_environment(file: &Path, session: &str) {
+    let clean: String = session.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).collect();
+    let line = format!("export RAILROAD_SESSION={clean}\n");
+    let written = std::fs::OpenOptions::new().append(true).create(true).open(file);
+    if let Err(error) = written.and_then(|mut f| std::io::Write::write_all(&mut f, line.as_bytes())) {
+        tracing::debug!(%error, "mark an agent's environment");
+    }
+}

@@ -1,0 +1,158 @@
+//! The fleet as last seen, indexed for the questions that each call asks: who holds this path, who is here. It is a hint for
+//! texts, kept fresh by a watch; what decides is the store's own answer.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use rr_core::id::{RepoId, SessionId, Token};
+use rr_core::path::RepoPath;
+use rr_core::scope::Mode;
+use rr_core::time::Span;
+use rr_fleet::{Fleet, LockRow, Overview, SessionRecord, WaiterRow};
+use rr_runtime::clock::unix_ms;
+use tokio_util::sync::CancellationToken;
+
+use crate::messages::Who;
+
+/// A burst of changes is taken in at once.
+const SETTLE: Duration = Duration::from_millis(50);
+/// Looked at again at least this often, whatever the watch says.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+#[derive(Default)]
+pub(crate) struct View {
+    sessions: HashMap<SessionId, SessionRecord>,
+    /// Exclusive locks by repository and shown path.
+    locks: HashMap<(RepoId, RepoPath), LockRow>,
+    by_session: HashMap<SessionId, Vec<(RepoId, String)>>,
+    waiters: Vec<WaiterRow>,
+}
+
+pub(crate) type SharedView = Arc<RwLock<Arc<View>>>;
+
+impl View {
+    fn of(all: Overview) -> Self {
+        let mut view = Self { waiters: all.waiters, ..Self::default() };
+        view.sessions.extend(all.sessions.into_iter().map(|row| (row.sid, row.record)));
+        for row in all.locks.into_iter().filter(|l| l.mode == Mode::Exclusive && !l.shown.starts_with('!')) {
+            view.by_session.entry(row.session.clone()).or_default().push((row.repo.clone(), row.shown.clone()));
+            let shown = if row.shown == "." { "" } else { row.shown.as_str() };
+            if let Ok(path) = RepoPath::parse(shown.as_bytes()) {
+                view.locks.insert((row.repo.clone(), path), row);
+            }
+        }
+        view
+    }
+
+    /// Who holds a path or a folder around it, if that is somebody else.
+    pub(crate) fn holder(&self, repo: &RepoId, path: &RepoPath, me: &SessionId) -> Option<&LockRow> {
+        let mut at = Some(path.clone());
+        while let Some(p) = at {
+            match self.locks.get(&(repo.clone(), p.clone())) {
+                Some(row) if row.session != *me => return Some(row),
+                _ => at = parent(&p),
+            }
+        }
+        None
+    }
+
+    pub(crate) fn session(&self, sid: &SessionId) -> Option<&SessionRecord> {
+        self.sessions.get(sid)
+    }
+
+    /// The other sessions that hold something in a repository or work in its folder, with what they hold there.
+    pub(crate) fn others(
+        &self,
+        repo: &RepoId,
+        root: &str,
+        me: &SessionId,
+    ) -> Vec<(&SessionId, &SessionRecord, Vec<&str>)> {
+        let mut found: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(sid, _)| *sid != me)
+            .map(|(sid, record)| {
+                let held = self.by_session.get(sid).into_iter().flatten();
+                (sid, record, held.filter(|(r, _)| r == repo).map(|(_, s)| s.as_str()).collect::<Vec<_>>())
+            })
+            .filter(|(_, record, held)| !held.is_empty() || record.workspace.starts_with(root))
+            .collect();
+        found.sort_by_key(|(_, record, _)| record.since_unix_ms);
+        found
+    }
+
+    /// Since when a grant has been held, by the wall clock.
+    pub(crate) fn lock_since(&self, session: &SessionId, token: Token) -> Option<u64> {
+        self.locks.values().find(|l| l.session == *session && l.token == token).map(|l| l.since_unix_ms)
+    }
+
+    pub(crate) fn waiters(&self) -> &[WaiterRow] {
+        &self.waiters
+    }
+
+    /// A session in words.
+    pub(crate) fn who(&self, sid: &SessionId, since_unix_ms: Option<u64>) -> Who {
+        let since = since_unix_ms.map(|then| Span::from_millis(unix_ms().saturating_sub(then)));
+        let session = sid.short().to_owned();
+        match self.session(sid) {
+            Some(r) => Who {
+                session,
+                agent: r.agent.clone(),
+                host: r.host_name.clone(),
+                pid: r.pid,
+                task: r.task.clone(),
+                since,
+            },
+            None => {
+                Who { session, agent: "agent".into(), host: "unknown host".into(), pid: 0, task: String::new(), since }
+            }
+        }
+    }
+}
+
+fn parent(path: &RepoPath) -> Option<RepoPath> {
+    let (folder, _) = path.shown().rsplit_once('/').unwrap_or(("", ""));
+    if path.is_root() { None } else { RepoPath::parse(folder.as_bytes()).ok() }
+}
+
+pub(crate) fn current(view: &SharedView) -> Arc<View> {
+    view.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Reads the fleet anew.
+pub(crate) async fn refresh(fleet: &Fleet, view: &SharedView) {
+    match fleet.overview().await {
+        Ok(all) => *view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(View::of(all)),
+        Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "look at the fleet"),
+    }
+}
+
+/// Keeps the view fresh until shutdown.
+pub(crate) async fn keep(fleet: Fleet, view: SharedView, shutdown: CancellationToken) {
+    let prefix = fleet.keyspace().all().to_owned();
+    while !shutdown.is_cancelled() {
+        refresh(&fleet, &view).await;
+        let watch = fleet.watch(prefix.clone(), 0).await;
+        // A change between the look and the watch is seen by the next look.
+        refresh(&fleet, &view).await;
+        let Ok(mut watch) = watch else {
+            tokio::time::sleep(SETTLE).await;
+            continue;
+        };
+        loop {
+            let event = tokio::select! {
+                () = shutdown.cancelled() => return,
+                event = tokio::time::timeout(LOOK_AGAIN, watch.next()) => event,
+            };
+            match event {
+                Ok(Some(Ok(_))) => tokio::time::sleep(SETTLE).await,
+                Ok(Some(Err(_)) | None) => break,
+                Err(_) => {}
+            }
+            while let Some(Some(Ok(_))) = futures::FutureExt::now_or_never(watch.next()) {}
+            refresh(&fleet, &view).await;
+        }
+    }
+}

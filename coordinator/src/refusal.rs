@@ -1,0 +1,90 @@
+//! Every refusal of the coordinator: which code it has, and what the caller should do next. It knows no request.
+
+use std::error::Error;
+
+use rr_fleet::FleetError;
+use rr_store::StoreError;
+use tonic::{Code, Status};
+
+/// Turns what the fleet says into a code and a message that ends in what to do.
+pub(crate) fn from_fleet(error: &FleetError) -> Status {
+    let (code, next) = match error {
+        FleetError::Store { source, .. } => from_store(source),
+        FleetError::NewerSchema { .. } => (Code::FailedPrecondition, "update railroad on this machine"),
+        FleetError::Garbage { .. } => {
+            (Code::FailedPrecondition, "a person must look: `rrctl doctor` says where the store is")
+        }
+        FleetError::TooManyScopes { .. } => (Code::InvalidArgument, "ask for fewer at a time"),
+        FleetError::Voided => (Code::Unavailable, "try again"),
+    };
+    let message = format!("{}; {next}", chain(error));
+    match code {
+        // Somebody has to look at these; the others pass by themselves or are the caller's own.
+        Code::FailedPrecondition | Code::Internal => {
+            tracing::error!(error = %chain(error), "refused a request")
+        }
+        _ => tracing::warn!(error = %chain(error), "refused a request"),
+    }
+    Status::new(code, message)
+}
+
+fn from_store(error: &StoreError) -> (Code, &'static str) {
+    match error {
+        StoreError::Unavailable(_) => (Code::Unavailable, "nothing was changed: try again"),
+        StoreError::Unknown(_) => (Code::Unavailable, "it may have happened: look with `rrctl status`, then try again"),
+        StoreError::NoSpace(_) => (
+            Code::Unavailable,
+            "it may have happened: make room for the store, look with `rrctl status`, then try again",
+        ),
+        StoreError::Compacted { .. } => (Code::Unavailable, "try again"),
+        StoreError::Invalid(_) => (Code::InvalidArgument, "the request can not work as it is"),
+        StoreError::Damaged(_) => {
+            (Code::FailedPrecondition, "nothing is served until a person has looked: run `rrctl doctor`")
+        }
+        StoreError::LeaseNotFound(_) => (Code::Internal, "please report this"),
+    }
+}
+
+pub(crate) fn bad(what: impl Into<String>) -> Status {
+    Status::invalid_argument(what)
+}
+
+/// An error with its causes, joined by colons.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_told_from_what_a_person_must_look_at() {
+        let store = |source| FleetError::Store { doing: "read the run permit", source };
+        let code = |e: FleetError| from_fleet(&e).code();
+        assert_eq!(code(store(StoreError::Unavailable("gone".into()))), Code::Unavailable);
+        assert_eq!(code(store(StoreError::Unknown("late".into()))), Code::Unavailable);
+        assert_eq!(code(FleetError::Voided), Code::Unavailable);
+        assert_eq!(code(store(StoreError::Damaged("torn".into()))), Code::FailedPrecondition);
+        assert_eq!(code(FleetError::NewerSchema { found: 9 }), Code::FailedPrecondition);
+        assert_eq!(code(FleetError::Garbage { key: "k".into(), why: "x".into() }), Code::FailedPrecondition);
+        assert_eq!(code(store(StoreError::Invalid("long".into()))), Code::InvalidArgument);
+    }
+
+    #[test]
+    fn an_uncertain_outcome_says_to_look_first() {
+        let error = FleetError::Store { doing: "pause the fleet", source: StoreError::Unknown("late".into()) };
+        let message = from_fleet(&error).message().to_owned();
+        assert_eq!(
+            message,
+            "pause the fleet: outcome unknown: late; it may have happened: look with `rrctl status`, then try again"
+        );
+    }
+}

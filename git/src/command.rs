@@ -1,0 +1,58 @@
+//! Runs the `git` program, without optional locks, without prompts, without a pager, and with its own words in English.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    #[error("start git: is it installed and on PATH?")]
+    NotStarted(#[source] std::io::Error),
+    #[error("git {command} in {folder}: {said}")]
+    Failed { command: String, folder: String, said: String },
+    #[error("read repository at {folder}")]
+    Library {
+        folder: String,
+        #[source]
+        source: git2::Error,
+    },
+}
+
+/// Runs git in a folder and returns what it printed.
+pub(crate) fn git<I, S>(folder: &Path, args: I) -> Result<Vec<u8>, GitError>
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<OsStr>,
+{
+    let mut command = Command::new("git");
+    command.current_dir(folder).args(args).stdin(Stdio::null());
+    command.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0").env("GIT_PAGER", "cat").env("LC_ALL", "C");
+    // An agent's own git environment (a hook's, say) must not point us at another repository.
+    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"] {
+        command.env_remove(name);
+    }
+    let output = command.output().map_err(GitError::NotStarted)?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let shown: Vec<String> = command.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
+    Err(GitError::Failed {
+        command: shown.join(" "),
+        folder: folder.display().to_string(),
+        said: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    })
+}
+
+/// The installed git's version, as (major, minor).
+///
+/// # Errors
+/// If git cannot be started or says nothing that looks like a version.
+pub fn version() -> Result<(u32, u32), GitError> {
+    let said = git(Path::new("/"), ["version"])?;
+    let text = String::from_utf8_lossy(&said).into_owned();
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).filter(|s| !s.is_empty()).map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => Ok((major, minor)),
+        _ => Err(GitError::Failed { command: "version".into(), folder: "/".into(), said: text }),
+    }
+}

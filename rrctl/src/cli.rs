@@ -1,0 +1,127 @@
+//! What can be typed. Definitions only: the text of each command is the doc comment of its `Args` in `cmd`, from which help,
+//! completions and man pages are made. Next: `cmd`.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::cmd;
+use crate::exit::{Failure, Kind};
+use crate::hand::Hand;
+
+/// Coordinates the coding agents that work on one repository at the same time.
+///
+/// Start with `rrctl install` (once) and `rrctl up --detach`; then `rrctl locks` shows who holds what, and
+/// `rrctl pause-all` stops every agent.
+///
+/// Exit codes: 0 done, 1 failed, 2 not understood, 3 no daemon answers, 4 refused, 5 not found or ambiguous, 6 findings.
+#[derive(Debug, Parser)]
+#[command(name = "rrctl", version, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    /// Answer with one line of JSON (fields: docs/json.md)
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(cmd::up::Args),
+    Down(cmd::down::Args),
+    Status(cmd::status::Args),
+    Sessions(cmd::sessions::Args),
+    Locks(cmd::locks::Args),
+    Release(cmd::release::Args),
+    PauseAll(cmd::pause_all::Args),
+    Resume(cmd::resume::Args),
+    Install(cmd::install::Args),
+    Uninstall(cmd::uninstall::Args),
+    Doctor(cmd::doctor::Args),
+    Completions(cmd::completions::Args),
+    Man(cmd::man::Args),
+}
+
+/// Does what was typed.
+pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(words) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A reader that is gone does not matter here either.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Kind::Usage.code()));
+        }
+    };
+    let json = cli.json;
+    match Hand::new(json).and_then(|hand| dispatch(cli.command, &hand)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tell(&failure, json);
+            ExitCode::from(failure.kind.code())
+        }
+    }
+}
+
+fn dispatch(command: Command, hand: &Hand) -> Result<(), Failure> {
+    match command {
+        Command::Up(args) => cmd::up::run(&args, hand),
+        Command::Down(args) => cmd::down::run(&args, hand),
+        Command::Status(_) => hand.wait_for(cmd::status::run(hand)),
+        Command::Sessions(_) => hand.wait_for(cmd::sessions::run(hand)),
+        Command::Locks(args) => hand.wait_for(cmd::locks::run(&args, hand)),
+        Command::Release(args) => hand.wait_for(cmd::release::run(&args, hand)),
+        Command::PauseAll(args) => hand.wait_for(cmd::pause_all::run(&args, hand)),
+        Command::Resume(args) => hand.wait_for(cmd::resume::run(&args, hand)),
+        Command::Install(args) => cmd::install::run(&args, hand),
+        Command::Uninstall(args) => cmd::uninstall::run(&args, hand),
+        Command::Doctor(_) => hand.wait_for(cmd::doctor::run(hand)),
+        Command::Completions(args) => cmd::completions::run(&args),
+        Command::Man(args) => cmd::man::run(&args),
+    }
+}
+
+/// The definition that completions and man pages are made of.
+pub(crate) fn definition() -> clap::Command {
+    Cli::command()
+}
+
+fn tell(failure: &Failure, json: bool) {
+    use std::io::Write as _;
+    if failure.kind == Kind::Unread {
+        return;
+    }
+    let text = if json { failure.json() } else { failure.text() };
+    // There is nobody left to tell that standard error is gone.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound_and_every_command_has_a_help_text() {
+        let definition = definition();
+        definition.clone().debug_assert();
+        for command in definition.get_subcommands() {
+            assert!(command.get_about().is_some(), "{} has none", command.get_name());
+        }
+    }
+
+    #[test]
+    fn a_misspelt_command_is_answered_with_the_right_one() {
+        let refused = Cli::try_parse_from(["rrctl", "pause"]).expect_err("no such command");
+        assert!(refused.to_string().contains("pause-all"), "{refused}");
+        assert_eq!(refused.exit_code(), i32::from(Kind::Usage.code()));
+    }
+
+    #[test]
+    fn taking_a_lock_away_needs_force_and_a_reason() {
+        for words in [&["release", "a"][..], &["release", "--force", "a"], &["release", "--reason", "r", "a"]] {
+            let words = ["rrctl"].iter().chain(words);
+            assert!(Cli::try_parse_from(words).is_err());
+        }
+        assert!(Cli::try_parse_from(["rrctl", "release", "--force", "--reason", "r", "!build"]).is_ok());
+    }
+}

@@ -1,0 +1,30 @@
+//! One file a command: its options with their help, and what it does. None knows another.
+
+pub(crate) mod completions;
+pub(crate) mod doctor;
+pub(crate) mod down;
+pub(crate) mod install;
+pub(crate) mod locks;
+pub(crate) mod man;
+pub(crate) mod pause_all;
+pub(crate) mod release;
+pub(crate) mod resume;
+pub(crate) mod sessions;
+pub(crate) mod status;
+pub(crate) mod uninstall;
+pub(crate) mod up;
+
+use crate::exit::Failure;
+use crate::install::{Scope, Site};
+
+/// Where hooks belong, as seen from the present folder.
+fn site() -> Result<Site, Failure> {
+    let here = std::env::current_dir().map_err(|e| Failure::at("find the present folder", &e))?;
+    let worktree = rr_git::Worktree::discover(&here).map_err(|e| Failure::at("look for a repository", &e))?;
+    let (root, common) = worktree.map_or((here, None), |w| (w.root, Some(w.common_dir)));
+    Site::of(&root, common.as_deref()).map_err(|e| Failure::at("find the settings", &e))
+}
+
+const fn scope(user: bool) -> Scope {
+    if user { Scope::User } else { Scope::ProjectLocal }
+}

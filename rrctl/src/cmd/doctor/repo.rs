@@ -1,0 +1,71 @@
+//! What belongs to this repository: the hooks of its agents, and `railroad.yaml`.
+
+use std::path::Path;
+
+use rr_git::Worktree;
+use rr_runtime::config::{REPO_FILE, RepoConfig};
+
+use super::Row;
+use crate::exit::chain;
+use crate::install::{FindingKind, inspect};
+
+const HOOKS: &str = "hooks";
+const CONFIG: &str = "railroad.yaml";
+
+pub(super) fn hooks() -> Vec<Row> {
+    let site = match crate::cmd::site() {
+        Ok(site) => site,
+        Err(failure) => return vec![Row::fail(HOOKS, failure.text().trim_end().to_owned(), "repair that first")],
+    };
+    let findings = inspect(&site);
+    if findings.is_empty() {
+        return vec![Row::ok(HOOKS, "in place for Claude Code")];
+    }
+    let row = |kind: FindingKind, text: String| match kind {
+        FindingKind::ProjectOnly => Row::warn(HOOKS, text, "rrctl install --user"),
+        FindingKind::NotInstalled
+        | FindingKind::Incomplete
+        | FindingKind::HookNotRunnable
+        | FindingKind::HookNotCurrent
+        | FindingKind::HooksDisabled
+        | FindingKind::Unreadable => Row::fail(HOOKS, text, ""),
+    };
+    findings.iter().map(|finding| row(finding.kind, finding.to_string())).collect()
+}
+
+pub(super) fn config() -> Row {
+    let here = std::env::current_dir().unwrap_or_default();
+    match Worktree::discover(&here) {
+        Err(error) => Row::fail(CONFIG, chain(&error), "repair the repository"),
+        Ok(None) => Row::ok(CONFIG, "no repository here: nothing to read"),
+        Ok(Some(worktree)) => parse(&worktree.root.join(REPO_FILE)),
+    }
+}
+
+fn parse(file: &Path) -> Row {
+    match std::fs::read_to_string(file) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Row::ok(CONFIG, "none: the defaults hold"),
+        Err(e) => Row::fail(CONFIG, format!("{}: {e}", file.display()), "make it readable"),
+        Ok(text) => match RepoConfig::parse(&text, file) {
+            Ok(_) => Row::ok(CONFIG, format!("{} is understood", file.display())),
+            Err(error) => Row::fail(CONFIG, chain(&error), "correct it; until then its last good version holds"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    #[test]
+    fn a_railroad_yaml_with_a_typing_error_is_a_finding() {
+        let dir = tempfile::tempdir().expect("folder");
+        let file = dir.path().join(REPO_FILE);
+        assert_eq!(parse(&file).state, State::Ok);
+        std::fs::write(&file, "fleett: x\n").expect("written");
+        let row = parse(&file);
+        assert_eq!(row.state, State::Fail);
+        assert!(row.found.contains(":1:1"), "{}", row.found);
+    }
+}

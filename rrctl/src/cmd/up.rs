@@ -1,0 +1,61 @@
+//! `rrctl up`: in the foreground, or started into the background by `detach`. What runs is in `crate::up`.
+
+use serde_json::json;
+
+use crate::detach::{self, Started};
+use crate::exit::{Failure, Kind};
+use crate::hand::Hand;
+use crate::up;
+
+/// Start the daemon of this machine: sidecar, coordinator and watcher in one process
+///
+/// In the foreground it logs to the terminal and ends with Ctrl-C. `--detach` starts it in the background and returns once
+/// it answers; its log is daemon.log in the state folder. A second one refuses (exit 4).
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Start it in the background and return once it answers
+    #[arg(long)]
+    detach: bool,
+    /// With --detach: return at once
+    #[arg(long, requires = "detach")]
+    no_wait: bool,
+    /// What `--detach` starts.
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    background: bool,
+}
+
+pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
+    if args.detach {
+        return detached(args, hand);
+    }
+    if args.background {
+        detach::leave_session()?;
+    }
+    hand.dirs.prepare().map_err(|e| Failure::at("prepare this user's folders", &e))?;
+    let log = args.background.then(|| hand.dirs.log_file());
+    rr_runtime::telemetry::init("info", log.as_deref()).map_err(|e| Failure::at("set up the log", &e))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("railroad").build();
+    let runtime = runtime.map_err(|e| Failure::at("start the daemon's runtime", &e))?;
+    let ended = runtime.block_on(up::run(hand.dirs.clone()));
+    match ended {
+        // Of two that were started at once one loses: nothing to tell.
+        Err(failure) if args.background && failure.kind != Kind::Refused => {
+            tracing::error!("{}", failure.text().trim_end());
+            Err(failure)
+        }
+        ended => ended,
+    }
+}
+
+fn detached(args: &Args, hand: &Hand) -> Result<(), Failure> {
+    let nobody_looks = detach::nobody_looks();
+    let started = detach::start(&hand.dirs, !args.no_wait && !nobody_looks)?;
+    if nobody_looks {
+        return Ok(());
+    }
+    let (is_new, text) = match started {
+        Started::New => (true, "The daemon runs in the background. Stop it with: rrctl down\n".to_owned()),
+        Started::Running { pid } => (false, format!("The daemon runs already (pid {pid}).\n")),
+    };
+    hand.answer(&json!({ "started": is_new }), || text)
+}

@@ -1,0 +1,73 @@
+//! Which lock was meant: a path, a pattern, a `!name` or a key is looked up among those that are held. It only looks; what
+//! is done with the one found is the command's.
+
+use rr_core::path::RepoPath;
+
+use crate::exit::{Failure, Kind};
+use crate::view::{LockView, short};
+
+/// The one lock that `wanted` names.
+pub(crate) fn lock<'a>(locks: &'a [LockView], wanted: &str) -> Result<&'a LockView, Failure> {
+    let found: Vec<&LockView> = locks.iter().filter(|l| is_meant(l, wanted)).collect();
+    match found.as_slice() {
+        [one] => Ok(one),
+        [] => Err(Failure::new(Kind::NotFound, format!("nobody holds {wanted}"))
+            .hint("rrctl locks shows what is held; name it as it stands there, or by its key from rrctl locks --json")),
+        many => {
+            let lines: Vec<String> = many.iter().map(|l| describe(l)).collect();
+            Err(Failure::new(Kind::NotFound, format!("{} locks are called {wanted}", many.len()))
+                .because(lines.join("\n"))
+                .hint("name one by its key"))
+        }
+    }
+}
+
+fn describe(lock: &LockView) -> String {
+    format!("{} ({}) of session {}, key {}", lock.lock, lock.mode, short(&lock.session), lock.key)
+}
+
+fn is_meant(lock: &LockView, wanted: &str) -> bool {
+    if lock.key == wanted || lock.lock == wanted {
+        return true;
+    }
+    if wanted.starts_with('!') || lock.lock.starts_with('!') {
+        return false;
+    }
+    // Two spellings that some file system takes for one file are one lock.
+    let parse = |path: &str| RepoPath::parse(path.strip_prefix("./").unwrap_or(path).as_bytes()).ok();
+    matches!((parse(&lock.lock), parse(wanted)), (Some(held), Some(wanted)) if held == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::FleetView;
+
+    fn locks() -> Vec<LockView> {
+        FleetView::of(crate::view::tests::picture()).locks
+    }
+
+    #[test]
+    fn a_lock_is_found_by_path_name_or_key() {
+        let locks = locks();
+        for (wanted, token) in [("src/a.rs", 11), ("./src/a.rs", 11), ("SRC/A.rs", 11), ("!build", 12), ("k3", 13)] {
+            assert_eq!(lock(&locks, wanted).expect("found").token, token, "{wanted}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_holds_is_not_found() {
+        for wanted in ["src", "src/a.rs/x", "build", "!src/a.rs", ""] {
+            assert_eq!(lock(&locks(), wanted).expect_err("none").kind, Kind::NotFound, "{wanted}");
+        }
+    }
+
+    #[test]
+    fn an_ambiguous_name_lists_the_keys_to_choose_from() {
+        let mut locks = locks();
+        locks[2].lock = "src/a.rs".into();
+        let refused = lock(&locks, "src/a.rs").expect_err("two");
+        assert_eq!(refused.kind, Kind::NotFound);
+        assert!(refused.text().contains("key k1") && refused.text().contains("key k3"), "{}", refused.text());
+    }
+}

@@ -1,0 +1,88 @@
+//! Everything in one process (`rrctl up`): the table of contents of the daemon. Store, fleet, then each task in order, then
+//! the end. What a task does is in its crate's `app`; how the daemon is put into the background is in `detach`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rr_runtime::config::MachineConfig;
+use rr_runtime::dirs::Dirs;
+use rr_runtime::host::host_id;
+use rr_runtime::tasks::{Kind::Essential, Tasks};
+use rr_store::embedded::{EmbeddedStore, OpenError};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::door::{self, own_fleet};
+use crate::exit::{Failure, Kind};
+use crate::process::{Daemon, PidFile};
+
+/// From the wish to end to the end: calls under way are answered, then all is cut off.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// An order given without a daemon has the store for a moment only.
+const STORE_TRIES: u32 = 40;
+const STORE_TRY_EVERY: Duration = Duration::from_millis(50);
+
+/// Runs the daemon until it is told to end.
+pub(crate) async fn run(dirs: Dirs) -> Result<(), Failure> {
+    dirs.prepare().map_err(|e| Failure::at("prepare this user's folders", &e))?;
+    let timing = MachineConfig::load().map_err(|e| Failure::at("read this machine's config.yaml", &e))?.timing;
+    let tasks = Tasks::new();
+    let shutdown = tasks.shutdown_token();
+    tasks.spawn("signals", Essential, signals(shutdown.clone()));
+
+    let store = open_store(&dirs).await?;
+    let pid_file = PidFile::write(&dirs.pid_file()).map_err(|e| Failure::at("write the pid file", &e))?;
+    let host = host_id(&dirs).map_err(|e| Failure::at("read this host's id", &e))?;
+    let fleet = own_fleet(store, timing).await?;
+    tracing::info!(pid = std::process::id(), %host, state = %dirs.state.display(), "the daemon starts");
+
+    let (socket, token) = (dirs.api_socket(), shutdown.clone());
+    let coordinator = {
+        let fleet = fleet.clone();
+        async move { rr_coordinator::app::serve(fleet, &socket, token).await }
+    };
+    let setup = rr_sidecar::app::Setup { fleet: fleet.clone(), dirs, host: host.clone(), shutdown: shutdown.clone() };
+    tasks.spawn("coordinator", Essential, coordinator);
+    tasks.spawn("sidecar", Essential, rr_sidecar::app::run(setup));
+    tasks.spawn("watcher", Essential, rr_watcher::app::run(fleet, host, shutdown));
+
+    let ended = tasks.run_until_end(DRAIN_MAX).await;
+    drop(pid_file);
+    tracing::info!("the daemon ends");
+    ended.map_err(|e| Failure::at("keep the daemon running", &e))
+}
+
+/// The store is the daemon's proof that it is the only one.
+async fn open_store(dirs: &Dirs) -> Result<Arc<EmbeddedStore>, Failure> {
+    let mut tries = 0;
+    loop {
+        match door::store(dirs) {
+            Ok(store) => return Ok(store),
+            Err(OpenError::InUse { .. }) if Daemon::find(&dirs.pid_file()).is_none() && tries < STORE_TRIES => {
+                tries += 1
+            }
+            Err(OpenError::InUse { pid, .. }) => return Err(runs_already(pid)),
+            Err(error) => return Err(door::unopened(&error)),
+        }
+        tokio::time::sleep(STORE_TRY_EVERY).await;
+    }
+}
+
+pub(crate) fn runs_already(pid: Option<u32>) -> Failure {
+    let pid = pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
+    Failure::new(Kind::Refused, format!("a daemon runs already{pid}")).hint("rrctl status, or rrctl down to stop it")
+}
+
+/// Ends with the first signal that asks for the end, or with the program.
+async fn signals(shutdown: CancellationToken) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let (mut interrupt, mut hang_up) = (signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = hang_up.recv() => {}
+        () = shutdown.cancelled() => {}
+    }
+    shutdown.cancel();
+    Ok(())
+}

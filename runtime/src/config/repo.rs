@@ -1,0 +1,256 @@
+//! `railroad.yaml`: what a team decides for one repository (D15). It owns the keys and their defaults; what they do is the
+//! sidecar's. The defaults are the strict ones, so that a missing file opens nothing.
+
+use std::path::Path;
+
+use rr_core::glob::Glob;
+use rr_core::id::FleetName;
+use rr_core::limits::Timing;
+use rr_core::time::Span;
+use serde::{Deserialize, Deserializer, de};
+
+use super::words::{Duration, Pattern};
+use super::{ConfigError, parse};
+
+/// At the root of the repository.
+pub const REPO_FILE: &str = "railroad.yaml";
+/// Keys that this version does not enforce yet.
+const NOT_ENFORCED: [&str; 5] = ["blocklist", "approve", "scopes", "health", "isolation"];
+/// Enough for any address; it only goes into a hash.
+const REPO_NAME_BYTES_MAX: usize = 512;
+/// As the protocol's table of timings (lock-protocol §2).
+const COOL_MAX: Span = Span::from_secs(60);
+/// A pattern list is written by hand; each write is matched against all of it.
+const EXCLUSIVE_MAX: usize = 256;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RepoConfig {
+    pub fleet: FleetName,
+    /// The repository's identity in the fleet (D5), where the root commit is not the right one.
+    #[serde(deserialize_with = "repo_name")]
+    pub repo: Option<String>,
+    pub on_unavailable: OnUnavailable,
+    pub locks: Locks,
+}
+
+/// What happens to a call that could change something while the sidecar or the store does not answer (D4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnavailable {
+    #[default]
+    Deny,
+    Allow,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Locks {
+    pub mode: LockMode,
+    pub across_worktrees: AcrossWorktrees,
+    /// A lock not touched for this long is given back; `None`: as the machine's timing says.
+    #[serde(deserialize_with = "idle")]
+    pub idle_release: Option<Span>,
+    /// The rest before a lock whose last holder died may be used; `None`: as the machine's timing says.
+    #[serde(deserialize_with = "cool")]
+    pub cool: Option<Span>,
+    /// Files that are always locked whole.
+    #[serde(deserialize_with = "globs")]
+    pub exclusive: Vec<Glob>,
+    pub on_agent_death: OnAgentDeath,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LockMode {
+    /// A file is locked before it is written.
+    #[default]
+    Pessimistic,
+    /// Nothing is locked; a write on a stale base is refused.
+    Optimistic,
+    /// As pessimistic, and a read locks too, shared.
+    PessimisticRead,
+}
+
+/// What a lock held in another worktree means (D5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AcrossWorktrees {
+    #[default]
+    Deny,
+    Warn,
+}
+
+/// What becomes of the processes that a dead agent left running (D4b).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnAgentDeath {
+    #[default]
+    Wait,
+    End,
+}
+
+impl RepoConfig {
+    /// # Errors
+    /// With file, line, column, the line itself and what was probably meant.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
+        parse(text, file, &NOT_ENFORCED)
+    }
+
+    /// The machine's timing with what this file changes.
+    #[must_use]
+    pub fn timing(&self, machine: Timing) -> Timing {
+        Timing {
+            cool: self.locks.cool.unwrap_or(machine.cool),
+            idle_release: self.locks.idle_release.unwrap_or(machine.idle_release),
+            ..machine
+        }
+    }
+}
+
+fn repo_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let Some(name) = Option::<String>::deserialize(from)? else {
+        return Ok(None);
+    };
+    if name.trim().is_empty()
+        || name.len() > REPO_NAME_BYTES_MAX
+        || name.chars().any(char::is_control)
+    {
+        let rule = format!("a repository's name is 1-{REPO_NAME_BYTES_MAX} bytes of visible text");
+        return Err(de::Error::custom(rule));
+    }
+    Ok(Some(name))
+}
+
+fn idle<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Span>, D::Error> {
+    match Option::<Duration>::deserialize(from)? {
+        Some(Duration(Span::ZERO)) => Err(de::Error::custom(
+            "`idle_release` must be longer than 0: at 0 no lock would last until its write",
+        )),
+        other => Ok(other.map(|d| d.0)),
+    }
+}
+
+fn cool<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Span>, D::Error> {
+    match Option::<Duration>::deserialize(from)? {
+        Some(Duration(span)) if span > COOL_MAX => {
+            Err(de::Error::custom("`cool` must be at most 60s"))
+        }
+        other => Ok(other.map(|d| d.0)),
+    }
+}
+
+fn globs<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Glob>, D::Error> {
+    let patterns = Option::<Vec<Pattern>>::deserialize(from)?.unwrap_or_default();
+    if patterns.len() > EXCLUSIVE_MAX {
+        return Err(de::Error::custom(format!(
+            "at most {EXCLUSIVE_MAX} patterns"
+        )));
+    }
+    Ok(patterns.into_iter().map(|p| p.0).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<RepoConfig, ConfigError> {
+        RepoConfig::parse(text, Path::new("railroad.yaml"))
+    }
+
+    fn refusal(text: &str) -> String {
+        parsed(text).expect_err(text).to_string()
+    }
+
+    #[test]
+    fn every_key_is_optional_and_the_defaults_are_strict() {
+        for empty in ["", "# nothing yet\n", "---\n", "locks:\n", "{}"] {
+            assert_eq!(parsed(empty).unwrap(), RepoConfig::default(), "{empty:?}");
+        }
+        let config = RepoConfig::default();
+        assert_eq!(config.on_unavailable, OnUnavailable::Deny);
+        assert_eq!(config.locks.across_worktrees, AcrossWorktrees::Deny);
+        assert_eq!(config.locks.mode, LockMode::Pessimistic);
+        assert_eq!(config.timing(Timing::default()), Timing::default());
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        let text = "fleet: blue\nrepo: shop\non_unavailable: allow\nlocks:\n  mode: pessimistic_read\n  \
+                    across_worktrees: warn\n  idle_release: 2m\n  cool: 0s\n  on_agent_death: end\n  \
+                    exclusive: [\"**/package.json\", Cargo.lock]\n";
+        let config = parsed(text).unwrap();
+        assert_eq!(
+            (config.fleet.as_str(), config.repo.as_deref()),
+            ("blue", Some("shop"))
+        );
+        assert_eq!(config.on_unavailable, OnUnavailable::Allow);
+        assert_eq!(config.locks.mode, LockMode::PessimisticRead);
+        assert_eq!(config.locks.on_agent_death, OnAgentDeath::End);
+        let names: Vec<&str> = config.locks.exclusive.iter().map(Glob::as_str).collect();
+        assert_eq!(names, ["**/package.json", "Cargo.lock"]);
+        let timing = config.timing(Timing::default());
+        assert_eq!(
+            (timing.idle_release, timing.cool),
+            (Span::from_secs(120), Span::ZERO)
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_place_its_line_and_a_suggestion() {
+        let text = refusal("fleet: blue\nlocks:\n  idle_relase: 10m\n");
+        let first = text.lines().next().unwrap();
+        assert!(
+            first.starts_with("railroad.yaml:3:3: unknown key `idle_relase`"),
+            "{first}"
+        );
+        assert!(first.ends_with("did you mean `idle_release`?"), "{first}");
+        assert!(text.contains("3 |   idle_relase: 10m"), "{text}");
+        assert!(refusal("lock: {}").contains("did you mean `locks`?"));
+        assert!(!refusal("colour: red").contains("did you mean"));
+    }
+
+    #[test]
+    fn a_key_that_nothing_enforces_yet_is_never_silently_accepted() {
+        for key in NOT_ENFORCED {
+            let text = refusal(&format!("fleet: blue\n{key}: []\n"));
+            let expected = format!("railroad.yaml:2:1: `{key}` is not enforced by this version");
+            assert!(text.starts_with(&expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_with_its_place_and_the_rule() {
+        for (text, at, rule) in [
+            ("fleet: Blue Team", "1:8", "fleet name must be 1-63 of"),
+            (
+                "locks: { cool: 10 }",
+                "1:16",
+                "a duration is a whole number and one of ms, s, m, h",
+            ),
+            ("locks: { cool: 61s }", "1:", "at most 60s"),
+            ("locks: { idle_release: 0s }", "1:", "longer than 0"),
+            ("locks: { exclusive: [ok, ../x] }", "1:26", "../x"),
+            ("repo: \"\"", "1:", "visible text"),
+            ("locks: 3", "1:8", "mapping"),
+            ("fleet: a\nfleet: b", "2:1", "duplicate"),
+            (
+                "locks: { mode: pesimistic }",
+                "1:16",
+                "did you mean `pessimistic`?",
+            ),
+            ("fleet: [", "1:", ""),
+        ] {
+            let told = refusal(text);
+            assert!(
+                told.starts_with(&format!("railroad.yaml:{at}")),
+                "{text}: {told}"
+            );
+            assert!(told.contains(rule), "{text}: {told}");
+            assert!(
+                !told.lines().next().unwrap().contains("at line"),
+                "the place is told once: {told}"
+            );
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The watcher's table of contents: campaign for the office, lead, look for rings, and start over when the office is lost.
+//! Level-triggered: each round reads the store again, so a restart is nothing special. What is due when is `term`'s; what
+//! a write may do is guarded in `rr_fleet`.
+
+use std::future::Future;
+
+use rr_core::id::HostId;
+use rr_core::time::{BootTime, Span};
+use rr_fleet::{Fleet, FleetError, Leader};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::term::{Due, Term};
+use crate::trouble::{Trouble, chain};
+
+/// Only one watcher of a fleet acts.
+const OFFICE: &str = "watcher";
+/// The longest wait for one answer of the store (lock-protocol §2, T_KA). A shutdown waits for at most one.
+const ANSWER_MAX: Span = Span::from_secs(5);
+
+/// Runs until `shutdown`. Many may run in one fleet: one leads, the others wait for its end.
+pub async fn run(fleet: Fleet, host: HostId, shutdown: CancellationToken) {
+    let watcher = Watcher {
+        fleet,
+        host,
+        shutdown,
+    };
+    while let Some((leader, mut term)) = watcher.campaign().await {
+        tracing::info!("leading as the fleet's watcher");
+        let end = watcher.lead(&leader, &mut term).await;
+        // Also after a loss: the lease may live on, and nobody can be elected until it ends.
+        let resigned = timeout(ANSWER_MAX.as_std(), watcher.fleet.resign(&leader)).await;
+        tracing::info!(?end, resigned = resigned.is_ok(), "no longer leading");
+    }
+}
+
+struct Watcher {
+    fleet: Fleet,
+    host: HostId,
+    shutdown: CancellationToken,
+}
+
+#[derive(Debug)]
+enum End {
+    Shutdown,
+    /// The store says that the office is no longer ours.
+    Lost,
+    /// Not renewed in time: the office may be somebody else's.
+    CutOff,
+}
+
+/// What came of one question to the store within its time.
+enum Asked<T> {
+    Answer(T),
+    Failed(String),
+}
+
+impl Watcher {
+    /// Tries until the office is won; `None` at shutdown. A try is never cut short by the shutdown: a win that nobody
+    /// learns of would keep the office empty until its lease runs out.
+    async fn campaign(&self) -> Option<(Leader, Term)> {
+        let mut trouble = Trouble::with("campaign for the watcher's office");
+        while !self.shutdown.is_cancelled() {
+            let sent = self.now();
+            let wait = match ask(self.fleet.campaign(OFFICE, &self.host), ANSWER_MAX).await {
+                Asked::Answer(Some(leader)) => {
+                    trouble.worked();
+                    return Some((leader, Term::won(sent, self.fleet.timing())));
+                }
+                Asked::Answer(None) => {
+                    trouble.worked();
+                    self.fleet.timing().keep_alive
+                }
+                Asked::Failed(why) => trouble.failed(&why),
+            };
+            self.pause(wait).await;
+        }
+        None
+    }
+
+    async fn lead(&self, leader: &Leader, term: &mut Term) -> End {
+        let mut renewing = Trouble::with("renew the watcher's office");
+        let mut looking = Trouble::with("look for rings of waiters");
+        while !self.shutdown.is_cancelled() {
+            let now = self.now();
+            match term.due(now) {
+                Due::Over => return End::CutOff,
+                Due::Renew => {
+                    if !self.renew(leader, term, &mut renewing).await {
+                        return End::Lost;
+                    }
+                }
+                Due::LookForRings => self.look(leader, term, &mut looking).await,
+                Due::Nothing { until } => self.pause(until.since(now)).await,
+            }
+        }
+        End::Shutdown
+    }
+
+    /// `false`: the store says that the term is over.
+    async fn renew(&self, leader: &Leader, term: &mut Term, trouble: &mut Trouble) -> bool {
+        let sent = self.now();
+        match ask(
+            self.fleet.keep_leading(leader),
+            ANSWER_MAX.min(term.left(sent)),
+        )
+        .await
+        {
+            Asked::Answer(true) => {
+                trouble.worked();
+                term.renewed(sent);
+            }
+            Asked::Answer(false) => return false,
+            Asked::Failed(why) => {
+                trouble.failed(&why);
+                term.not_renewed(self.now());
+            }
+        }
+        true
+    }
+
+    /// Given up at the end of the term, in the middle if need be: what was sent then is refused by the leader key in it.
+    async fn look(&self, leader: &Leader, term: &mut Term, trouble: &mut Trouble) {
+        let limit = ANSWER_MAX.min(term.left(self.now()));
+        match ask(self.fleet.break_rings(leader), limit).await {
+            Asked::Answer(broken) => {
+                trouble.worked();
+                for ring in broken {
+                    tracing::warn!(entry = ring.entry, "refused the youngest waiter of a ring");
+                }
+                term.looked(self.now());
+            }
+            Asked::Failed(why) => {
+                let wait = trouble.failed(&why);
+                term.look_later(self.now(), wait);
+            }
+        }
+    }
+
+    fn now(&self) -> BootTime {
+        self.fleet.clock().now()
+    }
+
+    async fn pause(&self, wait: Span) {
+        // Shutdown or timeout: the caller looks again in both cases.
+        let _ = timeout(wait.as_std(), self.shutdown.cancelled()).await;
+    }
+}
+
+async fn ask<T>(question: impl Future<Output = Result<T, FleetError>>, limit: Span) -> Asked<T> {
+    match timeout(limit.as_std(), question).await {
+        Ok(Ok(answer)) => Asked::Answer(answer),
+        Ok(Err(error)) => Asked::Failed(chain(&error)),
+        Err(_) => Asked::Failed(format!("no answer within {} ms", limit.as_millis())),
+    }
+}

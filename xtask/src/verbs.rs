@@ -1,0 +1,197 @@
+//! The verbs, each as the list of its steps.
+
+use std::path::PathBuf;
+
+use crate::bench;
+use crate::openings;
+use crate::step::{Failed, Outcome, Steps, cargo, command, root, run as run_command, works};
+use crate::system;
+
+const HELP: &str = "\
+cargo xtask <verb>
+
+  test              install what is missing, check the form, build, run every test
+  lint              the checks of form alone: rustfmt, clippy, opening lines
+  fmt               format every file
+  bench [name]      run the benchmarks, or one (--strict: fail if a target is missed)
+  demo [args]       run rrctl's demo from this checkout
+  install           install rrctl for this user
+  soak              ten minutes of thirty sessions against one store";
+
+/// Ten minutes are long enough for every lease, idle release and log rewrite to come round many times.
+const SOAK: [(&str, &str); 2] = [
+    ("RAILROAD_SOAK_SECS", "600"),
+    ("RAILROAD_SOAK_SESSIONS", "30"),
+];
+
+pub(crate) fn run(args: &[String]) -> Outcome {
+    let (verb, rest) = args
+        .split_first()
+        .map_or(("help", args), |(verb, rest)| (verb.as_str(), rest));
+    if verb != "demo" && rest.iter().any(|a| a == "--help" || a == "-h") {
+        return help();
+    }
+    match verb {
+        "bench" => bench::run(rest),
+        "demo" => demo(rest),
+        "help" | "--help" | "-h" => help(),
+        plain if !rest.is_empty() => Err(Failed(format!("`{plain}` takes no arguments\n\n{HELP}"))),
+        "test" => test(),
+        "lint" => lint(),
+        "fmt" => run_command(cargo(&["fmt", "--all"])),
+        "install" => install(),
+        "soak" => soak(),
+        other => Err(Failed(format!("no verb `{other}`\n\n{HELP}"))),
+    }
+}
+
+fn help() -> Outcome {
+    println!("{HELP}");
+    Ok(())
+}
+
+fn test() -> Outcome {
+    let mut steps = Steps::default();
+    steps.must("what the tests need of this system", system::prepare)?;
+    steps.must("the real agents that tests run", agents)?;
+    check_form(&mut steps);
+    steps.must("build every program", || {
+        run_command(cargo(&["build", "--workspace", "--locked"]))
+    })?;
+    steps.should("run every test", every_test);
+    steps.end()
+}
+
+fn agents() -> Outcome {
+    let script = root().join("tests/agents/install.sh");
+    if !script.is_file() {
+        return Err(Failed(format!(
+            "{} is missing: the checkout is not whole",
+            script.display()
+        )));
+    }
+    run_command(command("sh", &["tests/agents/install.sh"]))
+}
+
+fn lint() -> Outcome {
+    let mut steps = Steps::default();
+    check_form(&mut steps);
+    steps.end()
+}
+
+fn check_form(steps: &mut Steps) {
+    steps.should("formatting", || {
+        run_command(cargo(&["fmt", "--all", "--check"]))
+    });
+    steps.should("every file says what it is", openings::check);
+    let clippy = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    steps.should("lints", || run_command(cargo(&clippy)));
+}
+
+fn every_test() -> Outcome {
+    if works(cargo(&["nextest", "--version"])) {
+        return run_command(cargo(&[
+            "nextest",
+            "run",
+            "--workspace",
+            "--locked",
+            "--no-fail-fast",
+        ]));
+    }
+    println!("    cargo-nextest is not installed: `cargo test` does the same, more slowly");
+    run_command(cargo(&[
+        "test",
+        "--workspace",
+        "--locked",
+        "--no-fail-fast",
+    ]))
+}
+
+fn demo(args: &[String]) -> Outcome {
+    let mut command = cargo(&[
+        "run",
+        "--quiet",
+        "--release",
+        "--locked",
+        "-p",
+        "rrctl",
+        "--",
+        "demo",
+    ]);
+    command.args(args);
+    run_command(command)
+}
+
+fn install() -> Outcome {
+    run_command(cargo(&["install", "--path", "rrctl", "--locked"]))?;
+    let folder = install_folder();
+    println!("\nrrctl is in {}", folder.join("rrctl").display());
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if !std::env::split_paths(&path).any(|f| f == folder) {
+        println!(
+            "that folder is not on PATH yet: export PATH=\"{}:$PATH\"",
+            folder.display()
+        );
+    }
+    println!("next, in a repository that agents work on: rrctl install");
+    Ok(())
+}
+
+/// Where `cargo install` puts programs unless its own configuration says otherwise.
+fn install_folder() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let home = set("CARGO_INSTALL_ROOT").or_else(|| set("CARGO_HOME"));
+    let home = home.or_else(|| Some(set("HOME")?.join(".cargo")));
+    home.unwrap_or_else(|| PathBuf::from(".cargo")).join("bin")
+}
+
+fn soak() -> Outcome {
+    // Not through nextest: it ends what takes longer than a test should.
+    let mut command = cargo(&[
+        "test",
+        "--release",
+        "--locked",
+        "-p",
+        "rr-tests",
+        "--test",
+        "soak",
+        "--",
+        "--nocapture",
+    ]);
+    command.envs(SOAK);
+    run_command(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_verb_is_refused_with_the_list() {
+        let refused = run(&["tset".to_owned()]).unwrap_err().to_string();
+        assert!(
+            refused.starts_with("no verb `tset`") && refused.contains("bench [name]"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn asking_for_help_or_a_word_too_many_runs_nothing() {
+        assert!(run(&["lint".to_owned(), "--help".to_owned()]).is_ok());
+        let refused = run(&["lint".to_owned(), "core".to_owned()])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            refused.starts_with("`lint` takes no arguments"),
+            "{refused}"
+        );
+    }
+}
