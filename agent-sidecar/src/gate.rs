@@ -1,5 +1,5 @@
-//! Before a call, in this order: stop file, permit, session, lost locks told, which files, guard's own files, versions current,
-//! locks. Everything up to the locks is memory and disk; a call whose locks are held asks the store nothing.
+//! Before a call, in this order: stop file, permit, session, lost locks told, which files, guard's own files, locks, and under the
+//! locks: versions current, nobody's work swept along. A call whose locks are held asks the store nothing.
 
 use std::sync::Arc;
 
@@ -97,23 +97,37 @@ impl Service {
             Ok(found) => found,
             Err(objection) => return self.object(who, objection),
         };
-        if let Some((what, reason)) = self.stale(who, event, call, &found) {
-            return self.refuse(who, &what, reason);
-        }
         let facts = self.note_reads(who, event, &found);
-        let compared = match self.look_before(&found).await {
-            Ok(compared) => compared,
-            Err(reason) => return Answer::deny(reason),
-        };
-        if let Some((what, reason)) = self.sweeps_others(who, &found, compared.as_ref()) {
-            return self.refuse(who, &what, reason);
-        }
-        let answer = self.lock_all(who, call, &found, facts).await;
+        let mut answer = self.lock_all(who, call, &found, facts).await;
         if answer.verdict == Verdict::Pass {
-            let before = found.compare.clone().zip(compared);
-            self.begin(who, event, call, before, found.commits);
+            // Only under the lock does a look at the files stay true until the write.
+            match self.look_under_lock(who, event, call, &found).await {
+                Ok(()) => {}
+                Err(refused) => answer.verdict = refused.verdict,
+            }
         }
         answer
+    }
+
+    /// What must hold once the locks are held: nothing stale, nobody's work swept along. A lock on a stale file is kept: the agent
+    /// reads again and nobody comes in between.
+    async fn look_under_lock(
+        self: &Arc<Self>,
+        who: &Arc<AgentSession>,
+        event: &Event,
+        call: &ToolCall,
+        found: &Effects,
+    ) -> Result<(), Answer> {
+        if let Some((what, reason)) = self.stale(who, event, call, found) {
+            return Err(self.refuse(who, &what, reason));
+        }
+        let compared = self.look_before(found).await.map_err(Answer::deny)?;
+        if let Some((what, reason)) = self.sweeps_others(who, found, compared.as_ref()) {
+            return Err(self.refuse(who, &what, reason));
+        }
+        let before = found.compare.clone().zip(compared);
+        self.begin(who, event, call, before, found.commits);
+        Ok(())
     }
 
     fn effects(&self, event: &Event, call: &ToolCall) -> Result<Effects, Objection> {
@@ -259,11 +273,6 @@ impl Service {
                 Answer::with(facts)
             }
             Got::Refused { what, reason } => Answer { context: facts, ..self.refuse(who, &what, reason) },
-            Got::Beside { what, by } => {
-                let view = current(&self.view);
-                facts.extend(by.iter().map(|b| messages::allowed_beside(&what, &view.who(b.session(), None))));
-                Answer::with(facts)
-            }
         }
     }
 

@@ -39,11 +39,6 @@ pub(crate) enum Got {
         what: String,
         reason: String,
     },
-    /// In the way are only sessions of other work trees.
-    Beside {
-        what: String,
-        by: Vec<Blocker>,
-    },
 }
 
 impl Service {
@@ -64,7 +59,7 @@ impl Service {
             let (now, later): (Vec<_>, Vec<_>) = missing.into_iter().partition(|n| Arc::ptr_eq(&n.repo, &repo));
             match self.ask(who, &repo, &now, doing).await {
                 Got::All(more) => facts.extend(more),
-                other => return other,
+                refused @ Got::Refused { .. } => return refused,
             }
             missing = later;
         }
@@ -74,8 +69,9 @@ impl Service {
     fn held(&self, who: &AgentSession, need: &Need) -> Held {
         let now = self.now();
         let mut inner = who.lock();
-        if let Some(waiting) = inner.waiting.iter().find(|w| w.waiter.claims().iter().any(|c| c.conflicts(&need.claim)))
-        {
+        let waited_for =
+            |w: &&Waiting| w.waiter.claims().iter().any(|c| c.mode == Mode::Exclusive && c.covers(&need.claim));
+        if let Some(waiting) = inner.waiting.iter().find(waited_for) {
             let (shown, waited) = (waiting.shown.clone(), now.since(waiting.since));
             drop(inner);
             return Held::NotYet(self.still_waiting(who, need, &shown, waited));
@@ -187,10 +183,14 @@ impl Service {
     ) -> Got {
         let what = needs.iter().find(|n| blockers.iter().any(|b| conflicts(b, &n.claim))).unwrap_or(&needs[0]).shown();
         let only_call = needs.iter().any(|n| n.only_for.is_some());
-        if self.all_beside(repo, &blockers) || only_call {
+        if self.all_beside(repo, &blockers) {
+            self.fleet.cancel(&who.session, &waiter).await;
+            return self.go_on_beside(who, repo, needs, &what, &blockers).await;
+        }
+        if only_call {
             // Nobody comes back for a call's own lock by itself: the next try asks anew.
             self.fleet.cancel(&who.session, &waiter).await;
-            return if only_call { self.busy(&what, needs, &blockers) } else { Got::Beside { what, by: blockers } };
+            return self.busy(&what, needs, &blockers);
         }
         let reason = self.held_by(&what, &blockers);
         let now = self.now();
@@ -200,6 +200,32 @@ impl Service {
         let (service, who, repo, needs) = (self.clone(), who.clone(), repo.clone(), needs.to_vec());
         self.tasks.spawn(async move { service.wait_for(&who, &repo, &needs, waiter, until).await });
         Got::Refused { what, reason }
+    }
+
+    /// Where a repository only warns: what the others hold is left out, the rest is locked.
+    async fn go_on_beside(
+        self: &Arc<Self>,
+        who: &Arc<AgentSession>,
+        repo: &Arc<Repo>,
+        needs: &[Need],
+        what: &str,
+        blockers: &[Blocker],
+    ) -> Got {
+        let view = current(&self.view);
+        let mut facts: Vec<String> =
+            blockers.iter().map(|b| messages::allowed_beside(what, &view.who(b.session(), None))).collect();
+        let rest: Vec<Need> =
+            needs.iter().filter(|n| !blockers.iter().any(|b| conflicts(b, &n.claim))).cloned().collect();
+        if rest.is_empty() {
+            return Got::All(facts);
+        }
+        match Box::pin(self.ask(who, repo, &rest, "beside another work tree")).await {
+            Got::All(more) => {
+                facts.extend(more);
+                Got::All(facts)
+            }
+            refused @ Got::Refused { .. } => refused,
+        }
     }
 
     fn busy(&self, what: &str, needs: &[Need], blockers: &[Blocker]) -> Got {

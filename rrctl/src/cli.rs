@@ -88,7 +88,7 @@ pub(crate) fn definition() -> clap::Command {
 
 fn tell(failure: &Failure, json: bool) {
     use std::io::Write as _;
-    if failure.kind == Kind::Unread {
+    if failure.is_told || failure.kind == Kind::Unread {
         return;
     }
     let text = if json { failure.json() } else { failure.text() };

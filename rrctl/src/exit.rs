@@ -9,7 +9,7 @@ use serde_json::json;
 /// What went wrong, as far as a script cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The reader of our output went away: no fault of ours.
+    /// The reader of our output went away: no fault of ours, and nobody to tell.
     Unread,
     Failed,
     Usage,
@@ -57,11 +57,13 @@ pub(crate) struct Failure {
     what: String,
     cause: Option<String>,
     hint: Option<String>,
+    /// Told before, or not worth telling: only the exit code is left to give.
+    pub(crate) is_told: bool,
 }
 
 impl Failure {
     pub(crate) fn new(kind: Kind, what: impl Into<String>) -> Self {
-        Self { kind, what: what.into(), cause: None, hint: None }
+        Self { kind, what: what.into(), cause: None, hint: None, is_told: false }
     }
 
     /// Failed at doing something, for the reasons that an error and its sources tell.
@@ -76,6 +78,11 @@ impl Failure {
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn told(mut self) -> Self {
+        self.is_told = true;
         self
     }
 

@@ -33,7 +33,7 @@ pub(crate) async fn run(dirs: Dirs) -> Result<(), Failure> {
     let store = open_store(&dirs).await?;
     let pid_file = PidFile::write(&dirs.pid_file()).map_err(|e| Failure::at("write the pid file", &e))?;
     let host = host_id(&dirs).map_err(|e| Failure::at("read this host's id", &e))?;
-    let fleet = own_fleet(store, timing).await?;
+    let fleet = own_fleet(Arc::clone(&store), timing).await?;
     tracing::info!(pid = std::process::id(), %host, state = %dirs.state.display(), "the daemon starts");
 
     let (socket, token) = (dirs.api_socket(), shutdown.clone());
@@ -48,6 +48,8 @@ pub(crate) async fn run(dirs: Dirs) -> Result<(), Failure> {
 
     let ended = tasks.run_until_end(DRAIN_MAX).await;
     drop(pid_file);
+    // Only now: the next owner writes a pid file of its own.
+    drop(store);
     tracing::info!("the daemon ends");
     ended.map_err(|e| Failure::at("keep the daemon running", &e))
 }

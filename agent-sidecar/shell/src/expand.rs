@@ -144,7 +144,8 @@ impl Walker<'_> {
                     quoted,
                     source,
                 } => {
-                    let mut value = self.substitute(shell, what, source, *quoted || !splits);
+                    let value = self.substitute(shell, what, source, *quoted || !splits);
+                    let mut value = self.bounded(value, source);
                     if splits && !quoted && shell.vars.contains_key("IFS") {
                         value = Value::unknown(source);
                     }

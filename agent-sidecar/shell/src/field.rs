@@ -51,6 +51,15 @@ impl Field {
         }
     }
 
+    /// Bytes it takes, for bounds.
+    pub(crate) fn len(&self) -> usize {
+        let bytes = self.0.iter().map(|bit| match bit {
+            Bit::Lit(text) | Bit::Pattern(text) => text.len(),
+            Bit::Unknown { source, .. } => source.len(),
+        });
+        bytes.sum::<usize>() + 1
+    }
+
     /// The text, if it is all literal.
     pub(crate) fn known(&self) -> Option<&str> {
         match self.0.as_slice() {

@@ -7,6 +7,8 @@ use crate::model::{Analysis, Certainty, GitUse, How, Invocation, Target, Write};
 
 /// Reasons kept; more help nobody.
 const REASONS_MAX: usize = 6;
+/// A reason quotes the command's words, which may be long.
+const REASON_CHARS_MAX: usize = 160;
 
 #[derive(Default)]
 pub(crate) struct Findings {
@@ -53,7 +55,7 @@ impl Findings {
     }
 
     pub(crate) fn unforeseen(&mut self, why: impl Into<String>) {
-        let why = why.into();
+        let why: String = why.into().chars().take(REASON_CHARS_MAX).collect();
         if self.unforeseen.len() < REASONS_MAX && !self.unforeseen.contains(&why) {
             self.unforeseen.push(why);
         }

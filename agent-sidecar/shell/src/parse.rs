@@ -2,6 +2,8 @@
 //! process), from taking exponential time, and from panicking. It knows nothing of what commands do.
 //! Next: `walk` goes over the tree.
 
+use std::borrow::Cow;
+
 use brush_parser::{ParserOptions, Token, ast};
 
 /// Tokens that open something the grammar recurses into. Counted, not balanced: a closing word can be an argument
@@ -42,10 +44,22 @@ pub(crate) fn parse(text: &str) -> Result<ast::Program, Refusal> {
     if expansions(text) > EXPANSIONS_MAX {
         return Err(Refusal::Openings(EXPANSIONS_MAX));
     }
-    attempt(text, false).or_else(|first| match first {
-        Refusal::Syntax(_) | Refusal::Unclosed => attempt(text, true).map_err(|_| first),
+    let text = finished(text);
+    attempt(&text, false).or_else(|first| match first {
+        Refusal::Syntax(_) | Refusal::Unclosed => attempt(&text, true).map_err(|_| first),
         bound => Err(bound),
     })
+}
+
+/// With an empty line for each here-document that may be open at the end. The tokenizer takes `<<` before blanks and an
+/// operator, within `$( )`, for a here-document with an empty tag, and at the end of its input looks for that tag
+/// forever, until memory is gone (0.4.0).
+fn finished(text: &str) -> Cow<'_, str> {
+    let open = text.matches("<<").count();
+    if open == 0 {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.to_owned() + &"\n".repeat(open + 2))
 }
 
 fn attempt(text: &str, extended_patterns: bool) -> Result<ast::Program, Refusal> {
@@ -224,6 +238,13 @@ mod tests {
             format!("{}:", "cat <(".repeat(60)),
         ] {
             let _ = parse(&text);
+        }
+    }
+
+    #[test]
+    fn empty_here_document_tags_do_not_loop_forever() {
+        for text in ["$(<< (i ", "cat <<''", "$(( $((1)) << (2) ))", "$(<< ;<< (<<-;", "cat <<\"\" <<'' <<\\"] {
+            let _ = parse(text);
         }
     }
 

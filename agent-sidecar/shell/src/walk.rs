@@ -19,7 +19,9 @@ const PARSED_BYTES_MAX: usize = 1024 * 1024;
 /// Words a `for` is followed through one by one.
 const ITERATIONS_MAX: usize = 64;
 /// Pieces of syntax visited in all: loops in loops multiply.
-const STEPS_MAX: usize = 20_000;
+const STEPS_MAX: usize = 5_000;
+/// Text that expansions may produce in all: `A=$A$A` doubles.
+const EXPANDED_BYTES_MAX: usize = 256 * 1024;
 
 pub(crate) struct Walker<'e> {
     pub(crate) env: &'e Env<'e>,
@@ -27,6 +29,7 @@ pub(crate) struct Walker<'e> {
     depth: usize,
     parsed_bytes: usize,
     steps: usize,
+    expanded_bytes: usize,
     /// Functions that were called; the others are walked at the end, in case a dynamic word calls them.
     called: Vec<String>,
 }
@@ -38,6 +41,7 @@ pub(crate) fn analyse(command: &str, env: &Env<'_>) -> Analysis {
         depth: 0,
         parsed_bytes: 0,
         steps: 0,
+        expanded_bytes: 0,
         called: Vec::new(),
     };
     let mut shell = Shell::new(crate::field::normalise(env.cwd));
@@ -73,6 +77,16 @@ impl Walker<'_> {
                 Flow::Unknown
             }
         }
+    }
+
+    /// Counts what an expansion yields; past the bound it is as good as unknown.
+    pub(crate) fn bounded(&mut self, value: Value, source: &str) -> Value {
+        self.expanded_bytes += value.fields.iter().map(Field::len).sum::<usize>();
+        if self.expanded_bytes <= EXPANDED_BYTES_MAX {
+            return value;
+        }
+        self.out.unparsable("expands to more than is looked at".to_owned());
+        Value::unknown(source)
     }
 
     /// Of a text that does not parse, the lines before the fault may still.

@@ -38,14 +38,23 @@ pub(crate) async fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     }
     let (view, late) = match args.wait {
         Some(secs) => wait(door, paused.epoch, Duration::from_secs(secs), hand).await?,
-        None => (FleetView::of(door.status().await?), None),
+        None => (present(&mut door, hand).await?, None),
     };
-    if !hand.wants_json() {
-        out::text(&format!("Resume with: {}\n", resume_command(paused.epoch)))?;
-    } else if late.is_none() {
+    if hand.wants_json() {
         out::json(&as_json(&paused, &view, args.wait.is_some()))?;
+    } else {
+        out::text(&format!("Resume with: {}\n", resume_command(paused.epoch)))?;
     }
     late.map_or(Ok(()), Err)
+}
+
+/// How far each session is, at this moment.
+async fn present(door: &mut Door, hand: &Hand) -> Result<FleetView, Failure> {
+    let view = FleetView::of(door.status().await?);
+    if !hand.wants_json() {
+        out::text(&news(&view, &mut HashMap::new()))?;
+    }
+    Ok(view)
 }
 
 fn said(paused: &v1::PauseReply) -> String {

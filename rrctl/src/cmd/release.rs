@@ -7,8 +7,8 @@ use crate::client::Client;
 use crate::exit::{Failure, Kind};
 use crate::hand::Hand;
 use crate::pick;
-use crate::table::age;
-use crate::view::FleetView;
+use crate::table::{age, plain};
+use crate::view::{FleetView, short};
 
 /// Take a lock away from the session that holds it
 ///
@@ -41,7 +41,11 @@ pub(crate) async fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     }
     let json = json!({ "released": true, "lock": lock });
     hand.answer(&json, || {
-        let (pid, host) = (lock.pid.unwrap_or_default(), lock.host.as_deref().unwrap_or("an unknown host"));
-        format!("Took {} from {} pid {pid} on {host} after {}.\n", lock.lock, lock.agent, age(lock.age_ms))
+        let (session, age) = (short(&lock.session), age(lock.age_ms));
+        let host = lock.host.as_deref().unwrap_or("a host that is not known");
+        plain(&format!(
+            "Took {} from session {session} ({} on {host}), which held it for {age}.",
+            lock.lock, lock.agent
+        )) + "\n"
     })
 }

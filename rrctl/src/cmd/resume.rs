@@ -50,7 +50,7 @@ async fn other_epoch(door: &mut Door, named: u64, present: u64) -> Failure {
     match run {
         Some(run) if !run.paused => failure.because("somebody resumed the fleet before: it runs").hint("rrctl status"),
         _ => failure
-            .because("somebody paused the fleet again since")
+            .because("somebody paused or resumed the fleet since")
             .hint(format!("look at the reason (rrctl status), then: {}", resume_command(present))),
     }
 }

@@ -59,6 +59,9 @@ fn as_text(view: &FleetView, columns: Option<u16>) -> String {
 
 fn followed(view: &FleetView) -> String {
     let (all, late) = (view.sessions.len(), view.undrained().len());
+    if all == 0 {
+        return "no sessions".to_owned();
+    }
     format!("{} of {all} sessions drained", all - late)
 }
 

@@ -37,14 +37,15 @@ pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("railroad").build();
     let runtime = runtime.map_err(|e| Failure::at("start the daemon's runtime", &e))?;
     let ended = runtime.block_on(up::run(hand.dirs.clone()));
-    match ended {
-        // Of two that were started at once one loses: nothing to tell.
-        Err(failure) if args.background && failure.kind != Kind::Refused => {
-            tracing::error!("{}", failure.text().trim_end());
-            Err(failure)
-        }
-        ended => ended,
+    ended.map_err(|failure| if args.background { log(failure) } else { failure })
+}
+
+/// In the background there is the log alone. Of two that were started at once one loses, and that is nothing to tell.
+fn log(failure: Failure) -> Failure {
+    if failure.kind != Kind::Refused {
+        tracing::error!("{}", failure.text().trim_end());
     }
+    failure.told()
 }
 
 fn detached(args: &Args, hand: &Hand) -> Result<(), Failure> {

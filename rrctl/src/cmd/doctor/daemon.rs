@@ -21,8 +21,8 @@ use crate::view::FleetView;
 /// As the embedded store names it.
 const LOCK_FILE: &str = "store.lock";
 const OWNER_BYTES_MAX: u64 = 256;
-/// An event that no agent sends: the sidecar has nothing to decide about it, so only the way is measured.
-const PROBE: &str = r#"{"hook_event_name":"RailroadDoctor","session_id":"doctor","cwd":"/"}"#;
+/// An event that belongs to no call and registers no session, about no file: only the way is measured.
+const PROBE: &str = r#"{"hook_event_name":"ConfigChange","session_id":"doctor","cwd":"/"}"#;
 const PROBES: usize = 5;
 /// The hook's own budget, and a little.
 const PROBE_MAX: Duration = Duration::from_secs(3);

@@ -7,7 +7,7 @@ use rr_runtime::config::{REPO_FILE, RepoConfig};
 
 use super::Row;
 use crate::exit::chain;
-use crate::install::{FindingKind, inspect};
+use crate::install::{Finding, FindingKind, inspect};
 
 const HOOKS: &str = "hooks";
 const CONFIG: &str = "railroad.yaml";
@@ -21,16 +21,20 @@ pub(super) fn hooks() -> Vec<Row> {
     if findings.is_empty() {
         return vec![Row::ok(HOOKS, "in place for Claude Code")];
     }
-    let row = |kind: FindingKind, text: String| match kind {
-        FindingKind::ProjectOnly => Row::warn(HOOKS, text, "rrctl install --user"),
+    findings.iter().map(row).collect()
+}
+
+fn row(finding: &Finding) -> Row {
+    match finding.kind {
+        FindingKind::ProjectOnly => Row::warn(HOOKS, finding.to_string(), "rrctl install --user"),
+        // Their text ends in what to do.
         FindingKind::NotInstalled
         | FindingKind::Incomplete
         | FindingKind::HookNotRunnable
         | FindingKind::HookNotCurrent
         | FindingKind::HooksDisabled
-        | FindingKind::Unreadable => Row::fail(HOOKS, text, ""),
-    };
-    findings.iter().map(|finding| row(finding.kind, finding.to_string())).collect()
+        | FindingKind::Unreadable => Row::fail(HOOKS, finding.to_string(), ""),
+    }
 }
 
 pub(super) fn config() -> Row {
