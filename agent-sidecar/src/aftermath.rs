@@ -223,10 +223,15 @@ fn works_in(who: &AgentSession, repo: &Repo) -> bool {
     Path::new(&who.lock().record.workspace).starts_with(&repo.tree.root)
 }
 
-/// A lock whose files are all as committed.
+/// A lock whose files are all as committed, or the index that was committed.
 fn committed(lock: &HeldLock, repo: &Repo, now: &rr_git::Dirty) -> bool {
-    let Scope::Path(path) = &lock.grant.claim.scope else { return false };
-    let here = lock.repo.tree.root == repo.tree.root;
-    let dirty = |p: &Path| RepoPath::parse(p.as_os_str().as_bytes()).is_ok_and(|p| path.covers(&p));
-    here && lock.only_for.is_none() && !now.paths().any(dirty)
+    if lock.repo.tree.root != repo.tree.root || lock.only_for.is_some() {
+        return false;
+    }
+    match &lock.grant.claim.scope {
+        Scope::Path(path) => {
+            !now.paths().any(|p| RepoPath::parse(p.as_os_str().as_bytes()).is_ok_and(|p| path.covers(&p)))
+        }
+        scope => *scope == repo.shared(Shared::Index),
+    }
 }

@@ -15,7 +15,7 @@ use crate::locking::{Got, Need};
 use crate::messages;
 use crate::repos::{Place, Shared};
 use crate::service::Service;
-use crate::table::{AgentSession, InFlight};
+use crate::table::{AgentSession, HeldLock, InFlight};
 use crate::versions::Version;
 use crate::view::current;
 
@@ -23,6 +23,9 @@ use crate::view::current;
 const SPINNING_AFTER: u32 = 3;
 /// And this often: it is stopped (X8).
 const STOPPED_AFTER: u32 = 8;
+/// A reader waits this often this long for a write that is under way: a tenth of the hook's budget in all.
+const SETTLE_LOOKS: u32 = 10;
+const SETTLE_EVERY: std::time::Duration = std::time::Duration::from_millis(20);
 
 impl Service {
     pub(crate) async fn before(self: &Arc<Self>, who: &Arc<AgentSession>, event: &Event, call: &ToolCall) -> Answer {
@@ -35,7 +38,7 @@ impl Service {
             // The world may have changed while locks were asked for: no pass after a cut-off or a pause.
             if let Some(reason) = self.standstill(event).or_else(|| self.unfit(who)) {
                 answer = Answer::deny(reason);
-            } else {
+            } else if call.action.may_change() {
                 who.lock().refusals.clear();
             }
         }
@@ -97,7 +100,11 @@ impl Service {
             Ok(found) => found,
             Err(objection) => return self.object(who, objection),
         };
-        let facts = self.note_reads(who, event, &found);
+        if let Some(stop) = stop_file_of(&found) {
+            return self.refuse(who, "a call", messages::stop_file(&stop.display().to_string()));
+        }
+        self.let_settle(who, &found).await;
+        let facts = self.under_edit(who, &found);
         let mut answer = self.lock_all(who, call, &found, facts).await;
         if answer.verdict == Verdict::Pass {
             // Only under the lock does a look at the files stay true until the write.
@@ -125,6 +132,7 @@ impl Service {
         if let Some((what, reason)) = self.sweeps_others(who, found, compared.as_ref()) {
             return Err(self.refuse(who, &what, reason));
         }
+        self.note_reads(who, event, found);
         let before = found.compare.clone().zip(compared);
         self.begin(who, event, call, before, found.commits);
         Ok(())
@@ -164,16 +172,12 @@ impl Service {
         }
     }
 
-    /// A lost lock is told before anything is written on the strength of it (X10).
+    /// A lost lock is told before anything is written on the strength of it (X10). What is no file is simply asked for anew.
     fn tell_losses(&self, who: &AgentSession) -> Option<Answer> {
         let mut inner = who.lock();
-        let lost: Vec<String> = inner
-            .locks
-            .iter()
-            .filter(|l| matches!(l.state, LockState::Lost(_)))
-            .map(super::table::HeldLock::shown)
-            .collect();
-        inner.locks.retain(|l| !matches!(l.state, LockState::Lost(_)));
+        let is_lost = |l: &HeldLock| matches!(l.state, LockState::Lost(_));
+        let lost: Vec<String> = inner.locks.iter().filter(|l| is_lost(l) && l.is_file()).map(HeldLock::shown).collect();
+        inner.locks.retain(|l| !is_lost(l));
         (!lost.is_empty()).then(|| Answer::deny(messages::lock_lost(&lost.join(", "))))
     }
 
@@ -195,20 +199,44 @@ impl Service {
         Some((format!("{what} (stale)"), messages::stale(&what, by.as_ref())))
     }
 
-    /// Remembers what is about to be read, and says which of it is under edit (R24). The version before the reading counts: if
-    /// the file changes meanwhile, the agent is asked to read again, never the reverse.
-    fn note_reads(&self, who: &AgentSession, event: &Event, found: &Effects) -> Vec<String> {
+    /// Says which of what is about to be read is under edit (R24).
+    fn under_edit(&self, who: &AgentSession, found: &Effects) -> Vec<String> {
         let view = current(&self.view);
-        let mut facts = Vec::new();
+        let held = |place: &Place| {
+            let row = view.holder(&place.repo.id, &place.path, who.sid())?;
+            let by = view.who(&row.session, Some(row.since_unix_ms));
+            Some(messages::read_under_edit(&place.path.to_string(), &by))
+        };
+        found.reads.iter().filter_map(held).collect()
+    }
+
+    /// Remembers what is about to be read. The version before the reading counts: if the file changes meanwhile, the agent is
+    /// asked to read again, never the reverse.
+    fn note_reads(&self, who: &AgentSession, event: &Event, found: &Effects) {
         for place in &found.reads {
             let version = Version::of(&place.disk);
             who.lock().saw(event.agent_id.as_ref(), &place.disk, version);
-            if let Some(row) = view.holder(&place.repo.id, &place.path, who.sid()) {
-                let by = view.who(&row.session, Some(row.since_unix_ms));
-                facts.push(messages::read_under_edit(&place.path.to_string(), &by));
-            }
         }
-        facts
+    }
+
+    /// A file that its holder is writing at this moment is read a moment later (R24). Not longer: the call waits for us.
+    async fn let_settle(&self, who: &AgentSession, found: &Effects) {
+        let written_now = || {
+            let others: Vec<_> = self.all().into_iter().filter(|o| o.sid() != who.sid()).collect();
+            found.reads.iter().any(|place| {
+                let claim = Claim::exclusive(Scope::Path(place.path.clone()));
+                others.iter().any(|o| {
+                    let mut inner = o.lock();
+                    inner.may_change_in_flight() > 0 && inner.covering(&place.repo, &claim).is_some()
+                })
+            })
+        };
+        for _ in 0..SETTLE_LOOKS {
+            if !written_now() {
+                return;
+            }
+            tokio::time::sleep(SETTLE_EVERY).await;
+        }
     }
 
     /// A look at the tree before a command that may change more than it names.
@@ -285,7 +313,9 @@ impl Service {
             needs.push(Need { repo: place.repo.clone(), claim, only_for });
         }
         for (repo, claim) in &found.claims {
-            let only_for = matches!(claim.scope, Scope::Named(_)).then(|| call.id.clone());
+            // What is staged must not be committed by somebody else: the index is kept until it is committed.
+            let staged = !found.commits && claim.scope == repo.shared(Shared::Index);
+            let only_for = (matches!(claim.scope, Scope::Named(_)) && !staged).then(|| call.id.clone());
             needs.push(Need { repo: repo.clone(), claim: claim.clone(), only_for });
         }
         let trees: Vec<_> =
@@ -351,6 +381,11 @@ impl Service {
             self.call_over(who, &id).await;
         }
     }
+}
+
+fn stop_file_of(found: &Effects) -> Option<std::path::PathBuf> {
+    let repos = found.writes.iter().map(|p| &p.repo).chain(found.claims.iter().map(|(repo, _)| repo));
+    repos.map(|r| r.stop_file()).find(|f| f.exists())
 }
 
 /// One need per claim, the lasting one where a call and a turn both want it.

@@ -139,7 +139,7 @@ impl Service {
             (inner.take_locks(|l| l.claim_by.is_none() && l.is_file() && idle(l)), lapsed, cooled, again)
         };
         for lock in lapsed.iter().filter(|l| matches!(l.claim.mode, rr_core::scope::Mode::Exclusive)) {
-            who.notify(messages::claim_lapsed(&lock.claim.scope.to_string()));
+            who.notify(messages::claim_lapsed(&messages::scope(&lock.claim.scope)));
         }
         for locks in [over, lapsed, again] {
             self.give_back(who, locks).await;

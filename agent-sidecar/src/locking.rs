@@ -11,7 +11,7 @@ use rr_fleet::{Answer as Asked, Grant, GrantedLock, Released, Request, WaitEnd, 
 use rr_runtime::clock::unix_ms;
 
 use crate::messages;
-use crate::repos::Repo;
+use crate::repos::{Repo, Shared};
 use crate::service::Service;
 use crate::table::{AgentSession, HeldLock, Waiting};
 use crate::view::current;
@@ -27,7 +27,7 @@ pub(crate) struct Need {
 
 impl Need {
     fn shown(&self) -> String {
-        self.claim.scope.to_string()
+        messages::scope(&self.claim.scope)
     }
 }
 
@@ -81,6 +81,10 @@ impl Service {
             LockState::Usable(_) => {
                 lock.touched = now;
                 lock.claim_by = None;
+                if lock.only_for != need.only_for {
+                    // Two calls use it: it must not go with the one that ends first.
+                    lock.only_for = None;
+                }
                 Held::Yes
             }
             LockState::Cooling(_) => Held::NotYet(messages::cooling(&lock.shown(), lock.cool_until.since(now))),
@@ -229,7 +233,8 @@ impl Service {
     }
 
     fn busy(&self, what: &str, needs: &[Need], blockers: &[Blocker]) -> Got {
-        let named = what.starts_with("!tree.").then(|| blockers.first()).flatten();
+        let whole = needs.iter().any(|n| n.claim == Claim::exclusive(n.repo.shared(Shared::Tree)));
+        let named = whole.then(|| blockers.first()).flatten();
         let reason = match named {
             Some(b) => {
                 let view = current(&self.view);
@@ -282,7 +287,7 @@ impl Service {
         until: BootTime,
     ) {
         let since = waiter.since();
-        let what = needs.iter().map(Need::shown).find(|s| !s.starts_with('!')).unwrap_or_else(|| needs[0].shown());
+        let what = needs.iter().map(Need::shown).next().unwrap_or_default();
         let end = self.fleet.wait(&who.session, waiter, until).await;
         let still_wanted = {
             let mut inner = who.lock();
@@ -350,7 +355,7 @@ impl Service {
         for lock in locks {
             match self.fleet.release(&lock).await {
                 Ok(Released::Yes) => {}
-                Ok(Released::WasLost) => who.notify(messages::lock_lost(&lock.claim.scope.to_string())),
+                Ok(Released::WasLost) => who.notify(messages::lock_lost(&messages::scope(&lock.claim.scope))),
                 Err(error) => {
                     tracing::warn!(
                         key = lock.key,

@@ -1,6 +1,7 @@
 //! Every text that an agent reads: what happened, who, since when, what to do next. Facts, not orders: an agent's guard
 //! against injected instructions must have no reason to doubt them.
 
+use rr_core::scope::Scope;
 use rr_core::time::Span;
 
 /// Longest piece of somebody else's prompt or path that is repeated.
@@ -24,6 +25,21 @@ impl Who {
         let since = self.since.map_or_else(String::new, |s| format!(", since {}", span(s)));
         format!("session {} ({}, pid {} on {}{task}){since}", self.session, self.agent, self.pid, self.host)
     }
+}
+
+/// What a lock is on, in words.
+pub(crate) fn scope(scope: &Scope) -> String {
+    let Scope::Named(name) = scope else { return scope.to_string() };
+    let words = match name.as_str().split('.').next() {
+        Some("tree") => "the whole work tree",
+        Some("head") => "the HEAD of this work tree",
+        Some("index") => "git's index (what is staged) of this work tree",
+        Some("stash") => "git's stash",
+        Some("refs") => "git's refs (branches, tags)",
+        Some("config") => "git's configuration",
+        _ => return scope.to_string(),
+    };
+    words.to_owned()
 }
 
 pub(crate) fn span(span: Span) -> String {

@@ -196,7 +196,7 @@ impl Inner {
 
 impl HeldLock {
     pub(crate) fn shown(&self) -> String {
-        self.grant.claim.scope.to_string()
+        crate::messages::scope(&self.grant.claim.scope)
     }
 
     /// Whether people think of it as a file: not the index, not a work tree's share.

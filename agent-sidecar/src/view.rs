@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use rr_core::id::{RepoId, SessionId, Token};
@@ -18,6 +18,8 @@ use crate::messages::Who;
 
 /// A burst of changes is taken in at once.
 const SETTLE: Duration = Duration::from_millis(50);
+/// And looking takes at most one part in so many of a core, however large the fleet.
+const REST_PER_LOOK: u32 = 20;
 /// Looked at again at least this often, whatever the watch says.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
@@ -141,18 +143,21 @@ pub(crate) async fn keep(fleet: Fleet, view: SharedView, shutdown: CancellationT
             tokio::time::sleep(SETTLE).await;
             continue;
         };
+        let mut looked = Duration::ZERO;
         loop {
             let event = tokio::select! {
                 () = shutdown.cancelled() => return,
                 event = tokio::time::timeout(LOOK_AGAIN, watch.next()) => event,
             };
             match event {
-                Ok(Some(Ok(_))) => tokio::time::sleep(SETTLE).await,
+                Ok(Some(Ok(_))) => tokio::time::sleep(SETTLE.max(looked * REST_PER_LOOK)).await,
                 Ok(Some(Err(_)) | None) => break,
                 Err(_) => {}
             }
             while let Some(Some(Ok(_))) = futures::FutureExt::now_or_never(watch.next()) {}
+            let began = Instant::now();
             refresh(&fleet, &view).await;
+            looked = began.elapsed();
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) fn from_fleet(error: &FleetError) -> Status {
     match code {
         // Somebody has to look at these; the others pass by themselves or are the caller's own.
         Code::FailedPrecondition | Code::Internal => {
-            tracing::error!(error = %chain(error), "refused a request")
+            tracing::error!(error = %chain(error), "refused a request");
         }
         _ => tracing::warn!(error = %chain(error), "refused a request"),
     }

@@ -3,6 +3,7 @@
 mod cli;
 mod client;
 mod cmd;
+mod demo;
 mod detach;
 mod door;
 mod exit;

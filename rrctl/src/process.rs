@@ -10,6 +10,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::exit::Failure;
 
@@ -90,12 +92,32 @@ impl Drop for PidFile {
     }
 }
 
+/// Whether a process is a daemon that may not have written its pid file yet, as against a short order.
+pub(crate) fn is_up(pid: u32) -> bool {
+    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    words.split(|b| *b == 0).skip(1).any(|word| word == b"up")
+}
+
 /// When a process started, in clock ticks since boot.
 fn start_time(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The program's name may hold spaces and brackets: fields are counted from behind it.
     let (_, fields) = stat.rsplit_once(')')?;
     fields.split_whitespace().nth(START_FIELD)?.parse().ok()
+}
+
+/// Ends with the first signal that asks for the end, or with the program.
+pub(crate) async fn signals(shutdown: CancellationToken) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let (mut interrupt, mut hang_up) = (signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = hang_up.recv() => {}
+        () = shutdown.cancelled() => {}
+    }
+    shutdown.cancel();
+    Ok(())
 }
 
 #[cfg(test)]

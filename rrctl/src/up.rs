@@ -9,18 +9,16 @@ use rr_runtime::dirs::Dirs;
 use rr_runtime::host::host_id;
 use rr_runtime::tasks::{Kind::Essential, Tasks};
 use rr_store::embedded::{EmbeddedStore, OpenError};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 use crate::door::{self, own_fleet};
 use crate::exit::{Failure, Kind};
-use crate::process::{Daemon, PidFile};
+use crate::process::{self, Daemon, PidFile, signals};
 
 /// From the wish to end to the end: calls under way are answered, then all is cut off.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// An order given without a daemon has the store for a moment only.
-const STORE_TRIES: u32 = 40;
-const STORE_TRY_EVERY: Duration = Duration::from_millis(50);
+const STORE_TRIES: u32 = 400;
+const STORE_TRY_EVERY: Duration = Duration::from_millis(5);
 
 /// Runs the daemon until it is told to end.
 pub(crate) async fn run(dirs: Dirs) -> Result<(), Failure> {
@@ -56,35 +54,23 @@ pub(crate) async fn run(dirs: Dirs) -> Result<(), Failure> {
 
 /// The store is the daemon's proof that it is the only one.
 async fn open_store(dirs: &Dirs) -> Result<Arc<EmbeddedStore>, Failure> {
-    let mut tries = 0;
-    loop {
+    for _ in 0..STORE_TRIES {
         match door::store(dirs) {
             Ok(store) => return Ok(store),
-            Err(OpenError::InUse { .. }) if Daemon::find(&dirs.pid_file()).is_none() && tries < STORE_TRIES => {
-                tries += 1
-            }
-            Err(OpenError::InUse { pid, .. }) => return Err(runs_already(pid)),
+            // Waiting for another daemon's end would bring back what somebody has just stopped.
+            Err(OpenError::InUse { pid, .. }) if is_another_daemon(dirs, pid) => return Err(runs_already(pid)),
+            Err(OpenError::InUse { .. }) => tokio::time::sleep(STORE_TRY_EVERY).await,
             Err(error) => return Err(door::unopened(&error)),
         }
-        tokio::time::sleep(STORE_TRY_EVERY).await;
     }
+    Err(runs_already(None))
+}
+
+fn is_another_daemon(dirs: &Dirs, owner: Option<u32>) -> bool {
+    Daemon::find(&dirs.pid_file()).is_some() || owner.is_some_and(process::is_up)
 }
 
 pub(crate) fn runs_already(pid: Option<u32>) -> Failure {
     let pid = pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
     Failure::new(Kind::Refused, format!("a daemon runs already{pid}")).hint("rrctl status, or rrctl down to stop it")
-}
-
-/// Ends with the first signal that asks for the end, or with the program.
-async fn signals(shutdown: CancellationToken) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let (mut interrupt, mut hang_up) = (signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        _ = hang_up.recv() => {}
-        () = shutdown.cancelled() => {}
-    }
-    shutdown.cancel();
-    Ok(())
 }

@@ -127,12 +127,14 @@ async fn without_daemon(mut door: Door) -> Result<(FleetView, Option<Failure>), 
 fn not_drained(view: &FleetView, when: &str) -> Failure {
     let late = view.undrained();
     let lines: Vec<String> = late.iter().map(|s| line(s)).collect();
+    let next =
+        if view.hard { "rrctl status" } else { "their running commands can still write: rrctl pause-all --hard" };
     Failure::new(
         Kind::Failed,
         format!("the fleet is paused, but {} of its sessions are not drained {when}", late.len()),
     )
     .because(lines.join("\n"))
-    .hint("their running commands can still write; rrctl pause-all --hard stops them too")
+    .hint(next)
 }
 
 /// What has changed since the last picture, a line a session.

@@ -37,11 +37,11 @@ pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("railroad").build();
     let runtime = runtime.map_err(|e| Failure::at("start the daemon's runtime", &e))?;
     let ended = runtime.block_on(up::run(hand.dirs.clone()));
-    ended.map_err(|failure| if args.background { log(failure) } else { failure })
+    ended.map_err(|failure| if args.background { logged(failure) } else { failure })
 }
 
 /// In the background there is the log alone. Of two that were started at once one loses, and that is nothing to tell.
-fn log(failure: Failure) -> Failure {
+fn logged(failure: Failure) -> Failure {
     if failure.kind != Kind::Refused {
         tracing::error!("{}", failure.text().trim_end());
     }
