@@ -15,7 +15,7 @@ use crate::locking::{Got, Need};
 use crate::messages;
 use crate::repos::{Repo, Shared};
 use crate::service::Service;
-use crate::table::{AgentSession, Change, HeldLock, InFlight};
+use crate::table::{AgentSession, Change, EARLIER_CALL, HeldLock, InFlight};
 use crate::versions::Version;
 use crate::view::current;
 
@@ -52,6 +52,7 @@ impl Service {
         let over = {
             let mut inner = who.lock();
             inner.in_flight.remove(id);
+            inner.in_flight.remove(EARLIER_CALL);
             inner.take_locks(|l| l.only_for.as_deref() == Some(id))
         };
         self.give_back(who, over).await;

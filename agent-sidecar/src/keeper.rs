@@ -19,7 +19,7 @@ use crate::guard::{Gate, gate};
 use crate::messages;
 use crate::processes::{Process, descendants, describe, survivors};
 use crate::service::Service;
-use crate::table::{AgentKey, AgentSession, HeldLock, Inner};
+use crate::table::{AgentKey, AgentSession, EARLIER_CALL, HeldLock, Inner};
 use crate::turns::LOCAL_FINGERPRINT;
 
 /// The keeper looks at every session this often: well below the gap that fences.
@@ -60,6 +60,9 @@ impl Service {
         if who.lock().may_change_in_flight() > 0 {
             let children = descendants(who.process);
             let mut inner = who.lock();
+            if children.is_empty() {
+                inner.in_flight.remove(EARLIER_CALL);
+            }
             inner.children.retain(|p| p.is_alive());
             inner.children.extend(children);
         }
@@ -294,6 +297,7 @@ impl Service {
             let mut inner = Inner::new(Heartbeat::registered(sent, self.timing), row.record.clone(), sent);
             inner.locks = self.adopted_locks(&row.sid, &all.locks, Path::new(&row.record.workspace));
             tracing::info!(sid = %row.sid, locks = inner.locks.len(), "took over a session of an earlier life");
+            inner.assume_busy(sent);
             self.enrol(key, agent, session, inner);
         }
         Ok(())

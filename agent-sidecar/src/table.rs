@@ -20,6 +20,8 @@ use crate::versions::Version;
 
 /// Notices kept for a session that does not come to fetch them: the newest count.
 const NOTICES_MAX: usize = 20;
+/// Stands for whatever an adopted session may have had under way when the sidecar's earlier life ended.
+pub(crate) const EARLIER_CALL: &str = "?earlier";
 /// Files whose seen version is remembered for a session.
 const READS_MAX: usize = 4_096;
 
@@ -164,6 +166,12 @@ impl Inner {
             self.reads.clear();
         }
         self.reads.insert((agent_id.cloned(), file.to_owned()), version);
+    }
+
+    /// Assumes that something is under way until the session shows that it is not (H16).
+    pub(crate) fn assume_busy(&mut self, now: BootTime) {
+        let call = InFlight { agent_id: None, started: now, may_change: true, before: None, commits: false };
+        self.in_flight.insert(EARLIER_CALL.to_owned(), call);
     }
 
     pub(crate) fn may_change_in_flight(&self) -> usize {

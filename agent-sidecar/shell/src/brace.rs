@@ -31,26 +31,16 @@ fn is(item: &Item, wanted: char) -> bool {
 
 /// Expands the first brace expression of a word.
 fn split(word: &[Item]) -> Option<Vec<Vec<Item>>> {
-    let starts = word
-        .iter()
-        .enumerate()
-        .filter(|(_, item)| is(item, '{'))
-        .map(|(at, _)| at);
+    let starts = word.iter().enumerate().filter(|(_, item)| is(item, '{')).map(|(at, _)| at);
     for start in starts.take(WORDS_MAX) {
         let Some((end, commas)) = matching(word, start) else {
             continue;
         };
-        let members = if commas.is_empty() {
-            sequence(&word[start + 1..end])
-        } else {
-            Some(list(word, start, end, &commas))
-        };
+        let members =
+            if commas.is_empty() { sequence(&word[start + 1..end]) } else { Some(list(word, start, end, &commas)) };
         if let Some(members) = members {
             return Some(
-                members
-                    .into_iter()
-                    .map(|member| [&word[..start], &member, &word[end + 1..]].concat())
-                    .collect(),
+                members.into_iter().map(|member| [&word[..start], &member, &word[end + 1..]].concat()).collect(),
             );
         }
     }
@@ -106,11 +96,7 @@ fn sequence(inner: &[Item]) -> Option<Vec<Vec<Item>>> {
 fn numbers(from: &str, to: &str, step: i64) -> Option<Vec<String>> {
     let (first, last) = (from.parse::<i64>().ok()?, to.parse::<i64>().ok()?);
     let padded = |text: &str| text.trim_start_matches('-').starts_with('0') && text.len() > 1;
-    let width = if padded(from) || padded(to) {
-        from.len().max(to.len())
-    } else {
-        0
-    };
+    let width = if padded(from) || padded(to) { from.len().max(to.len()) } else { 0 };
     let values = steps(first, last, step)?;
     Some(values.iter().map(|n| format!("{n:0width$}")).collect())
 }
@@ -121,14 +107,7 @@ fn letters(from: &str, to: &str, step: i64) -> Option<Vec<String>> {
         _ => None,
     };
     let values = steps(letter(from)?, letter(to)?, step)?;
-    values
-        .into_iter()
-        .map(|n| {
-            u8::try_from(n)
-                .ok()
-                .map(|byte| char::from(byte).to_string())
-        })
-        .collect()
+    values.into_iter().map(|n| u8::try_from(n).ok().map(|byte| char::from(byte).to_string())).collect()
 }
 
 fn steps(first: i64, last: i64, step: i64) -> Option<Vec<i64>> {
@@ -139,15 +118,11 @@ fn steps(first: i64, last: i64, step: i64) -> Option<Vec<i64>> {
         return None;
     }
     let sign = if last < first { -1 } else { 1 };
-    (0..=count)
-        .map(|n| i64::try_from(first + sign * step * n).ok())
-        .collect()
+    (0..=count).map(|n| i64::try_from(first + sign * step * n).ok()).collect()
 }
 
 fn plain(text: &str) -> Vec<Item> {
-    text.chars()
-        .map(|c| Item::Char { c, quoted: false })
-        .collect()
+    text.chars().map(|c| Item::Char { c, quoted: false }).collect()
 }
 
 #[cfg(test)]
@@ -179,10 +154,7 @@ mod tests {
         assert_eq!(words("{a}"), ["{a}"]);
         assert_eq!(words("'{a,b}'"), ["{a,b}"]);
         assert_eq!(words("x{,.bak}"), ["x", "x.bak"]);
-        assert_eq!(
-            words("{1..99999999999999999999}"),
-            ["{1..99999999999999999999}"]
-        );
+        assert_eq!(words("{1..99999999999999999999}"), ["{1..99999999999999999999}"]);
         assert!(words("{1..100000}").len() <= 1);
     }
 }

@@ -31,37 +31,21 @@ const RISKY_VARIABLES: &[&str] = &[
     "CDPATH",
 ];
 /// The same, where a pager or editor that does nothing is usual.
-const RISKY_UNLESS_PLAIN: &[&str] = &[
-    "PAGER",
-    "GIT_PAGER",
-    "MANPAGER",
-    "EDITOR",
-    "VISUAL",
-    "GIT_EDITOR",
-    "GIT_SEQUENCE_EDITOR",
-];
+const RISKY_UNLESS_PLAIN: &[&str] =
+    &["PAGER", "GIT_PAGER", "MANPAGER", "EDITOR", "VISUAL", "GIT_EDITOR", "GIT_SEQUENCE_EDITOR"];
 
 impl Walker<'_> {
     /// Notes a variable that changes what later commands do.
     pub(crate) fn risky_variable(&mut self, name: &str, value: &Field) {
-        let plain = matches!(
-            value.known(),
-            Some("" | "cat" | "less" | "more" | "true" | ":" | "vi" | "vim" | "nano")
-        );
+        let plain = matches!(value.known(), Some("" | "cat" | "less" | "more" | "true" | ":" | "vi" | "vim" | "nano"));
         if RISKY_VARIABLES.contains(&name) || RISKY_UNLESS_PLAIN.contains(&name) && !plain {
-            self.out
-                .unforeseen(format!("the variable {name} changes what commands do"));
+            self.out.unforeseen(format!("the variable {name} changes what commands do"));
         }
     }
 }
 
 /// Runs a builtin; none if `name` is not one.
-pub(crate) fn run(
-    walker: &mut Walker<'_>,
-    shell: &mut Shell,
-    name: &str,
-    args: &[Field],
-) -> Option<Flow> {
+pub(crate) fn run(walker: &mut Walker<'_>, shell: &mut Shell, name: &str, args: &[Field]) -> Option<Flow> {
     match name {
         "cd" | "chdir" => cd(shell, walker.env.home, args),
         "pushd" => pushd(shell, args),
@@ -78,19 +62,16 @@ pub(crate) fn run(
             walker.out.unforeseen(format!("`{name}` changes the shell"));
         }
         "printf" => return printf(shell, args),
-        "alias" | "unalias" | "bind" | "enable" | ":" | "ulimit" | "umask" | "hash" | "shopt"
-        | "setopt" | "unsetopt" | "wait" | "jobs" | "fg" | "bg" | "disown" | "times" | "caller"
-        | "help" | "suspend" | "compgen" | "complete" | "rehash" | "autoload" | "emulate" => {}
+        "alias" | "unalias" | "bind" | "enable" | ":" | "ulimit" | "umask" | "hash" | "shopt" | "setopt"
+        | "unsetopt" | "wait" | "jobs" | "fg" | "bg" | "disown" | "times" | "caller" | "help" | "suspend"
+        | "compgen" | "complete" | "rehash" | "autoload" | "emulate" => {}
         _ => return None,
     }
     Some(Flow::Nothing)
 }
 
 fn operands(args: &[Field]) -> Vec<&Field> {
-    let options = args
-        .iter()
-        .take_while(|arg| arg.prefix().starts_with('-') && arg.prefix().len() > 1)
-        .count();
+    let options = args.iter().take_while(|arg| arg.prefix().starts_with('-') && arg.prefix().len() > 1).count();
     args[options..].iter().collect()
 }
 
@@ -111,9 +92,7 @@ fn pushd(shell: &mut Shell, args: &[Field]) {
     let here = shell.cwd.clone();
     match operands(args).first() {
         Some(field) if !field.prefix().starts_with('+') => {
-            let to = field
-                .known()
-                .and_then(|text| resolve(here.as_deref(), text));
+            let to = field.known().and_then(|text| resolve(here.as_deref(), text));
             shell.folders.push(here);
             shell.change_folder(to);
         }
@@ -146,10 +125,7 @@ fn declare(walker: &mut Walker<'_>, shell: &mut Shell, args: &[Field]) {
         };
         let value = arg.strip_prefix(&format!("{name}=")).unwrap_or_default();
         walker.risky_variable(name, &value);
-        let array = value
-            .0
-            .iter()
-            .any(|bit| matches!(bit, crate::field::Bit::Pattern(_)));
+        let array = value.0.iter().any(|bit| matches!(bit, crate::field::Bit::Pattern(_)));
         if name.ends_with('+') || name.contains('[') || array {
             shell.forget(name.split(['+', '[']).next().unwrap_or(name));
         } else {
@@ -166,10 +142,7 @@ fn forget(shell: &mut Shell, builtin: &str, args: &[Field]) {
         match arg.known() {
             None => shell.forget_all(),
             Some(text) => {
-                let name = text
-                    .split(['=', '[', '+', '-', '*', '/'])
-                    .next()
-                    .unwrap_or(text);
+                let name = text.split(['=', '[', '+', '-', '*', '/']).next().unwrap_or(text);
                 if !name.is_empty() {
                     shell.forget(name);
                 }
@@ -180,9 +153,7 @@ fn forget(shell: &mut Shell, builtin: &str, args: &[Field]) {
 
 fn set(shell: &mut Shell, args: &[Field]) {
     let dashes = args.iter().position(|arg| arg.known() == Some("--"));
-    let plain = args
-        .first()
-        .is_some_and(|arg| !arg.prefix().starts_with(['-', '+']));
+    let plain = args.first().is_some_and(|arg| !arg.prefix().starts_with(['-', '+']));
     if let Some(at) = dashes {
         shell.positional = Some(args[at + 1..].to_vec());
     } else if plain {
@@ -218,18 +189,14 @@ fn trap(walker: &mut Walker<'_>, shell: &Shell, args: &[Field]) {
             inner.forget_all();
             walker.text(&mut inner, text);
         }
-        None => walker
-            .out
-            .unforeseen("`trap` runs a text that is known only when it runs"),
+        None => walker.out.unforeseen("`trap` runs a text that is known only when it runs"),
     }
 }
 
 fn source(walker: &mut Walker<'_>, shell: &mut Shell, args: &[Field]) {
     if let Some(file) = args.first() {
         walker.out.read(file, shell.cwd.as_deref());
-        walker
-            .out
-            .unforeseen(format!("`source {}` runs a script", file.source()));
+        walker.out.unforeseen(format!("`source {}` runs a script", file.source()));
         shell.forget_all();
     }
 }

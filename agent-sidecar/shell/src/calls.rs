@@ -39,10 +39,7 @@ impl Call<'_> {
     }
 
     pub(crate) fn dynamic(&self, out: &mut Findings) {
-        out.unforeseen(format!(
-            "a word of `{}` is known only when it runs",
-            self.name
-        ));
+        out.unforeseen(format!("a word of `{}` is known only when it runs", self.name));
     }
 
     /// The first word, when it is a plain one, as programs with subcommands have.
@@ -83,17 +80,10 @@ impl Call<'_> {
 }
 
 /// Where a program like `cp` or `mv` puts `source`, given its last operand.
-pub(crate) fn placed(
-    source: &Field,
-    dest: &Field,
-    cwd: Option<&Path>,
-    sure_folder: bool,
-    tree: bool,
-) -> Target {
+pub(crate) fn placed(source: &Field, dest: &Field, cwd: Option<&Path>, sure_folder: bool, tree: bool) -> Target {
     let name = base_name(source);
-    let folder = dest.known().is_some_and(|text| {
-        text.ends_with('/') || is_dots(text.rsplit('/').next().unwrap_or(text))
-    });
+    let folder =
+        dest.known().is_some_and(|text| text.ends_with('/') || is_dots(text.rsplit('/').next().unwrap_or(text)));
     let (path, tree) = match dest.target(cwd) {
         Target::File(path) => (path, tree),
         other => return other,
@@ -102,13 +92,8 @@ pub(crate) fn placed(
         (Some(name), true) if tree => Target::Tree(path.join(name)),
         (Some(name), true) => Target::File(path.join(name)),
         (Some(name), false) => Target::Into { path, name, tree },
-        (None, true) if !tree => last_pattern(source).map_or_else(
-            || Target::Tree(path.clone()),
-            |pattern| Target::Glob {
-                dir: path.clone(),
-                pattern,
-            },
-        ),
+        (None, true) if !tree => last_pattern(source)
+            .map_or_else(|| Target::Tree(path.clone()), |pattern| Target::Glob { dir: path.clone(), pattern }),
         (None, _) => Target::Tree(path),
     }
 }
@@ -117,8 +102,7 @@ pub(crate) fn placed(
 fn last_pattern(field: &Field) -> Option<String> {
     let text = field.source();
     let name = text.rsplit('/').next().unwrap_or(&text);
-    (!field.has_unknown() && name.contains(['*', '?', '[']) && !name.contains("**"))
-        .then(|| name.to_owned())
+    (!field.has_unknown() && name.contains(['*', '?', '[']) && !name.contains("**")).then(|| name.to_owned())
 }
 
 fn is_dots(name: &str) -> bool {

@@ -50,10 +50,9 @@ impl Builder {
             for bit in &field.0 {
                 match bit {
                     Bit::Lit(text) if !quoted => self.split_text(text),
-                    Bit::Unknown { source, splits } => self.bit(Bit::Unknown {
-                        source: source.clone(),
-                        splits: *splits && !quoted,
-                    }),
+                    Bit::Unknown { source, splits } => {
+                        self.bit(Bit::Unknown { source: source.clone(), splits: *splits && !quoted });
+                    }
                     other => self.bit(other.clone()),
                 }
             }
@@ -68,11 +67,7 @@ impl Walker<'_> {
         let Some(words) = brace::expand(items) else {
             return vec![Field::unknown(text, true)];
         };
-        let mut builder = Builder {
-            done: Vec::new(),
-            field: Field::default(),
-            begun: false,
-        };
+        let mut builder = Builder { done: Vec::new(), field: Field::default(), begun: false };
         for word in words {
             self.pour(shell, &word, true, &mut builder);
             builder.end_field();
@@ -98,11 +93,7 @@ impl Walker<'_> {
     }
 
     fn joined_items(&mut self, shell: &mut Shell, items: &[Item]) -> Field {
-        let mut builder = Builder {
-            done: Vec::new(),
-            field: Field::default(),
-            begun: false,
-        };
+        let mut builder = Builder { done: Vec::new(), field: Field::default(), begun: false };
         self.pour(shell, items, false, &mut builder);
         builder.end_field();
         let mut out = Field::default();
@@ -119,15 +110,7 @@ impl Walker<'_> {
 
     fn pour(&mut self, shell: &mut Shell, items: &[Item], splits: bool, to: &mut Builder) {
         let mut rest = self.tilde(shell, items, to);
-        let brackets = rest.iter().any(|item| {
-            matches!(
-                item,
-                Item::Char {
-                    c: ']',
-                    quoted: false
-                }
-            )
-        });
+        let brackets = rest.iter().any(|item| matches!(item, Item::Char { c: ']', quoted: false }));
         while let Some((item, after)) = rest.split_first() {
             match item {
                 Item::Quotes => to.begun = true,
@@ -139,11 +122,7 @@ impl Walker<'_> {
                         to.bit(Bit::Lit(c.to_string()));
                     }
                 }
-                Item::Sub {
-                    what,
-                    quoted,
-                    source,
-                } => {
+                Item::Sub { what, quoted, source } => {
                     let value = self.substitute(shell, what, source, *quoted || !splits);
                     let mut value = self.bounded(value, source);
                     if splits && !quoted && shell.vars.contains_key("IFS") {
@@ -157,19 +136,10 @@ impl Walker<'_> {
     }
 
     fn tilde<'i>(&mut self, shell: &Shell, items: &'i [Item], to: &mut Builder) -> &'i [Item] {
-        if !matches!(
-            items.first(),
-            Some(Item::Char {
-                c: '~',
-                quoted: false
-            })
-        ) {
+        if !matches!(items.first(), Some(Item::Char { c: '~', quoted: false })) {
             return items;
         }
-        let end = items
-            .iter()
-            .position(|item| matches!(item, Item::Char { c: '/' | ':', .. }))
-            .unwrap_or(items.len());
+        let end = items.iter().position(|item| matches!(item, Item::Char { c: '/' | ':', .. })).unwrap_or(items.len());
         let user: Option<String> = items[1..end]
             .iter()
             .map(|item| match item {
@@ -186,10 +156,7 @@ impl Walker<'_> {
         };
         match folder {
             Some(folder) => to.bit(Bit::Lit(folder.to_string_lossy().into_owned())),
-            None => to.bit(Bit::Unknown {
-                source: format!("~{}", user.unwrap_or_default()),
-                splits: false,
-            }),
+            None => to.bit(Bit::Unknown { source: format!("~{}", user.unwrap_or_default()), splits: false }),
         }
         &items[end..]
     }
@@ -198,10 +165,7 @@ impl Walker<'_> {
         match what {
             Sub::Command(inner) => match self.nested_output(shell, inner) {
                 Flow::Text(text) => Value::scalar(Field::literal(text.trim_end_matches('\n'))),
-                Flow::Paths(fields) if !quoted => Value {
-                    fields,
-                    list: false,
-                },
+                Flow::Paths(fields) if !quoted => Value { fields, list: false },
                 Flow::Nothing => Value::scalar(Field::default()),
                 Flow::Paths(_) | Flow::Unknown => Value::unknown(source),
             },
@@ -269,21 +233,12 @@ impl Walker<'_> {
         }
     }
 
-    fn operate(
-        &mut self,
-        shell: &mut Shell,
-        name: &str,
-        operation: &str,
-        value: Option<Value>,
-        source: &str,
-    ) -> Value {
+    fn operate(&mut self, shell: &mut Shell, name: &str, operation: &str, value: Option<Value>, source: &str) -> Value {
         let unknown = || Value::unknown(source);
         if operation.is_empty() {
             return match value {
                 Some(value) => value,
-                None if matches!(name, "#" | "?" | "$" | "!" | "-") => {
-                    Value::scalar(Field::unknown(source, false))
-                }
+                None if matches!(name, "#" | "?" | "$" | "!" | "-") => Value::scalar(Field::unknown(source, false)),
                 None => unknown(),
             };
         }
@@ -307,12 +262,10 @@ impl Walker<'_> {
 fn name_length(inner: &str) -> usize {
     let bytes = inner.as_bytes();
     match bytes.first() {
-        Some(b) if b.is_ascii_alphabetic() || *b == b'_' => inner
-            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-            .unwrap_or(inner.len()),
-        Some(b) if b.is_ascii_digit() => inner
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(inner.len()),
+        Some(b) if b.is_ascii_alphabetic() || *b == b'_' => {
+            inner.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(inner.len())
+        }
+        Some(b) if b.is_ascii_digit() => inner.find(|c: char| !c.is_ascii_digit()).unwrap_or(inner.len()),
         Some(b'@' | b'*' | b'?' | b'$' | b'-') => 1,
         // `#` and `!` alone are parameters; before a name they are operators.
         Some(b'#' | b'!') if bytes.len() == 1 => 1,
@@ -329,10 +282,7 @@ fn first_of(value: Value, name: &str) -> Value {
 }
 
 fn is_filled(value: &Value) -> bool {
-    value
-        .fields
-        .iter()
-        .any(|field| field.known().is_some_and(|text| !text.is_empty()))
+    value.fields.iter().any(|field| field.known().is_some_and(|text| !text.is_empty()))
 }
 
 /// `${x%pattern}` and its kin, where both sides are known well enough.
@@ -349,19 +299,13 @@ fn trim(value: &Value, operator: &str, pattern: &Field) -> Option<Value> {
         return None;
     }
     let text = field.known()?;
-    let cuts: Vec<usize> = (0..=text.len())
-        .filter(|at| text.is_char_boundary(*at))
-        .collect();
+    let cuts: Vec<usize> = (0..=text.len()).filter(|at| text.is_char_boundary(*at)).collect();
     let fits = |at: &&usize| {
         let part = if suffix { &text[**at..] } else { &text[..**at] };
         matches(pattern, part)
     };
     let longest = operator.len() == 2;
-    let cut = if suffix == longest {
-        cuts.iter().find(fits)
-    } else {
-        cuts.iter().rev().find(fits)
-    };
+    let cut = if suffix == longest { cuts.iter().find(fits) } else { cuts.iter().rev().find(fits) };
     let rest = match (cut, suffix) {
         (None, _) => text,
         (Some(at), true) => &text[..*at],
@@ -372,18 +316,10 @@ fn trim(value: &Value, operator: &str, pattern: &Field) -> Option<Value> {
 
 fn trim_literal(field: &Field, pattern: &str, suffix: bool) -> Option<Field> {
     let mut field = field.clone();
-    let end = if suffix {
-        field.0.last_mut()
-    } else {
-        field.0.first_mut()
-    };
+    let end = if suffix { field.0.last_mut() } else { field.0.first_mut() };
     match end {
         Some(Bit::Lit(text)) => {
-            let cut = if suffix {
-                text.strip_suffix(pattern)
-            } else {
-                text.strip_prefix(pattern)
-            };
+            let cut = if suffix { text.strip_suffix(pattern) } else { text.strip_prefix(pattern) };
             if let Some(cut) = cut {
                 *text = cut.to_owned();
             } else if text.len() < pattern.len() && field.0.len() > 1 {

@@ -30,10 +30,7 @@ impl Field {
     }
 
     pub(crate) fn unknown(source: impl Into<String>, splits: bool) -> Self {
-        Self(vec![Bit::Unknown {
-            source: source.into(),
-            splits,
-        }])
+        Self(vec![Bit::Unknown { source: source.into(), splits }])
     }
 
     pub(crate) fn push(&mut self, bit: Bit) {
@@ -86,16 +83,12 @@ impl Field {
     }
 
     pub(crate) fn splits(&self) -> bool {
-        self.0
-            .iter()
-            .any(|bit| matches!(bit, Bit::Unknown { splits: true, .. }))
+        self.0.iter().any(|bit| matches!(bit, Bit::Unknown { splits: true, .. }))
     }
 
     /// Whether it could turn out to be an option, or several words.
     pub(crate) fn may_be_option(&self) -> bool {
-        self.splits()
-            || matches!(self.0.first(), Some(Bit::Unknown { .. } | Bit::Pattern(_)))
-                && self.has_unknown()
+        self.splits() || matches!(self.0.first(), Some(Bit::Unknown { .. } | Bit::Pattern(_))) && self.has_unknown()
     }
 
     /// The text with unknown parts as they are written.
@@ -157,11 +150,7 @@ impl Field {
             None => "",
         };
         let rest = self.strip_prefix(before)?;
-        let dir = if before.is_empty() {
-            cwd.map(Path::to_path_buf)
-        } else {
-            resolve(cwd, before)
-        }?;
+        let dir = if before.is_empty() { cwd.map(Path::to_path_buf) } else { resolve(cwd, before) }?;
         let mut pattern = String::new();
         for bit in &rest.0 {
             match bit {
@@ -173,10 +162,7 @@ impl Field {
         if pattern.split('/').any(|part| part == "..") {
             return None;
         }
-        Some(Target::Glob {
-            dir,
-            pattern: pattern.trim_end_matches('/').to_owned(),
-        })
+        Some(Target::Glob { dir, pattern: pattern.trim_end_matches('/').to_owned() })
     }
 }
 
@@ -211,16 +197,8 @@ pub(crate) fn is_stream(path: &Path) -> bool {
     let text = path.to_string_lossy();
     matches!(
         text.as_ref(),
-        "/dev/null"
-            | "/dev/stdout"
-            | "/dev/stderr"
-            | "/dev/stdin"
-            | "/dev/tty"
-            | "/dev/zero"
-            | "/dev/full"
-    ) || ["/dev/fd/", "/dev/tcp/", "/dev/udp/", "/proc/self/fd/"]
-        .iter()
-        .any(|prefix| text.starts_with(prefix))
+        "/dev/null" | "/dev/stdout" | "/dev/stderr" | "/dev/stdin" | "/dev/tty" | "/dev/zero" | "/dev/full"
+    ) || ["/dev/fd/", "/dev/tcp/", "/dev/udp/", "/proc/self/fd/"].iter().any(|prefix| text.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -230,27 +208,14 @@ mod tests {
     #[test]
     fn paths_are_normalised_without_the_disk() {
         let cwd = Path::new("/w/a");
-        assert_eq!(
-            resolve(Some(cwd), "../b/./c/"),
-            Some(PathBuf::from("/w/b/c"))
-        );
+        assert_eq!(resolve(Some(cwd), "../b/./c/"), Some(PathBuf::from("/w/b/c")));
         assert_eq!(resolve(None, "b"), None);
         assert_eq!(resolve(None, "/x/../../y"), Some(PathBuf::from("/y")));
     }
 
     #[test]
     fn pattern_keeps_its_literal_folder() {
-        let field = Field(vec![
-            Bit::Lit("src/x".into()),
-            Bit::Pattern("*".into()),
-            Bit::Lit(".ts".into()),
-        ]);
-        assert_eq!(
-            field.target(Some(Path::new("/w"))),
-            Target::Glob {
-                dir: "/w/src".into(),
-                pattern: "x*.ts".into()
-            }
-        );
+        let field = Field(vec![Bit::Lit("src/x".into()), Bit::Pattern("*".into()), Bit::Lit(".ts".into())]);
+        assert_eq!(field.target(Some(Path::new("/w"))), Target::Glob { dir: "/w/src".into(), pattern: "x*.ts".into() });
     }
 }

@@ -24,16 +24,10 @@ impl Findings {
     pub(crate) fn write(&mut self, target: Target, how: How, by: &str) {
         match &target {
             Target::File(path) if is_stream(path) => return,
-            Target::Unknown => self.unforeseen(format!(
-                "`{by}` changes a file whose name is known only when it runs"
-            )),
+            Target::Unknown => self.unforeseen(format!("`{by}` changes a file whose name is known only when it runs")),
             _ => {}
         }
-        let write = Write {
-            target,
-            how,
-            by: by.to_owned(),
-        };
+        let write = Write { target, how, by: by.to_owned() };
         if !self.writes.contains(&write) {
             self.writes.push(write);
         }
@@ -75,12 +69,6 @@ impl Findings {
         } else {
             Certainty::Foreseen
         };
-        Analysis {
-            invocations: self.invocations,
-            writes: self.writes,
-            reads: self.reads,
-            git: self.git,
-            certainty,
-        }
+        Analysis { invocations: self.invocations, writes: self.writes, reads: self.reads, git: self.git, certainty }
     }
 }

@@ -36,11 +36,7 @@ pub(crate) enum Mode {
 
 /// Reads `text` as one word.
 pub(crate) fn items(text: &str, mode: Mode) -> Vec<Item> {
-    let mut lexer = Lexer {
-        text,
-        at: 0,
-        out: Vec::new(),
-    };
+    let mut lexer = Lexer { text, at: 0, out: Vec::new() };
     while let Some(c) = lexer.peek() {
         match mode {
             Mode::Word => lexer.unquoted(c),
@@ -119,8 +115,7 @@ impl Lexer<'_> {
         }
         let decoded = decode_ansi(&inner[..end]);
         self.at = (self.at + end + 1).min(self.text.len());
-        self.out
-            .extend(decoded.chars().map(|c| Item::Char { c, quoted: true }));
+        self.out.extend(decoded.chars().map(|c| Item::Char { c, quoted: true }));
     }
 
     fn double(&mut self, opening: usize) {
@@ -160,10 +155,7 @@ impl Lexer<'_> {
         }
         let end = balanced(self.text, self.at + 1, '(', ')').unwrap_or(self.text.len());
         self.at = (end + 1).min(self.text.len());
-        self.out.push(Item::Char {
-            c: '*',
-            quoted: false,
-        });
+        self.out.push(Item::Char { c: '*', quoted: false });
     }
 
     fn expansion(&mut self, quoted: bool) {
@@ -186,11 +178,7 @@ impl Lexer<'_> {
             self.plain_parameter()
         };
         match what {
-            Some(what) => self.out.push(Item::Sub {
-                what,
-                quoted,
-                source: self.text[start..self.at].to_owned(),
-            }),
+            Some(what) => self.out.push(Item::Sub { what, quoted, source: self.text[start..self.at].to_owned() }),
             None => self.push('$', quoted),
         }
     }
@@ -199,8 +187,7 @@ impl Lexer<'_> {
         let name = &self.text[self.at + 1..];
         let first = name.chars().next()?;
         let length = if first.is_ascii_alphabetic() || first == '_' {
-            name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-                .unwrap_or(name.len())
+            name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(name.len())
         } else if first.is_ascii_digit() || "@*#?-$!".contains(first) {
             1
         } else {
@@ -275,12 +262,7 @@ fn command_end(text: &str, from: usize) -> Option<usize> {
 }
 
 fn scan_command(text: &str, from: usize, cases: bool) -> Option<usize> {
-    let mut scan = Scan {
-        text,
-        at: from,
-        open: Vec::new(),
-        here: Vec::new(),
-    };
+    let mut scan = Scan { text, at: from, open: Vec::new(), here: Vec::new() };
     while let Some(c) = text[scan.at..].chars().next() {
         if c == ')' {
             match scan.open.last() {
@@ -381,14 +363,9 @@ impl Scan<'_> {
         let strip = rest.starts_with('-');
         let tag = rest[usize::from(strip)..].trim_start_matches([' ', '\t']);
         let length = tag
-            .find(|c: char| {
-                c.is_whitespace() || matches!(c, ';' | '&' | '|' | '<' | '>' | '(' | ')')
-            })
+            .find(|c: char| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '<' | '>' | '(' | ')'))
             .unwrap_or(tag.len());
-        let name: String = tag[..length]
-            .chars()
-            .filter(|c| !matches!(c, '\'' | '"' | '\\'))
-            .collect();
+        let name: String = tag[..length].chars().filter(|c| !matches!(c, '\'' | '"' | '\\')).collect();
         self.at = self.text.len() - tag.len() + length;
         if !name.is_empty() {
             self.here.push((name, strip));
@@ -402,11 +379,7 @@ impl Scan<'_> {
                 let rest = &self.text[self.at..];
                 let line = rest.split('\n').next().unwrap_or(rest);
                 self.at = (self.at + line.len() + 1).min(self.text.len());
-                let line = if strip {
-                    line.trim_start_matches('\t')
-                } else {
-                    line
-                };
+                let line = if strip { line.trim_start_matches('\t') } else { line };
                 if line == tag {
                     break;
                 }
@@ -416,9 +389,7 @@ impl Scan<'_> {
 
     fn keyword(&mut self, cases: bool) {
         let rest = &self.text[self.at..];
-        let length = rest
-            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-            .unwrap_or(rest.len());
+        let length = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
         match &rest[..length] {
             "case" if cases => self.open.push('c'),
             "esac" if cases && self.open.last() == Some(&'c') => {
@@ -492,11 +463,7 @@ fn decode_ansi(text: &str) -> String {
             'u' => out.extend(number(&mut chars, 16, 4, String::new())),
             'U' => out.extend(number(&mut chars, 16, 8, String::new())),
             '0'..='7' => out.extend(number(&mut chars, 8, 2, kind.to_string())),
-            'c' => out.extend(
-                chars
-                    .next()
-                    .and_then(|c| char::from_u32(u32::from(c) & 0x1f)),
-            ),
+            'c' => out.extend(chars.next().and_then(|c| char::from_u32(u32::from(c) & 0x1f))),
             other => out.push(other),
         }
     }
@@ -515,9 +482,7 @@ fn number(
     {
         digits.push(c);
     }
-    u32::from_str_radix(&digits, radix)
-        .ok()
-        .and_then(char::from_u32)
+    u32::from_str_radix(&digits, radix).ok().and_then(char::from_u32)
 }
 
 #[cfg(test)]
@@ -528,10 +493,7 @@ mod tests {
         items(text, Mode::Word)
             .into_iter()
             .filter_map(|item| match item {
-                Item::Sub {
-                    what: Sub::Command(inner),
-                    ..
-                } => Some(inner),
+                Item::Sub { what: Sub::Command(inner), .. } => Some(inner),
                 _ => None,
             })
             .collect()
@@ -540,19 +502,10 @@ mod tests {
     #[test]
     fn substitutions_end_where_bash_ends_them() {
         assert_eq!(commands("$(echo \")\" '(' )x"), ["echo \")\" '(' "]);
-        assert_eq!(
-            commands("\"$(echo \"$(echo \")\")\")\"$(b)"),
-            ["echo \"$(echo \")\")\"", "b"]
-        );
-        assert_eq!(
-            commands("$(case a in a) echo;; esac)$(b)"),
-            ["case a in a) echo;; esac", "b"]
-        );
+        assert_eq!(commands("\"$(echo \"$(echo \")\")\")\"$(b)"), ["echo \"$(echo \")\")\"", "b"]);
+        assert_eq!(commands("$(case a in a) echo;; esac)$(b)"), ["case a in a) echo;; esac", "b"]);
         assert_eq!(commands("$(echo case)$(b)"), ["echo case", "b"]);
-        assert_eq!(
-            commands("\"$(cat <<'EOF'\nit's (here\nEOF\n)\""),
-            ["cat <<'EOF'\nit's (here\nEOF\n"]
-        );
+        assert_eq!(commands("\"$(cat <<'EOF'\nit's (here\nEOF\n)\""), ["cat <<'EOF'\nit's (here\nEOF\n"]);
         assert_eq!(commands("`a \\`b\\``"), ["a `b`"]);
         assert_eq!(commands("'$(a)'"), Vec::<String>::new());
     }

@@ -24,9 +24,7 @@ mod shell;
 mod walk;
 mod wrappers;
 
-pub use model::{
-    Analysis, Certainty, Env, GitResource, GitUse, How, Invocation, Target, TreeUse, Word, Write,
-};
+pub use model::{Analysis, Certainty, Env, GitResource, GitUse, How, Invocation, Target, TreeUse, Word, Write};
 
 /// Longest command looked at. Agents send whole files in here-documents, rarely more than a few KiB; past this the
 /// grammar's cost and its stack would have to be bounded by hope.

@@ -104,16 +104,8 @@ impl Target {
     pub fn resolve(self, is_folder: impl Fn(&Path) -> bool) -> Self {
         match self {
             Self::Into { path, name, tree } => {
-                let end = if is_folder(&path) {
-                    path.join(name)
-                } else {
-                    path
-                };
-                if tree {
-                    Self::Tree(end)
-                } else {
-                    Self::File(end)
-                }
+                let end = if is_folder(&path) { path.join(name) } else { path };
+                if tree { Self::Tree(end) } else { Self::File(end) }
             }
             other => other,
         }

@@ -22,26 +22,13 @@ const WRAPPERS_MAX: usize = 16;
 const XARGS_LINES_MAX: usize = 32;
 
 /// Folders whose programs are what their names say.
-const PROGRAM_FOLDERS: &[&str] = &[
-    "/bin",
-    "/usr/bin",
-    "/usr/local/bin",
-    "/sbin",
-    "/usr/sbin",
-    "/opt/homebrew/bin",
-];
+const PROGRAM_FOLDERS: &[&str] = &["/bin", "/usr/bin", "/usr/local/bin", "/sbin", "/usr/sbin", "/opt/homebrew/bin"];
 
 impl Walker<'_> {
     /// One command with its words expanded; `shell.stdin` is its standard input.
-    pub(crate) fn run(
-        &mut self,
-        shell: &mut Shell,
-        words: Vec<Field>,
-        env: Vec<(String, Field)>,
-    ) -> Flow {
+    pub(crate) fn run(&mut self, shell: &mut Shell, words: Vec<Field>, env: Vec<(String, Field)>) -> Flow {
         if self.out.invocations.len() >= INVOCATIONS_MAX || shell.wrappers.len() > WRAPPERS_MAX {
-            self.out
-                .unparsable("more commands than are looked at".to_owned());
+            self.out.unparsable("more commands than are looked at".to_owned());
             return Flow::Unknown;
         }
         let mut words = words.into_iter();
@@ -53,8 +40,7 @@ impl Walker<'_> {
             return self.dynamic_program(shell, &program, args, env);
         };
         if is_descriptor_variable(&text) {
-            self.out
-                .unforeseen(format!("`{text}` opens a file under a new number"));
+            self.out.unforeseen(format!("`{text}` opens a file under a new number"));
             return self.run(shell, args, env);
         }
         if shell.functions.contains_key(&text) && !shell.wrappers.iter().any(|w| w == "command") {
@@ -64,8 +50,7 @@ impl Walker<'_> {
         let Some(name) = program_name(&text) else {
             self.record(shell, &program, &args, &env);
             self.out.read(&program, shell.cwd.as_deref());
-            self.out
-                .unforeseen(format!("`{text}` is a script or program of its own"));
+            self.out.unforeseen(format!("`{text}` is a script or program of its own"));
             return Flow::Unknown;
         };
         self.layer(shell, &program, name, &args, env)
@@ -79,16 +64,9 @@ impl Walker<'_> {
         env: Vec<(String, Field)>,
     ) -> Flow {
         self.record(shell, program, &args, &env);
-        self.out.unforeseen(format!(
-            "`{}` names a program that is known only when it runs",
-            program.source()
-        ));
+        self.out.unforeseen(format!("`{}` names a program that is known only when it runs", program.source()));
         // `$SUDO rm x`: the word may be empty or a wrapper, so what follows is a command too.
-        if program.splits()
-            && args
-                .first()
-                .is_some_and(|arg| !arg.prefix().starts_with('-') && arg.is_known())
-        {
+        if program.splits() && args.first().is_some_and(|arg| !arg.prefix().starts_with('-') && arg.is_known()) {
             shell.wrappers.push(program.source());
             self.run(&mut shell.clone(), args, env);
             shell.wrappers.pop();
@@ -101,10 +79,7 @@ impl Walker<'_> {
             program: program.word(),
             args: args.iter().map(Field::word).collect(),
             wrappers: shell.wrappers.clone(),
-            assignments: env
-                .iter()
-                .map(|(name, value)| (name.clone(), value.word()))
-                .collect(),
+            assignments: env.iter().map(|(name, value)| (name.clone(), value.word())).collect(),
             stdin: match &shell.stdin {
                 Flow::Text(text) => Some(text.clone()),
                 _ => None,
@@ -123,10 +98,7 @@ impl Walker<'_> {
     ) -> Flow {
         // `command cd` and `exec > f` act on this shell; a program runs in a copy.
         let mut copy;
-        let in_place = matches!(
-            name,
-            "command" | "builtin" | "exec" | "noglob" | "nocorrect"
-        );
+        let in_place = matches!(name, "command" | "builtin" | "exec" | "noglob" | "nocorrect");
         let state = if in_place {
             &mut *shell
         } else {
@@ -183,13 +155,11 @@ impl Walker<'_> {
                 }
                 _ => Flow::Nothing,
             },
-            "bash" | "sh" | "zsh" | "dash" | "ksh" | "ash" | "rbash" => {
-                self.shell(shell, name, args)
-            }
+            "bash" | "sh" | "zsh" | "dash" | "ksh" | "ash" | "rbash" => self.shell(shell, name, args),
             "xargs" => self.xargs(shell, args),
             "find" => self.find(shell, args),
-            "npx" | "bunx" | "pnpx" | "npm" | "pnpm" | "yarn" | "uv" | "poetry" | "pipenv"
-            | "bundle" | "python" | "python3"
+            "npx" | "bunx" | "pnpx" | "npm" | "pnpm" | "yarn" | "uv" | "poetry" | "pipenv" | "bundle" | "python"
+            | "python3"
                 if programs::runner(name, args).is_some() =>
             {
                 let words = programs::runner(name, args).unwrap_or_default();
@@ -202,13 +172,7 @@ impl Walker<'_> {
         }
     }
 
-    fn effects(
-        &mut self,
-        shell: &Shell,
-        name: &str,
-        args: &[Field],
-        env: &[(String, Field)],
-    ) -> Flow {
+    fn effects(&mut self, shell: &Shell, name: &str, args: &[Field], env: &[(String, Field)]) -> Flow {
         let mut assignments = env.to_vec();
         for variable in ["GIT_DIR", "GIT_WORK_TREE"] {
             if let Some(value) = shell.vars.get(variable)
@@ -218,13 +182,7 @@ impl Walker<'_> {
                 assignments.push((variable.to_owned(), field));
             }
         }
-        let call = Call {
-            name,
-            args,
-            cwd: shell.cwd.as_deref(),
-            stdin: &shell.stdin,
-            assignments: &assignments,
-        };
+        let call = Call { name, args, cwd: shell.cwd.as_deref(), stdin: &shell.stdin, assignments: &assignments };
         if name == "git" {
             git::effect(&call, &mut self.out);
             return git::output(&call);
@@ -245,9 +203,7 @@ impl Walker<'_> {
 
     fn known_text(&mut self, shell: &mut Shell, name: &str, text: &Field) -> Flow {
         if text.has_unknown() {
-            self.out.unforeseen(format!(
-                "`{name}` runs a text that is known only when it runs"
-            ));
+            self.out.unforeseen(format!("`{name}` runs a text that is known only when it runs"));
             shell.forget_all();
             return Flow::Unknown;
         }
@@ -261,8 +217,7 @@ impl Walker<'_> {
             return Flow::Unknown;
         }
         if parsed.has(&["--rcfile", "--init-file"]) {
-            self.out
-                .unforeseen(format!("`{name}` reads a start-up file"));
+            self.out.unforeseen(format!("`{name}` reads a start-up file"));
         }
         let mut operands = parsed.operands.iter();
         let first = operands.next();
@@ -287,42 +242,26 @@ impl Walker<'_> {
         self.shell_script(shell, name, first.filter(|_| !parsed.has(&["-s"])), inner)
     }
 
-    fn shell_script(
-        &mut self,
-        shell: &Shell,
-        name: &str,
-        script: Option<&Field>,
-        mut inner: Shell,
-    ) -> Flow {
-        let from_stdin =
-            script.is_none_or(|field| matches!(field.known(), Some("-" | "/dev/stdin")));
+    fn shell_script(&mut self, shell: &Shell, name: &str, script: Option<&Field>, mut inner: Shell) -> Flow {
+        let from_stdin = script.is_none_or(|field| matches!(field.known(), Some("-" | "/dev/stdin")));
         if let (Some(script), false) = (script, from_stdin) {
             self.out.read(script, shell.cwd.as_deref());
-            self.out
-                .unforeseen(format!("`{name} {}` runs a script", script.source()));
+            self.out.unforeseen(format!("`{name} {}` runs a script", script.source()));
             return Flow::Unknown;
         }
         inner.stdin = Flow::Nothing;
         match &shell.stdin {
             Flow::Text(text) => self.text(&mut inner, text),
             _ => {
-                self.out.unforeseen(format!(
-                    "`{name}` runs what it reads, which is known only when it runs"
-                ));
+                self.out.unforeseen(format!("`{name}` runs what it reads, which is known only when it runs"));
                 Flow::Unknown
             }
         }
     }
 
     fn xargs(&mut self, shell: &Shell, args: &[Field]) -> Flow {
-        const LONG: &[&str] = &[
-            "--max-args",
-            "--max-procs",
-            "--max-chars",
-            "--delimiter",
-            "--arg-file",
-            "--process-slot-var",
-        ];
+        const LONG: &[&str] =
+            &["--max-args", "--max-procs", "--max-chars", "--delimiter", "--arg-file", "--process-slot-var"];
         let parsed = Parsed::new(args, Spec::in_order("I:J:i?n:P:L:l?s:E:e?d:a:S:R:", LONG));
         let replaced = parsed
             .value(&["-I", "-J", "--replace", "-i"])
@@ -334,11 +273,7 @@ impl Walker<'_> {
         if command.is_empty() {
             command.push(Field::literal("echo"));
         }
-        let given = if from_file {
-            &Flow::Unknown
-        } else {
-            &shell.stdin
-        };
+        let given = if from_file { &Flow::Unknown } else { &shell.stdin };
         let mut inner = shell.clone();
         inner.functions.clear();
         inner.stdin = Flow::Nothing;
@@ -349,10 +284,7 @@ impl Walker<'_> {
             return self.run(&mut inner, command, Vec::new());
         };
         for line in lines {
-            let words = command
-                .iter()
-                .map(|word| replace(word, &replaced, &line))
-                .collect();
+            let words = command.iter().map(|word| replace(word, &replaced, &line)).collect();
             self.run(&mut inner, words, Vec::new());
         }
         Flow::Unknown
@@ -360,13 +292,7 @@ impl Walker<'_> {
 
     fn find(&mut self, shell: &Shell, args: &[Field]) -> Flow {
         let query = programs::FindQuery::new(args);
-        let call = Call {
-            name: "find",
-            args,
-            cwd: shell.cwd.as_deref(),
-            stdin: &shell.stdin,
-            assignments: &[],
-        };
+        let call = Call { name: "find", args, cwd: shell.cwd.as_deref(), stdin: &shell.stdin, assignments: &[] };
         programs::find_effect(&call, &query, &mut self.out);
         for command in &query.commands {
             let mut inner = shell.clone();
@@ -374,27 +300,15 @@ impl Walker<'_> {
             inner.stdin = Flow::Nothing;
             inner.wrappers.push("find".to_owned());
             for found in &query.found {
-                let found = if command.in_folder {
-                    absolute(found, shell.cwd.as_deref())
-                } else {
-                    found.clone()
-                };
-                let words = command
-                    .words
-                    .iter()
-                    .map(|word| replace(word, "{}", &found))
-                    .collect();
+                let found = if command.in_folder { absolute(found, shell.cwd.as_deref()) } else { found.clone() };
+                let words = command.words.iter().map(|word| replace(word, "{}", &found)).collect();
                 if command.in_folder {
                     inner.cwd = None;
                 }
                 self.run(&mut inner, words, Vec::new());
             }
         }
-        if query.prints_names() {
-            Flow::Paths(query.found)
-        } else {
-            Flow::Unknown
-        }
+        if query.prints_names() { Flow::Paths(query.found) } else { Flow::Unknown }
     }
 }
 
@@ -402,9 +316,7 @@ impl Walker<'_> {
 fn is_descriptor_variable(text: &str) -> bool {
     text.strip_prefix('{')
         .and_then(|rest| rest.strip_suffix('}'))
-        .is_some_and(|name| {
-            !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        })
+        .is_some_and(|name| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
 }
 
 /// The base name of a program that is what its name says; none for scripts and programs elsewhere.
@@ -419,8 +331,7 @@ fn program_name(text: &str) -> Option<&str> {
 /// GNU tools under their names on systems that have others.
 fn plain_name(name: &str) -> &str {
     match name {
-        "gsed" | "gcp" | "gmv" | "grm" | "gfind" | "gxargs" | "gtar" | "gawk" | "gtouch"
-        | "gln" => &name[1..],
+        "gsed" | "gcp" | "gmv" | "grm" | "gfind" | "gxargs" | "gtar" | "gawk" | "gtouch" | "gln" => &name[1..],
         other => other,
     }
 }
@@ -429,9 +340,7 @@ fn plain_name(name: &str) -> &str {
 fn shell_words(args: &[Field]) -> Vec<Field> {
     args.iter()
         .map(|arg| match arg.strip_prefix("+") {
-            Some(rest) if !rest.0.is_empty() && arg.prefix().len() > 1 => {
-                Field::literal(format!("-{}", rest.source()))
-            }
+            Some(rest) if !rest.0.is_empty() && arg.prefix().len() > 1 => Field::literal(format!("-{}", rest.source())),
             _ => arg.clone(),
         })
         .collect()

@@ -3,8 +3,8 @@
 
 use crate::field::Field;
 
-/// Which options take values: `o` in `short` alone takes none, `o:` takes one, `o?` only an attached one; `long` names
-/// those that take one.
+/// Which options take values: `o` in `short` alone takes none, `o:` takes one, `o?` only an attached one, `o#` only attached
+/// digits; `long` names those that take one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spec<'s> {
     pub(crate) short: &'s str,
@@ -15,19 +15,11 @@ pub(crate) struct Spec<'s> {
 
 impl<'s> Spec<'s> {
     pub(crate) const fn new(short: &'s str, long: &'s [&'s str]) -> Self {
-        Self {
-            short,
-            long,
-            in_order: false,
-        }
+        Self { short, long, in_order: false }
     }
 
     pub(crate) const fn in_order(short: &'s str, long: &'s [&'s str]) -> Self {
-        Self {
-            short,
-            long,
-            in_order: true,
-        }
+        Self { short, long, in_order: true }
     }
 
     fn value_kind(&self, letter: char) -> char {
@@ -35,8 +27,7 @@ impl<'s> Spec<'s> {
         while let Some(c) = letters.next() {
             if c == letter {
                 return match letters.peek() {
-                    Some(':') => ':',
-                    Some('?') => '?',
+                    Some(kind @ (':' | '?' | '#')) => *kind,
                     _ => ' ',
                 };
             }
@@ -83,12 +74,7 @@ impl Parsed {
         out
     }
 
-    fn long<'a>(
-        &mut self,
-        arg: &Field,
-        args: &mut impl Iterator<Item = &'a Field>,
-        spec: Spec<'_>,
-    ) {
+    fn long<'a>(&mut self, arg: &Field, args: &mut impl Iterator<Item = &'a Field>, spec: Spec<'_>) {
         let text = arg.prefix();
         if let Some((name, _)) = text.split_once('=') {
             let value = arg.strip_prefix(&format!("{name}="));
@@ -96,37 +82,33 @@ impl Parsed {
             return;
         }
         self.loose |= !arg.is_known();
-        let takes = spec
-            .long
-            .iter()
-            .any(|long| *long == text || (text.len() > 3 && long.starts_with(text)));
+        let takes = spec.long.iter().any(|long| *long == text || (text.len() > 3 && long.starts_with(text)));
         let value = takes.then(|| args.next().cloned()).flatten();
         self.loose |= value.as_ref().is_some_and(Field::splits);
         self.options.push((text.to_owned(), value));
     }
 
-    fn short<'a>(
-        &mut self,
-        arg: &Field,
-        args: &mut impl Iterator<Item = &'a Field>,
-        spec: Spec<'_>,
-    ) {
-        let letters: Vec<char> = arg.prefix()[1..].chars().collect();
+    fn short<'a>(&mut self, arg: &Field, args: &mut impl Iterator<Item = &'a Field>, spec: Spec<'_>) {
+        let mut letters = arg.prefix()[1..].chars().peekable();
         let mut taken = String::from("-");
-        for letter in &letters {
-            taken.push(*letter);
+        while let Some(letter) = letters.next() {
+            taken.push(letter);
             let name = format!("-{letter}");
-            let kind = spec.value_kind(*letter);
             let attached = arg.strip_prefix(&taken).filter(|rest| !rest.0.is_empty());
-            match (kind, attached) {
-                (' ', _) => self.options.push((name, None)),
-                ('?', attached) => return self.options.push((name, attached)),
-                (_, Some(attached)) => return self.options.push((name, Some(attached))),
-                (_, None) => {
+            match (spec.value_kind(letter), attached) {
+                (':', None) => {
                     let value = args.next().cloned();
                     self.loose |= value.as_ref().is_some_and(Field::splits);
                     return self.options.push((name, value));
                 }
+                (':' | '?', attached) => return self.options.push((name, attached)),
+                ('#', _) => {
+                    while let Some(digit) = letters.next_if(char::is_ascii_digit) {
+                        taken.push(digit);
+                    }
+                    self.options.push((name, None));
+                }
+                _ => self.options.push((name, None)),
             }
         }
         self.loose |= !arg.is_known();
@@ -134,9 +116,7 @@ impl Parsed {
 
     /// Whether one of the options is given. A long one may be abbreviated.
     pub(crate) fn has(&self, names: &[&str]) -> bool {
-        self.options
-            .iter()
-            .any(|(given, _)| names.iter().any(|name| is_option(given, name)))
+        self.options.iter().any(|(given, _)| names.iter().any(|name| is_option(given, name)))
     }
 
     /// The values of all options with one of these names.
@@ -163,10 +143,8 @@ mod tests {
 
     #[test]
     fn clusters_values_and_abbreviations_are_understood() {
-        let args: Vec<Field> = ["-rfofile", "--out=x", "--in-pl", "a", "--", "-b"]
-            .into_iter()
-            .map(Field::literal)
-            .collect();
+        let args: Vec<Field> =
+            ["-rfofile", "--out=x", "--in-pl", "a", "--", "-b"].into_iter().map(Field::literal).collect();
         let parsed = Parsed::new(&args, Spec::new("o:", &["--output"]));
         assert!(parsed.has(&["-r"]) && parsed.has(&["-f"]) && parsed.has(&["--in-place"]));
         assert_eq!(parsed.value(&["-o"]), Some(&Field::literal("file")));

@@ -63,23 +63,16 @@ fn finished(text: &str) -> Cow<'_, str> {
 }
 
 fn attempt(text: &str, extended_patterns: bool) -> Result<ast::Program, Refusal> {
-    let options = ParserOptions {
-        enable_extended_globbing: extended_patterns,
-        ..ParserOptions::default()
-    };
+    let options = ParserOptions { enable_extended_globbing: extended_patterns, ..ParserOptions::default() };
     let tokens = brush_parser::uncached_tokenize_str(text, &options.tokenizer_options())
         .map_err(|error| Refusal::Syntax(error.to_string()))?;
     bound(&tokens)?;
-    brush_parser::parse_tokens(&tokens, &options)
-        .map_err(|error| Refusal::Syntax(error.to_string()))
+    brush_parser::parse_tokens(&tokens, &options).map_err(|error| Refusal::Syntax(error.to_string()))
 }
 
 fn expansions(text: &str) -> usize {
     let bytes = text.as_bytes();
-    bytes
-        .windows(2)
-        .filter(|pair| pair[0] == b'$' && matches!(pair[1], b'(' | b'{' | b'['))
-        .count()
+    bytes.windows(2).filter(|pair| pair[0] == b'$' && matches!(pair[1], b'(' | b'{' | b'[')).count()
 }
 
 fn bound(tokens: &[Token]) -> Result<(), Refusal> {
@@ -185,9 +178,7 @@ fn bound_words(tokens: &[Token]) -> Result<(), Refusal> {
 }
 
 fn subscript_nesting(word: &str) -> usize {
-    let name = word
-        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-        .unwrap_or(word.len());
+    let name = word.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(word.len());
     let Some(subscript) = word[name..].strip_prefix('[') else {
         return 0;
     };
@@ -196,11 +187,7 @@ fn subscript_nesting(word: &str) -> usize {
     }
     let end = subscript.find("]=").unwrap_or(subscript.len());
     let inside = &subscript[..end];
-    inside
-        .bytes()
-        .filter(|byte| matches!(byte, b'[' | b'{' | b'(' | b'`'))
-        .count()
-        + inside.matches('"').count() / 2
+    inside.bytes().filter(|byte| matches!(byte, b'[' | b'{' | b'(' | b'`')).count() + inside.matches('"').count() / 2
 }
 
 #[cfg(test)]
@@ -216,14 +203,8 @@ mod tests {
 
     #[test]
     fn deepest_accepted_nesting_parses_on_the_stack_we_give() {
-        let text = format!(
-            "{}true{}",
-            "{ ".repeat(OPENERS_MAX),
-            "; }".repeat(OPENERS_MAX)
-        );
-        let parsed = std::thread::Builder::new()
-            .stack_size(crate::STACK_BYTES / 4)
-            .spawn(move || parse(&text).is_ok());
+        let text = format!("{}true{}", "{ ".repeat(OPENERS_MAX), "; }".repeat(OPENERS_MAX));
+        let parsed = std::thread::Builder::new().stack_size(crate::STACK_BYTES / 4).spawn(move || parse(&text).is_ok());
         assert!(parsed.unwrap().join().unwrap());
     }
 

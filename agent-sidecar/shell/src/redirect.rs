@@ -47,11 +47,7 @@ impl Walker<'_> {
     }
 
     /// `NAME=value` in front of a command.
-    pub(crate) fn prefixed(
-        &mut self,
-        shell: &mut Shell,
-        assignment: &ast::Assignment,
-    ) -> (String, Field) {
+    pub(crate) fn prefixed(&mut self, shell: &mut Shell, assignment: &ast::Assignment) -> (String, Field) {
         let value = self.assigned_value(shell, &assignment.value);
         let name = match &assignment.name {
             ast::AssignmentName::VariableName(name) => name.clone(),
@@ -88,12 +84,7 @@ impl Walker<'_> {
         }
     }
 
-    pub(crate) fn redirection(
-        &mut self,
-        shell: &mut Shell,
-        redirection: &ast::IoRedirect,
-        io: &mut Io,
-    ) {
+    pub(crate) fn redirection(&mut self, shell: &mut Shell, redirection: &ast::IoRedirect, io: &mut Io) {
         match redirection {
             ast::IoRedirect::File(fd, kind, target) => {
                 self.file_redirection(shell, *fd, kind, target, io);
@@ -132,8 +123,7 @@ impl Walker<'_> {
     ) {
         use ast::IoFileRedirectKind as K;
         let word = match target {
-            ast::IoFileRedirectTarget::Filename(word)
-            | ast::IoFileRedirectTarget::Duplicate(word) => word,
+            ast::IoFileRedirectTarget::Filename(word) | ast::IoFileRedirectTarget::Duplicate(word) => word,
             ast::IoFileRedirectTarget::Fd(_) => return,
             ast::IoFileRedirectTarget::ProcessSubstitution(kind, subshell) => {
                 self.process(shell, kind, subshell);
@@ -172,8 +162,7 @@ impl Walker<'_> {
 
     fn written(&mut self, shell: &mut Shell, word: &str, how: How) {
         for field in self.fields(shell, word) {
-            self.out
-                .write(field.target(shell.cwd.as_deref()), how, "redirection");
+            self.out.write(field.target(shell.cwd.as_deref()), how, "redirection");
         }
     }
 }
@@ -191,15 +180,9 @@ fn appended(old: &Value, new: Value) -> Value {
 }
 
 fn is_descriptor(word: &str) -> bool {
-    word == "-"
-        || word
-            .trim_end_matches('-')
-            .bytes()
-            .all(|byte| byte.is_ascii_digit())
+    word == "-" || word.trim_end_matches('-').bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn flow_of(field: &Field) -> Flow {
-    field
-        .known()
-        .map_or(Flow::Unknown, |text| Flow::Text(text.to_owned()))
+    field.known().map_or(Flow::Unknown, |text| Flow::Text(text.to_owned()))
 }

@@ -18,10 +18,7 @@ pub(crate) struct Value {
 
 impl Value {
     pub(crate) fn scalar(field: Field) -> Self {
-        Self {
-            fields: vec![field],
-            list: false,
-        }
+        Self { fields: vec![field], list: false }
     }
 
     pub(crate) fn unknown(source: &str) -> Self {
@@ -118,9 +115,7 @@ impl Shell {
             }
         }
         for (name, body) in &other.functions {
-            self.functions
-                .entry(name.clone())
-                .or_insert_with(|| Rc::clone(body));
+            self.functions.entry(name.clone()).or_insert_with(|| Rc::clone(body));
         }
     }
 
@@ -128,16 +123,11 @@ impl Shell {
     pub(crate) fn differs(&self, before: &Self) -> bool {
         let names = self.vars.keys().chain(before.vars.keys());
         let unlike = |name: &String| self.value_or_unknown(name) != before.value_or_unknown(name);
-        self.cwd != before.cwd
-            || self.positional != before.positional
-            || names.into_iter().any(unlike)
+        self.cwd != before.cwd || self.positional != before.positional || names.into_iter().any(unlike)
     }
 
     /// A variable that was never set comes from the environment, which is not known either.
     fn value_or_unknown(&self, name: &str) -> Value {
-        self.vars
-            .get(name)
-            .cloned()
-            .unwrap_or_else(|| Value::unknown(&format!("${name}")))
+        self.vars.get(name).cloned().unwrap_or_else(|| Value::unknown(&format!("${name}")))
     }
 }

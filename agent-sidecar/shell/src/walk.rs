@@ -55,8 +55,7 @@ impl Walker<'_> {
     pub(crate) fn text(&mut self, shell: &mut Shell, text: &str) -> Flow {
         self.parsed_bytes += text.len();
         if self.parsed_bytes > PARSED_BYTES_MAX || self.depth >= DEPTH_MAX {
-            self.out
-                .unparsable(format!("nested too deep at `{}`", excerpt(text)));
+            self.out.unparsable(format!("nested too deep at `{}`", excerpt(text)));
             return Flow::Unknown;
         }
         match parse::parse(text) {
@@ -71,8 +70,7 @@ impl Walker<'_> {
                 flow
             }
             Err(refusal) => {
-                self.out
-                    .unparsable(format!("{refusal}, in `{}`", excerpt(text)));
+                self.out.unparsable(format!("{refusal}, in `{}`", excerpt(text)));
                 self.heads(shell, text);
                 Flow::Unknown
             }
@@ -121,27 +119,19 @@ impl Walker<'_> {
     }
 
     /// Walks a function's body; none for words that are not known.
-    pub(crate) fn call_function(
-        &mut self,
-        shell: &mut Shell,
-        name: &str,
-        args: Option<Vec<Field>>,
-    ) -> Flow {
+    pub(crate) fn call_function(&mut self, shell: &mut Shell, name: &str, args: Option<Vec<Field>>) -> Flow {
         let Some(body) = shell.functions.get(name).map(Rc::clone) else {
             return Flow::Unknown;
         };
         self.called.push(name.to_owned());
         if self.depth >= DEPTH_MAX {
-            self.out
-                .unforeseen(format!("function `{name}` calls too deep"));
+            self.out.unforeseen(format!("function `{name}` calls too deep"));
             return Flow::Unknown;
         }
         self.depth += 1;
         let positional = std::mem::replace(&mut shell.positional, args);
         let left = shell.left;
-        let flow = self.with_redirections(shell, body.1.as_ref(), |walker, shell| {
-            walker.compound(shell, &body.0)
-        });
+        let flow = self.with_redirections(shell, body.1.as_ref(), |walker, shell| walker.compound(shell, &body.0));
         shell.left = left;
         shell.positional = positional;
         self.depth -= 1;
@@ -182,11 +172,7 @@ impl Walker<'_> {
                     unless_nothing(&next)
                 }
             };
-            let next = if skipped.is_some() {
-                unless_nothing(&next)
-            } else {
-                next
-            };
+            let next = if skipped.is_some() { unless_nothing(&next) } else { next };
             flow = then(flow, next);
         }
         if let Some(skipped) = skipped {
@@ -198,8 +184,7 @@ impl Walker<'_> {
     fn pipeline(&mut self, shell: &mut Shell, pipeline: &ast::Pipeline) -> Flow {
         self.steps += 1;
         if self.steps > STEPS_MAX {
-            self.out
-                .unparsable("more commands than are looked at".to_owned());
+            self.out.unparsable("more commands than are looked at".to_owned());
             return Flow::Unknown;
         }
         if let [command] = pipeline.seq.as_slice() {
@@ -218,9 +203,7 @@ impl Walker<'_> {
         match command {
             ast::Command::Simple(simple) => self.simple(shell, simple),
             ast::Command::Compound(compound, redirections) => {
-                self.with_redirections(shell, redirections.as_ref(), |walker, shell| {
-                    walker.compound(shell, compound)
-                })
+                self.with_redirections(shell, redirections.as_ref(), |walker, shell| walker.compound(shell, compound))
             }
             ast::Command::Function(function) => {
                 let body = Rc::new(function.body.clone());
@@ -246,9 +229,7 @@ impl Walker<'_> {
         for redirection in list.iter().flat_map(|list| &list.0) {
             self.redirection(shell, redirection, &mut io);
         }
-        let stdin = io
-            .stdin
-            .map(|stdin| std::mem::replace(&mut shell.stdin, stdin));
+        let stdin = io.stdin.map(|stdin| std::mem::replace(&mut shell.stdin, stdin));
         let flow = body(self, shell);
         if let Some(stdin) = stdin {
             shell.stdin = stdin;
@@ -275,12 +256,10 @@ impl Walker<'_> {
             C::ForClause(clause) => self.for_clause(shell, clause),
             C::CaseClause(clause) => self.case_clause(shell, clause),
             C::IfClause(clause) => self.if_clause(shell, clause),
-            C::WhileClause(clause) | C::UntilClause(clause) => {
-                self.repeated(shell, |walker, shell| {
-                    let flow = walker.list(shell, &clause.0);
-                    then(flow, walker.list(shell, &clause.1.list))
-                })
-            }
+            C::WhileClause(clause) | C::UntilClause(clause) => self.repeated(shell, |walker, shell| {
+                let flow = walker.list(shell, &clause.0);
+                then(flow, walker.list(shell, &clause.1.list))
+            }),
             C::Coprocess(coprocess) => {
                 let mut inner = shell.clone();
                 inner.stdin = Flow::Unknown;
@@ -290,11 +269,7 @@ impl Walker<'_> {
     }
 
     /// A body that runs any number of times: a second pass sees what the first one left uncertain.
-    fn repeated(
-        &mut self,
-        shell: &mut Shell,
-        mut body: impl FnMut(&mut Self, &mut Shell) -> Flow,
-    ) -> Flow {
+    fn repeated(&mut self, shell: &mut Shell, mut body: impl FnMut(&mut Self, &mut Shell) -> Flow) -> Flow {
         let before = shell.clone();
         let mut flow = body(self, shell);
         shell.left = before.left;
@@ -311,14 +286,8 @@ impl Walker<'_> {
     fn for_clause(&mut self, shell: &mut Shell, clause: &ast::ForClauseCommand) -> Flow {
         let name = &clause.variable_name;
         let fields = match &clause.values {
-            Some(words) => words
-                .iter()
-                .flat_map(|word| self.fields(shell, &word.value))
-                .collect(),
-            None => shell
-                .positional
-                .clone()
-                .unwrap_or_else(|| vec![Field::unknown("$@", true)]),
+            Some(words) => words.iter().flat_map(|word| self.fields(shell, &word.value)).collect(),
+            None => shell.positional.clone().unwrap_or_else(|| vec![Field::unknown("$@", true)]),
         };
         if fields.len() > ITERATIONS_MAX {
             shell.forget(name);
@@ -422,13 +391,8 @@ impl Walker<'_> {
             }
             return Flow::Nothing;
         }
-        let env = assigned
-            .into_iter()
-            .map(|assignment| self.prefixed(shell, assignment))
-            .collect();
-        let stdin = io
-            .stdin
-            .map(|stdin| std::mem::replace(&mut shell.stdin, stdin));
+        let env = assigned.into_iter().map(|assignment| self.prefixed(shell, assignment)).collect();
+        let stdin = io.stdin.map(|stdin| std::mem::replace(&mut shell.stdin, stdin));
         let lasting = matches!(words.as_slice(), [word] if word.known() == Some("exec"));
         let flow = self.run(shell, words, env);
         if let Some(stdin) = stdin.filter(|_| !lasting) {
@@ -437,13 +401,7 @@ impl Walker<'_> {
         if io.stdout_taken { Flow::Nothing } else { flow }
     }
 
-    fn item(
-        &mut self,
-        shell: &mut Shell,
-        item: &ast::CommandPrefixOrSuffixItem,
-        words: &mut Vec<Field>,
-        io: &mut Io,
-    ) {
+    fn item(&mut self, shell: &mut Shell, item: &ast::CommandPrefixOrSuffixItem, words: &mut Vec<Field>, io: &mut Io) {
         use ast::CommandPrefixOrSuffixItem as I;
         match item {
             I::IoRedirect(redirection) => self.redirection(shell, redirection, io),
@@ -484,16 +442,7 @@ fn is_sure(pipeline: &ast::Pipeline) -> bool {
         None => true,
         Some(name) => matches!(
             name.value.as_str(),
-            "cd" | "pushd"
-                | "popd"
-                | "mkdir"
-                | "export"
-                | "set"
-                | ":"
-                | "true"
-                | "echo"
-                | "printf"
-                | "pwd"
+            "cd" | "pushd" | "popd" | "mkdir" | "export" | "set" | ":" | "true" | "echo" | "printf" | "pwd"
         ),
     }
 }

@@ -77,11 +77,7 @@ pub(crate) fn unwrap(
 }
 
 fn inner(words: Vec<Field>) -> Layer {
-    if words.is_empty() {
-        Layer::Nothing
-    } else {
-        Layer::Command(words)
-    }
+    if words.is_empty() { Layer::Nothing } else { Layer::Command(words) }
 }
 
 /// The words as one text, as `eval` and `watch` put them together.
@@ -119,13 +115,7 @@ fn assignments(words: &mut Vec<Field>, setting: &mut Setting) {
     }
 }
 
-fn sudo(
-    name: &str,
-    args: &[Field],
-    shell: &mut Shell,
-    setting: &mut Setting,
-    out: &mut Findings,
-) -> Layer {
+fn sudo(name: &str, args: &[Field], shell: &mut Shell, setting: &mut Setting, out: &mut Findings) -> Layer {
     const LONG: &[&str] = &[
         "--user",
         "--group",
@@ -161,16 +151,9 @@ fn sudo(
 }
 
 fn su(name: &str, args: &[Field], shell: &mut Shell, out: &mut Findings) -> Layer {
-    let long = &[
-        "--command",
-        "--shell",
-        "--group",
-        "--session-command",
-        "--user",
-    ];
+    let long = &["--command", "--shell", "--group", "--session-command", "--user"];
     let parsed = Parsed::new(args, Spec::new("c:s:g:G:u:w:T:", long));
-    let login = parsed.has(&["-l", "--login"])
-        || parsed.operands.iter().any(|word| word.known() == Some("-"));
+    let login = parsed.has(&["-l", "--login"]) || parsed.operands.iter().any(|word| word.known() == Some("-"));
     if login {
         shell.cwd = None;
     }
@@ -203,9 +186,7 @@ fn env(args: &[Field], shell: &mut Shell, setting: &mut Setting, out: &mut Findi
 }
 
 fn enter(folder: &Field, shell: &mut Shell) {
-    let to = folder
-        .known()
-        .and_then(|text| resolve(shell.cwd.as_deref(), text));
+    let to = folder.known().and_then(|text| resolve(shell.cwd.as_deref(), text));
     shell.cwd = to;
 }
 
@@ -217,10 +198,7 @@ fn time(parsed: &Parsed, shell: &Shell, out: &mut Findings) -> Layer {
 }
 
 fn flock(args: &[Field], shell: &Shell, out: &mut Findings) -> Layer {
-    let spec = Spec::in_order(
-        "w:E:c:",
-        &["--timeout", "--wait", "--conflict-exit-code", "--command"],
-    );
+    let spec = Spec::in_order("w:E:c:", &["--timeout", "--wait", "--conflict-exit-code", "--command"]);
     let parsed = Parsed::new(args, spec);
     let mut words = parsed.operands.clone();
     if words.is_empty() {
@@ -228,9 +206,7 @@ fn flock(args: &[Field], shell: &Shell, out: &mut Findings) -> Layer {
     }
     let file = words.remove(0);
     let target = file.target(shell.cwd.as_deref());
-    let descriptor = file
-        .known()
-        .is_some_and(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    let descriptor = file.known().is_some_and(|text| text.bytes().all(|b| b.is_ascii_digit()));
     if !descriptor || matches!(target, Target::Unknown) {
         out.write(target, How::Create, "flock");
     }

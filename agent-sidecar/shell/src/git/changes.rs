@@ -23,11 +23,7 @@ pub(super) fn effect(git: &GitCall<'_>, out: &mut Findings) -> bool {
         "read-tree" => {
             let parsed = git.parsed("", &["--prefix", "--exclude-per-directory"], out);
             let moves = parsed.has(&["-u", "--reset"]);
-            let tree = if moves {
-                TreeUse::Moves
-            } else {
-                TreeUse::Untouched
-            };
+            let tree = if moves { TreeUse::Moves } else { TreeUse::Untouched };
             git.uses(&[Index], tree, Vec::new(), false, out);
         }
         "checkout-index" => git.uses(&[Index], TreeUse::Moves, Vec::new(), false, out),
@@ -99,19 +95,11 @@ fn worktree(git: &GitCall<'_>, out: &mut Findings) {
         Some("move") => (How::Rename, 2),
         _ => (How::Write, 0),
     };
-    let targets: Vec<Target> = operands
-        .iter()
-        .take(count)
-        .map(|field| field.tree(git.cwd()))
-        .collect();
+    let targets: Vec<Target> = operands.iter().take(count).map(|field| field.tree(git.cwd())).collect();
     for target in &targets {
         git.write(target.clone(), how, out);
     }
-    let tree = if targets.is_empty() {
-        TreeUse::Untouched
-    } else {
-        TreeUse::Paths
-    };
+    let tree = if targets.is_empty() { TreeUse::Untouched } else { TreeUse::Paths };
     git.uses(&[Refs, Worktrees], tree, targets, true, out);
 }
 
@@ -151,11 +139,7 @@ fn clone(git: &GitCall<'_>, out: &mut Findings) {
             let name = source.rsplit(['/', ':']).next().unwrap_or(source);
             let bare = parsed.has(&["--bare", "--mirror"]);
             let name = name.trim_end_matches(".git");
-            let name = if bare {
-                format!("{name}.git")
-            } else {
-                name.to_owned()
-            };
+            let name = if bare { format!("{name}.git") } else { name.to_owned() };
             Field::literal(name).tree(git.cwd())
         }
         (None, None) => Target::Unknown,
@@ -164,21 +148,8 @@ fn clone(git: &GitCall<'_>, out: &mut Findings) {
 }
 
 fn init(git: &GitCall<'_>, out: &mut Findings) {
-    let parsed = git.parsed(
-        "b:",
-        &[
-            "--initial-branch",
-            "--template",
-            "--separate-git-dir",
-            "--object-format",
-        ],
-        out,
-    );
-    let mut folder = parsed
-        .operands
-        .first()
-        .cloned()
-        .unwrap_or_else(|| Field::literal("."));
+    let parsed = git.parsed("b:", &["--initial-branch", "--template", "--separate-git-dir", "--object-format"], out);
+    let mut folder = parsed.operands.first().cloned().unwrap_or_else(|| Field::literal("."));
     if !parsed.has(&["--bare"]) {
         folder.push_text("/.git");
     }
@@ -189,11 +160,7 @@ fn init(git: &GitCall<'_>, out: &mut Findings) {
 }
 
 fn submodule(git: &GitCall<'_>, out: &mut Findings) {
-    let verb = git
-        .args
-        .iter()
-        .filter_map(Field::known)
-        .find(|text| !text.starts_with('-'));
+    let verb = git.args.iter().filter_map(Field::known).find(|text| !text.starts_with('-'));
     match verb {
         Some("status" | "summary") | None => {}
         Some("foreach") => git.unforeseen("runs a command in each submodule", out),
@@ -207,28 +174,16 @@ fn submodule(git: &GitCall<'_>, out: &mut Findings) {
 fn format_patch(git: &GitCall<'_>, out: &mut Findings) {
     let parsed = git.parsed(
         "o:n:v:",
-        &[
-            "--output-directory",
-            "--output",
-            "--subject-prefix",
-            "--start-number",
-            "--suffix",
-            "--base",
-        ],
+        &["--output-directory", "--output", "--subject-prefix", "--start-number", "--suffix", "--base"],
         out,
     );
     if parsed.has(&["--stdout"]) {
         return;
     }
-    let mut folder = parsed
-        .value(&["-o", "--output-directory"])
-        .cloned()
-        .unwrap_or_else(|| Field::literal("."));
+    let mut folder = parsed.value(&["-o", "--output-directory"]).cloned().unwrap_or_else(|| Field::literal("."));
     folder.push_text("/");
     folder.push(Bit::Pattern("*".to_owned()));
-    if parsed.has(&["--suffix", "--numbered-files"])
-        || parsed.options.iter().any(|(name, _)| name == "--output")
-    {
+    if parsed.has(&["--suffix", "--numbered-files"]) || parsed.options.iter().any(|(name, _)| name == "--output") {
         git.unforeseen("writes files of other names", out);
     } else {
         folder.push_text(".patch");
@@ -237,11 +192,7 @@ fn format_patch(git: &GitCall<'_>, out: &mut Findings) {
 }
 
 fn output_file(git: &GitCall<'_>, names: &[&str], out: &mut Findings) {
-    let parsed = git.parsed(
-        "o:",
-        &["--output", "--format", "--prefix", "--remote", "--exec"],
-        out,
-    );
+    let parsed = git.parsed("o:", &["--output", "--format", "--prefix", "--remote", "--exec"], out);
     if parsed.has(&["--remote", "--exec"]) {
         git.unforeseen("runs another program", out);
     }
@@ -254,10 +205,7 @@ fn bundle(git: &GitCall<'_>, out: &mut Findings) {
     let parsed = git.parsed("", &[], out);
     match parsed.operands.first().and_then(Field::known) {
         Some("create") => {
-            let target = parsed
-                .operands
-                .get(1)
-                .map_or(Target::Unknown, |file| file.target(git.cwd()));
+            let target = parsed.operands.get(1).map_or(Target::Unknown, |file| file.target(git.cwd()));
             git.write(target, How::Write, out);
         }
         Some("unbundle") => git.keeps_tree(&[Refs], false, out),

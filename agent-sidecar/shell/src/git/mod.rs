@@ -64,16 +64,8 @@ const READ_ONLY: &[&str] = &[
 ];
 
 /// Read-only ones that can write a file with `--output`.
-const WITH_OUTPUT: &[&str] = &[
-    "log",
-    "diff",
-    "show",
-    "shortlog",
-    "whatchanged",
-    "diff-tree",
-    "diff-index",
-    "diff-files",
-];
+const WITH_OUTPUT: &[&str] =
+    &["log", "diff", "show", "shortlog", "whatchanged", "diff-tree", "diff-index", "diff-files"];
 
 /// One git command with its global options taken off.
 pub(crate) struct GitCall<'c> {
@@ -100,10 +92,7 @@ impl GitCall<'_> {
     }
 
     pub(crate) fn dynamic(&self, out: &mut Findings) {
-        out.unforeseen(format!(
-            "a word of `git {}` is known only when it runs",
-            self.command
-        ));
+        out.unforeseen(format!("a word of `git {}` is known only when it runs", self.command));
     }
 
     pub(crate) fn unforeseen(&self, why: &str, out: &mut Findings) {
@@ -154,10 +143,7 @@ pub(crate) fn effect(call: &Call<'_>, out: &mut Findings) {
     }
     let known = paths::effect(&git, out) || changes::effect(&git, out) || refs::effect(&git, out);
     if !known {
-        git.unforeseen(
-            "is an alias or a subcommand whose effects are not known",
-            out,
-        );
+        git.unforeseen("is an alias or a subcommand whose effects are not known", out);
     }
 }
 
@@ -173,14 +159,8 @@ pub(crate) fn output(call: &Call<'_>) -> Flow {
     }
 }
 
-const GLOBAL_LONG: &[&str] = &[
-    "--git-dir",
-    "--work-tree",
-    "--namespace",
-    "--super-prefix",
-    "--config-env",
-    "--attr-source",
-];
+const GLOBAL_LONG: &[&str] =
+    &["--git-dir", "--work-tree", "--namespace", "--super-prefix", "--config-env", "--attr-source"];
 
 fn global<'c>(call: &'c Call<'c>, out: &mut Findings) -> Option<GitCall<'c>> {
     let parsed = Parsed::new(call.args, Spec::in_order("C:c:", GLOBAL_LONG));
@@ -218,11 +198,11 @@ fn global<'c>(call: &'c Call<'c>, out: &mut Findings) -> Option<GitCall<'c>> {
         call,
         command: name,
         args: args.to_vec(),
-        // Paths are named from the work tree's top when git runs outside of it.
-        dir: if git_dir.is_some() && work_tree.is_some() {
-            work_tree.clone()
-        } else {
-            dir
+        // Outside of the work tree, git names paths from its top.
+        dir: match (&work_tree, dir) {
+            (Some(tree), Some(dir)) if dir.starts_with(tree) => Some(dir),
+            (Some(tree), _) => Some(tree.clone()),
+            (None, dir) => dir,
         },
         git_dir,
         work_tree,
@@ -282,32 +262,19 @@ fn is_harmless_setting(setting: &str) -> bool {
         "core.abbrev",
         "core.preloadindex",
     ];
-    let quiet_pager = matches!(
-        key.as_str(),
-        "core.pager" | "core.editor" | "sequence.editor"
-    ) && matches!(value, "cat" | "" | "less" | "true" | ":");
+    let quiet_pager = matches!(key.as_str(), "core.pager" | "core.editor" | "sequence.editor")
+        && matches!(value, "cat" | "" | "less" | "true" | ":");
     let hooks_off = key == "core.hookspath" && value == "/dev/null";
-    prefixes.iter().any(|prefix| key.starts_with(prefix))
-        || keys.contains(&key.as_str())
-        || quiet_pager
-        || hooks_off
+    prefixes.iter().any(|prefix| key.starts_with(prefix)) || keys.contains(&key.as_str()) || quiet_pager || hooks_off
 }
 
 /// `log`, `diff`, `show` and their kin: only `--output` writes.
 fn with_output(git: &GitCall<'_>, out: &mut Findings) {
-    let parsed = git.parsed(
-        "n:S:G:L:O:l:",
-        &[
-            "--output", "--format", "--author", "--since", "--until", "--grep",
-        ],
-        out,
-    );
+    let parsed = git.parsed("n:S:G:L:O:l:", &["--output", "--format", "--author", "--since", "--until", "--grep"], out);
     for (name, value) in &parsed.options {
         match name.as_str() {
             "--output" => {
-                let target = value
-                    .as_ref()
-                    .map_or(Target::Unknown, |file| file.target(git.cwd()));
+                let target = value.as_ref().map_or(Target::Unknown, |file| file.target(git.cwd()));
                 git.write(target, How::Write, out);
             }
             "--ext-diff" => git.unforeseen("runs another program", out),

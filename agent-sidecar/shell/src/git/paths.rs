@@ -37,10 +37,7 @@ struct Paths {
 }
 
 fn pathspecs(git: &GitCall<'_>, fields: &[Field], out: &mut Findings) -> Paths {
-    let mut paths = Paths {
-        targets: Vec::new(),
-        whole: false,
-    };
+    let mut paths = Paths { targets: Vec::new(), whole: false };
     for field in fields {
         let text = field.known();
         let magic = text.is_some_and(|text| text.starts_with(':'));
@@ -48,18 +45,14 @@ fn pathspecs(git: &GitCall<'_>, fields: &[Field], out: &mut Findings) -> Paths {
             // An own pattern of git: everything below its literal folder.
             Some(text) if !magic && text.contains(['*', '?', '[']) => {
                 let literal = text.find(['*', '?', '[']).unwrap_or(0);
-                let folder = text[..literal]
-                    .rfind('/')
-                    .map_or("", |slash| &text[..slash]);
+                let folder = text[..literal].rfind('/').map_or("", |slash| &text[..slash]);
                 Field::literal(if folder.is_empty() { "." } else { folder }).tree(git.cwd())
             }
             _ => field.tree(git.cwd()),
         };
         let above = match &target {
             Target::Tree(path) => git.cwd().is_some_and(|cwd| cwd.starts_with(path)),
-            Target::Glob { dir, pattern } => {
-                git.cwd() == Some(dir.as_path()) && matches!(pattern.as_str(), "*" | "**")
-            }
+            Target::Glob { dir, pattern } => git.cwd() == Some(dir.as_path()) && matches!(pattern.as_str(), "*" | "**"),
             _ => false,
         };
         if matches!(target, Target::Unknown) && !magic {
@@ -114,11 +107,7 @@ fn add(git: &GitCall<'_>, out: &mut Findings) {
     if parsed.operands.is_empty() && !all {
         return;
     }
-    let tree = if all {
-        TreeUse::Sweeps
-    } else {
-        tree_use(&paths, TreeUse::Sweeps)
-    };
+    let tree = if all { TreeUse::Sweeps } else { tree_use(&paths, TreeUse::Sweeps) };
     git.uses(&[Index], tree, paths.targets, false, out);
 }
 
@@ -194,17 +183,11 @@ fn rename(git: &GitCall<'_>, out: &mut Findings) {
 }
 
 fn restore(git: &GitCall<'_>, out: &mut Findings) {
-    let parsed = git.parsed(
-        "s:U:",
-        &["--source", "--conflict", "--pathspec-from-file"],
-        out,
-    );
+    let parsed = git.parsed("s:U:", &["--source", "--conflict", "--pathspec-from-file"], out);
     let paths = pathspecs(git, &parsed.operands, out);
     let staged = parsed.has(&["-S", "--staged"]);
     let worktree = !staged || parsed.has(&["-W", "--worktree"]);
-    let whole = paths.whole
-        || from_file(&parsed)
-        || (parsed.operands.is_empty() && parsed.has(&["-p", "--patch"]));
+    let whole = paths.whole || from_file(&parsed) || (parsed.operands.is_empty() && parsed.has(&["-p", "--patch"]));
     if worktree {
         write_all(git, &paths, How::Write, out);
     }
@@ -217,11 +200,7 @@ fn restore(git: &GitCall<'_>, out: &mut Findings) {
 }
 
 fn checkout(git: &GitCall<'_>, out: &mut Findings) {
-    let parsed = git.parsed(
-        "b:B:",
-        &["--orphan", "--conflict", "--pathspec-from-file"],
-        out,
-    );
+    let parsed = git.parsed("b:B:", &["--orphan", "--conflict", "--pathspec-from-file"], out);
     if let Some(dashes) = parsed.before_dashes {
         let from = dashes.min(parsed.operands.len());
         if parsed.operands.len() > from {
@@ -230,23 +209,11 @@ fn checkout(git: &GitCall<'_>, out: &mut Findings) {
     }
     if parsed.has(&["-b", "-B", "--orphan"]) {
         let stays = parsed.operands.is_empty() || parsed.operands[0].known() == Some("HEAD");
-        let tree = if stays {
-            TreeUse::Untouched
-        } else {
-            TreeUse::Moves
-        };
+        let tree = if stays { TreeUse::Untouched } else { TreeUse::Moves };
         return git.uses(&[Head, Index, Refs], tree, Vec::new(), true, out);
     }
     match parsed.operands.as_slice() {
-        [] if parsed.has(&[
-            "-p",
-            "--patch",
-            "-f",
-            "--force",
-            "--detach",
-            "--pathspec-from-file",
-        ]) =>
-        {
+        [] if parsed.has(&["-p", "--patch", "-f", "--force", "--detach", "--pathspec-from-file"]) => {
             git.uses(&[Head, Index], TreeUse::Moves, Vec::new(), true, out);
         }
         [] => {}
@@ -279,20 +246,11 @@ fn is_revision(field: &Field) -> bool {
 }
 
 fn switch(git: &GitCall<'_>, out: &mut Findings) {
-    let parsed = git.parsed(
-        "c:C:",
-        &["--create", "--force-create", "--orphan", "--conflict"],
-        out,
-    );
+    let parsed = git.parsed("c:C:", &["--create", "--force-create", "--orphan", "--conflict"], out);
     let creates = parsed.has(&["-c", "-C", "--create", "--force-create"]);
-    let stays =
-        creates && (parsed.operands.is_empty() || parsed.operands[0].known() == Some("HEAD"));
+    let stays = creates && (parsed.operands.is_empty() || parsed.operands[0].known() == Some("HEAD"));
     if creates || parsed.has(&["--orphan"]) {
-        let tree = if stays {
-            TreeUse::Untouched
-        } else {
-            TreeUse::Moves
-        };
+        let tree = if stays { TreeUse::Untouched } else { TreeUse::Moves };
         git.uses(&[Head, Index, Refs], tree, Vec::new(), true, out);
     } else {
         git.uses(&[Head, Index], TreeUse::Moves, Vec::new(), true, out);
@@ -333,26 +291,14 @@ fn stash(git: &GitCall<'_>, out: &mut Findings) {
     let parsed = git.parsed("m:", &["--message", "--pathspec-from-file"], out);
     let verb = parsed.operands.first().and_then(Field::known);
     let whole = |out: &mut Findings| {
-        git.uses(
-            &[Index, Stash],
-            TreeUse::SweepsAndMoves,
-            Vec::new(),
-            false,
-            out,
-        );
+        git.uses(&[Index, Stash], TreeUse::SweepsAndMoves, Vec::new(), false, out);
     };
     match verb {
         Some("list" | "show") => {}
         Some("drop" | "clear" | "store" | "create") => git.keeps_tree(&[Stash], false, out),
         Some("pop" | "apply") => git.uses(&[Index, Stash], TreeUse::Moves, Vec::new(), false, out),
         Some("branch") => {
-            git.uses(
-                &[Head, Index, Refs, Stash],
-                TreeUse::Moves,
-                Vec::new(),
-                true,
-                out,
-            );
+            git.uses(&[Head, Index, Refs, Stash], TreeUse::Moves, Vec::new(), true, out);
         }
         Some("push") if parsed.operands.len() > 1 && !from_file(&parsed) => {
             stash_paths(git, &parsed.operands[1..], out);
@@ -380,28 +326,14 @@ fn clean(git: &GitCall<'_>, out: &mut Findings) {
     }
     let paths = pathspecs(git, &parsed.operands, out);
     write_all(git, &paths, How::Delete, out);
-    let tree = if parsed.operands.is_empty() {
-        TreeUse::Moves
-    } else {
-        tree_use(&paths, TreeUse::Moves)
-    };
+    let tree = if parsed.operands.is_empty() { TreeUse::Moves } else { tree_use(&paths, TreeUse::Moves) };
     git.uses(&[], tree, paths.targets, false, out);
 }
 
 fn apply(git: &GitCall<'_>, out: &mut Findings) {
-    let parsed = git.parsed(
-        "p:C:",
-        &[
-            "--directory",
-            "--exclude",
-            "--include",
-            "--whitespace",
-            "--build-fake-ancestor",
-        ],
-        out,
-    );
-    let only_asks =
-        parsed.has(&["--check", "--stat", "--numstat", "--summary"]) && !parsed.has(&["--apply"]);
+    let parsed =
+        git.parsed("p:C:", &["--directory", "--exclude", "--include", "--whitespace", "--build-fake-ancestor"], out);
+    let only_asks = parsed.has(&["--check", "--stat", "--numstat", "--summary"]) && !parsed.has(&["--apply"]);
     if only_asks {
         return;
     }
@@ -412,17 +344,8 @@ fn apply(git: &GitCall<'_>, out: &mut Findings) {
         Some(field) => field.known().and_then(|text| text.parse().ok()),
         None => Some(1),
     };
-    let from_stdin = parsed
-        .operands
-        .iter()
-        .all(|field| field.known() == Some("-"));
-    let plain = !parsed.has(&[
-        "--directory",
-        "-R",
-        "--reverse",
-        "--reject",
-        "--build-fake-ancestor",
-    ]);
+    let from_stdin = parsed.operands.iter().all(|field| field.known() == Some("-"));
+    let plain = !parsed.has(&["--directory", "-R", "--reverse", "--reject", "--build-fake-ancestor"]);
     let mut targets = Vec::new();
     match (git.call.stdin, strip) {
         (Flow::Text(text), Some(strip)) if from_stdin && plain => {
@@ -436,10 +359,6 @@ fn apply(git: &GitCall<'_>, out: &mut Findings) {
         }
         _ => git.unforeseen("changes the files that its patch names", out),
     }
-    let resources: &[_] = if parsed.has(&["--cached", "--index", "-3", "--3way"]) {
-        &[Index]
-    } else {
-        &[]
-    };
+    let resources: &[_] = if parsed.has(&["--cached", "--index", "-3", "--3way"]) { &[Index] } else { &[] };
     git.uses(resources, TreeUse::Paths, targets, false, out);
 }

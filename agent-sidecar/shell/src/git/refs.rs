@@ -29,9 +29,10 @@ pub(super) fn effect(git: &GitCall<'_>, out: &mut Findings) -> bool {
             Some("list" | "show" | "get-ref") | None => {}
             _ => git.keeps_tree(&[Refs], false, out),
         },
-        "gc" | "prune" | "repack" | "pack-refs" | "maintenance" | "commit-graph"
-        | "multi-pack-index" | "pack-objects" | "update-server-info" | "replace"
-        | "unpack-objects" | "index-pack" => git.keeps_tree(&[Refs], false, out),
+        "gc" | "prune" | "repack" | "pack-refs" | "maintenance" | "commit-graph" | "multi-pack-index"
+        | "pack-objects" | "update-server-info" | "replace" | "unpack-objects" | "index-pack" => {
+            git.keeps_tree(&[Refs], false, out);
+        }
         "update-ref" => git.keeps_tree(&[Head, Refs], false, out),
         "symbolic-ref" => {
             let parsed = git.parsed("m:", &[], out);
@@ -47,16 +48,8 @@ pub(super) fn effect(git: &GitCall<'_>, out: &mut Findings) -> bool {
             }
         }
         "interpret-trailers" => {
-            let parsed = git.parsed(
-                "",
-                &["--trailer", "--where", "--if-exists", "--if-missing"],
-                out,
-            );
-            for file in parsed
-                .operands
-                .iter()
-                .filter(|_| parsed.has(&["--in-place"]))
-            {
+            let parsed = git.parsed("", &["--trailer", "--where", "--if-exists", "--if-missing"], out);
+            for file in parsed.operands.iter().filter(|_| parsed.has(&["--in-place"])) {
                 git.write(file.target(git.cwd()), How::Write, out);
             }
         }
@@ -70,9 +63,7 @@ pub(super) fn effect(git: &GitCall<'_>, out: &mut Findings) -> bool {
 }
 
 fn verb(args: &[Field]) -> Option<&str> {
-    args.iter()
-        .filter_map(Field::known)
-        .find(|text| !text.starts_with('-'))
+    args.iter().filter_map(Field::known).find(|text| !text.starts_with('-'))
 }
 
 fn branch(git: &GitCall<'_>, out: &mut Findings) {
@@ -124,12 +115,7 @@ fn branch(git: &GitCall<'_>, out: &mut Findings) {
         "--format",
         "--sort",
     ];
-    let given = |names: &[&str]| {
-        parsed
-            .options
-            .iter()
-            .any(|(option, _)| names.contains(&option.as_str()))
-    };
+    let given = |names: &[&str]| parsed.options.iter().any(|(option, _)| names.contains(&option.as_str()));
     if !given(&changing) && (given(&listing) || parsed.operands.is_empty()) {
         return;
     }
@@ -156,21 +142,8 @@ fn tag(git: &GitCall<'_>, out: &mut Findings) {
         "--trailer",
     ];
     let parsed = git.parsed("m:F:u:n?", LONG, out);
-    let listing = [
-        "-l",
-        "--list",
-        "-n",
-        "-v",
-        "--verify",
-        "--contains",
-        "--merged",
-        "--points-at",
-        "--sort",
-    ];
-    let given = parsed
-        .options
-        .iter()
-        .any(|(option, _)| listing.contains(&option.as_str()));
+    let listing = ["-l", "--list", "-n", "-v", "--verify", "--contains", "--merged", "--points-at", "--sort"];
+    let given = parsed.options.iter().any(|(option, _)| listing.contains(&option.as_str()));
     if parsed.operands.is_empty() || given {
         return;
     }
@@ -178,18 +151,8 @@ fn tag(git: &GitCall<'_>, out: &mut Findings) {
 }
 
 fn transfer(git: &GitCall<'_>, out: &mut Findings) {
-    let parsed = git.parsed(
-        "o:j:",
-        &[
-            "--upload-pack",
-            "--receive-pack",
-            "--exec",
-            "--depth",
-            "--push-option",
-            "--filter",
-        ],
-        out,
-    );
+    let parsed =
+        git.parsed("o:j:", &["--upload-pack", "--receive-pack", "--exec", "--depth", "--push-option", "--filter"], out);
     if parsed.has(&["--upload-pack", "--receive-pack", "--exec"]) {
         git.unforeseen("runs another program", out);
     }
@@ -200,32 +163,10 @@ fn transfer(git: &GitCall<'_>, out: &mut Findings) {
 }
 
 fn config(git: &GitCall<'_>, out: &mut Findings) {
-    let parsed = git.parsed(
-        "f:",
-        &[
-            "--file",
-            "--blob",
-            "--type",
-            "--default",
-            "--value",
-            "--comment",
-        ],
-        out,
-    );
-    let asks = [
-        "--get",
-        "--get-all",
-        "--get-regexp",
-        "--get-urlmatch",
-        "--list",
-        "-l",
-        "--get-color",
-        "--get-colorbool",
-    ];
-    let given = parsed
-        .options
-        .iter()
-        .any(|(option, _)| asks.contains(&option.as_str()));
+    let parsed = git.parsed("f:", &["--file", "--blob", "--type", "--default", "--value", "--comment"], out);
+    let asks =
+        ["--get", "--get-all", "--get-regexp", "--get-urlmatch", "--list", "-l", "--get-color", "--get-colorbool"];
+    let given = parsed.options.iter().any(|(option, _)| asks.contains(&option.as_str()));
     let changes = parsed.has(&[
         "--unset",
         "--unset-all",

@@ -78,17 +78,7 @@ fn tar(call: &Call<'_>, out: &mut Findings) {
         if !parsed.has(&["-O", "--to-stdout"]) {
             extract(call, &parsed, out);
         }
-    } else if parsed.has(&[
-        "-c",
-        "-r",
-        "-u",
-        "-A",
-        "--create",
-        "--append",
-        "--update",
-        "--delete",
-        "--concatenate",
-    ]) {
+    } else if parsed.has(&["-c", "-r", "-u", "-A", "--create", "--append", "--update", "--delete", "--concatenate"]) {
         if let Some(file) = archive.filter(|file| file.known() != Some("-")) {
             call.write(file, How::Write, out);
         }
@@ -141,15 +131,7 @@ fn zip(call: &Call<'_>, out: &mut Findings) {
 
 fn compress(call: &Call<'_>, out: &mut Findings) {
     let parsed = call.strict("S:o:T:", &["--suffix", "--threads"], out);
-    let silent = [
-        "-c",
-        "--stdout",
-        "--to-stdout",
-        "-t",
-        "--test",
-        "-l",
-        "--list",
-    ];
+    let silent = ["-c", "--stdout", "--to-stdout", "-t", "--test", "-l", "--list"];
     if parsed.has(&silent) || parsed.operands.is_empty() {
         call.read_all(&parsed.operands, out);
         return;

@@ -9,9 +9,8 @@ use crate::shell::Flow;
 
 pub(crate) fn effect(call: &Call<'_>, out: &mut Findings) -> bool {
     match call.name {
-        "python" | "python2" | "python3" | "ruby" | "node" | "nodejs" | "deno" | "bun" | "php"
-        | "lua" | "Rscript" | "osascript" | "tsx" | "ts-node" | "julia" | "groovy" | "scala"
-        | "fish" | "pwsh" | "expect" | "tclsh" => {}
+        "python" | "python2" | "python3" | "ruby" | "node" | "nodejs" | "deno" | "bun" | "php" | "lua" | "Rscript"
+        | "osascript" | "tsx" | "ts-node" | "julia" | "groovy" | "scala" | "fish" | "pwsh" | "expect" | "tclsh" => {}
         name if name.starts_with("python3.") => {}
         _ => return false,
     }
@@ -24,16 +23,10 @@ pub(crate) fn effect(call: &Call<'_>, out: &mut Findings) -> bool {
 }
 
 fn only_asks(call: &Call<'_>) -> bool {
-    let checks = call.name.starts_with("node")
-        && matches!(call.verb(), "--check" | "-c")
-        && call.args.len() == 2;
+    let checks = call.name.starts_with("node") && matches!(call.verb(), "--check" | "-c") && call.args.len() == 2;
     checks
         || matches!(
-            call.args
-                .iter()
-                .map(Field::known)
-                .collect::<Vec<_>>()
-                .as_slice(),
+            call.args.iter().map(Field::known).collect::<Vec<_>>().as_slice(),
             [Some("--version" | "-V" | "-v" | "--help" | "-h")]
         ) && !(call.name == "python" && call.verb() == "-v")
 }
@@ -47,10 +40,7 @@ pub(super) fn inline(call: &Call<'_>, out: &mut Findings) {
             foresee(call, &arg.source(), out);
             had_code = true;
         }
-        code_next = matches!(
-            arg.known(),
-            Some("-c" | "-e" | "-r" | "-p" | "--eval" | "eval")
-        );
+        code_next = matches!(arg.known(), Some("-c" | "-e" | "-r" | "-p" | "--eval" | "eval"));
     }
     if let Flow::Text(code) = call.stdin {
         foresee(call, code, out);
@@ -89,9 +79,7 @@ pub(super) fn foresee(call: &Call<'_>, code: &str, out: &mut Findings) {
     }
     for (path, rest) in arguments(code, "open(") {
         let mode: String = rest.chars().take_while(|c| *c != ')').collect();
-        let mode = mode
-            .trim_start_matches([',', ' '])
-            .trim_start_matches("mode=");
+        let mode = mode.trim_start_matches([',', ' ']).trim_start_matches("mode=");
         match mode.trim_start_matches(['\'', '"']).chars().next() {
             Some('w' | 'x') => named(call, path, How::Write, out),
             Some('a') => named(call, path, How::Append, out),

@@ -18,11 +18,7 @@ pub(crate) fn effect(call: &Call<'_>, out: &mut Findings) -> bool {
         "dd" => dd(call, out),
         "mkfifo" | "mknod" => {
             let parsed = call.strict("m:", &["--mode"], out);
-            call.write_all(
-                &parsed.operands[..parsed.operands.len().min(1)],
-                How::Create,
-                out,
-            );
+            call.write_all(&parsed.operands[..parsed.operands.len().min(1)], How::Create, out);
         }
         "mktemp" => mktemp(call, out),
         "rsync" => rsync(call, out),
@@ -32,14 +28,7 @@ pub(crate) fn effect(call: &Call<'_>, out: &mut Findings) -> bool {
     true
 }
 
-const COPY_LONG: &[&str] = &[
-    "--target-directory",
-    "--suffix",
-    "--mode",
-    "--owner",
-    "--group",
-    "--strip-program",
-];
+const COPY_LONG: &[&str] = &["--target-directory", "--suffix", "--mode", "--owner", "--group", "--strip-program"];
 
 fn copy(call: &Call<'_>, out: &mut Findings) {
     let short = match call.name {
@@ -60,8 +49,8 @@ fn copy(call: &Call<'_>, out: &mut Findings) {
         None => return,
     };
     let plain = parsed.has(&["-T", "--no-target-directory"]);
-    let recursive = call.name == "mv"
-        || call.name == "cp" && parsed.has(&["-r", "-R", "-a", "--recursive", "--archive"]);
+    let recursive =
+        call.name == "mv" || call.name == "cp" && parsed.has(&["-r", "-R", "-a", "--recursive", "--archive"]);
     let how = match call.name {
         "mv" => How::Rename,
         "ln" => How::Create,
@@ -94,11 +83,7 @@ fn remove(call: &Call<'_>, out: &mut Findings) {
     let parsed = call.strict("n:s:", &["--iterations", "--size"], out);
     let recursive = parsed.has(&["-r", "-R", "--recursive", "-d", "--dir"]) || call.name == "trash";
     for operand in &parsed.operands {
-        let how = if call.name == "shred" && !parsed.has(&["-u", "--remove"]) {
-            How::Write
-        } else {
-            How::Delete
-        };
+        let how = if call.name == "shred" && !parsed.has(&["-u", "--remove"]) { How::Write } else { How::Delete };
         if recursive {
             call.write_tree(operand, how, out);
         } else {
@@ -109,11 +94,7 @@ fn remove(call: &Call<'_>, out: &mut Findings) {
 
 fn touch(call: &Call<'_>, out: &mut Findings) {
     let parsed = call.strict("d:r:t:A:", &["--date", "--reference", "--time"], out);
-    let how = if parsed.has(&["-c", "--no-create", "-h"]) {
-        How::Metadata
-    } else {
-        How::Create
-    };
+    let how = if parsed.has(&["-c", "--no-create", "-h"]) { How::Metadata } else { How::Create };
     call.write_all(&parsed.operands, how, out);
 }
 
@@ -122,18 +103,12 @@ fn mode(call: &Call<'_>, out: &mut Findings) {
     let is_mode = |field: &&Field| {
         call.name == "chmod"
             && field.known().is_some_and(|text| {
-                text.strip_prefix('-').is_some_and(|rest| {
-                    !rest.is_empty() && rest.chars().all(|c| "rwxXst,+-=ugoa".contains(c))
-                })
+                text.strip_prefix('-')
+                    .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| "rwxXst,+-=ugoa".contains(c)))
             })
     };
     let minus = call.args.iter().any(|arg| is_mode(&arg));
-    let args: Vec<Field> = call
-        .args
-        .iter()
-        .filter(|arg| !is_mode(arg))
-        .cloned()
-        .collect();
+    let args: Vec<Field> = call.args.iter().filter(|arg| !is_mode(arg)).cloned().collect();
     let spec = crate::options::Spec::new("", &["--reference", "--from"]);
     let parsed = crate::options::Parsed::new(&args, spec);
     // An unknown first word is the mode; elsewhere it could be `-R`.
@@ -245,13 +220,7 @@ fn rsync(call: &Call<'_>, out: &mut Findings) {
     }
     if !is_remote(dest) && !sources.is_empty() {
         call.write_tree(dest, How::Write, out);
-        if parsed.has(&[
-            "--delete",
-            "--delete-before",
-            "--delete-after",
-            "--delete-during",
-            "--delete-excluded",
-        ]) {
+        if parsed.has(&["--delete", "--delete-before", "--delete-after", "--delete-during", "--delete-excluded"]) {
             call.write_tree(dest, How::Delete, out);
         }
     }
@@ -269,9 +238,7 @@ fn scp(call: &Call<'_>, out: &mut Findings) {
         return;
     }
     for source in sources {
-        let name = source
-            .known()
-            .and_then(|text| text.rsplit(['/', ':']).next());
+        let name = source.known().and_then(|text| text.rsplit(['/', ':']).next());
         let name = Field::literal(name.unwrap_or_default());
         let tree = parsed.has(&["-r"]);
         let target = match placed(&name, dest, call.cwd, sources.len() > 1, tree) {

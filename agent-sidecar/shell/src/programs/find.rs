@@ -34,18 +34,10 @@ impl FindQuery {
         };
         let options = args
             .iter()
-            .take_while(|arg| {
-                matches!(
-                    arg.known(),
-                    Some("-H" | "-L" | "-P" | "-E" | "-X" | "-s" | "-x")
-                )
-            })
+            .take_while(|arg| matches!(arg.known(), Some("-H" | "-L" | "-P" | "-E" | "-X" | "-s" | "-x")))
             .count();
         let args = &args[options..];
-        let starts = args
-            .iter()
-            .take_while(|arg| !arg.prefix().starts_with(['-', '(', '!']))
-            .count();
+        let starts = args.iter().take_while(|arg| !arg.prefix().starts_with(['-', '(', '!'])).count();
         let mut names = Vec::new();
         query.expression(&args[starts..], &mut names);
         query.loose |= args[..starts].iter().any(Field::may_be_option);
@@ -63,15 +55,9 @@ impl FindQuery {
             self.loose |= arg.may_be_option();
             match arg.prefix() {
                 "-exec" | "-ok" | "-execdir" | "-okdir" => {
-                    let words: Vec<Field> = args
-                        .by_ref()
-                        .take_while(|word| !matches!(word.known(), Some(";" | "+")))
-                        .cloned()
-                        .collect();
-                    self.commands.push(FindCommand {
-                        words,
-                        in_folder: arg.prefix().ends_with("dir"),
-                    });
+                    let words: Vec<Field> =
+                        args.by_ref().take_while(|word| !matches!(word.known(), Some(";" | "+"))).cloned().collect();
+                    self.commands.push(FindCommand { words, in_folder: arg.prefix().ends_with("dir") });
                 }
                 "-delete" => self.deletes = true,
                 "-fprint" | "-fprint0" | "-fls" => self.written.extend(args.next().cloned()),

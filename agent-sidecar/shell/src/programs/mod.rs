@@ -188,10 +188,7 @@ pub(crate) fn effect(call: &Call<'_>, out: &mut Findings) {
         return;
     }
     if READERS.contains(&call.name) {
-        let parsed = call.parsed(
-            "n:c:d:f:w:b:s:t:",
-            &["--lines", "--bytes", "--fields", "--delimiter"],
-        );
+        let parsed = call.parsed("n:c:d:f:w:b:s:t:", &["--lines", "--bytes", "--fields", "--delimiter"]);
         call.read_all(&parsed.operands, out);
     } else if !READ_ONLY.contains(&call.name) {
         call.unforeseen("is not a program whose effects are known", out);
@@ -208,17 +205,15 @@ pub(crate) fn output(call: &Call<'_>) -> Flow {
         "echo" => echo(call.args),
         "printf" => printf(call.args),
         "cat" if call.args.is_empty() => call.stdin.clone(),
-        "pwd" => call.cwd.map_or(Flow::Unknown, |cwd| {
-            Flow::Text(format!("{}\n", cwd.to_string_lossy()))
-        }),
+        "pwd" => call.cwd.map_or(Flow::Unknown, |cwd| Flow::Text(format!("{}\n", cwd.to_string_lossy()))),
         "basename" | "dirname" => path_part(call),
         "grep" | "egrep" | "fgrep" | "rg" => text::listed(call),
         "sort" | "uniq" | "head" | "tail" => match call.stdin {
             Flow::Paths(fields) if only_options(call.args) => Flow::Paths(fields.clone()),
             _ => Flow::Unknown,
         },
-        "true" | "false" | "test" | "[" | "mkdir" | "rmdir" | "sleep" | "cp" | "mv" | "rm"
-        | "ln" | "touch" | "chmod" => Flow::Nothing,
+        "true" | "false" | "test" | "[" | "mkdir" | "rmdir" | "sleep" | "cp" | "mv" | "rm" | "ln" | "touch"
+        | "chmod" => Flow::Nothing,
         _ => Flow::Unknown,
     }
 }
@@ -241,9 +236,7 @@ fn echo(args: &[Field]) -> Flow {
     let words: Option<Vec<&str>> = args.iter().map(Field::known).collect();
     match words {
         // Some shells decode escapes in `echo`, some do not.
-        Some(words) if !words.iter().any(|word| word.contains('\\')) => {
-            Flow::Text(words.join(" ") + newline)
-        }
+        Some(words) if !words.iter().any(|word| word.contains('\\')) => Flow::Text(words.join(" ") + newline),
         _ => Flow::Unknown,
     }
 }

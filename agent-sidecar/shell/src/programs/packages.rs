@@ -18,30 +18,19 @@ pub(crate) fn effect(call: &Call<'_>, out: &mut Findings) -> bool {
         call.write_here(file, How::Write, out);
     }
     let shown = if verb.is_empty() { "" } else { " " };
-    out.unforeseen(format!(
-        "`{}{shown}{verb}` may run scripts or write more than its manifests",
-        call.name
-    ));
+    out.unforeseen(format!("`{}{shown}{verb}` may run scripts or write more than its manifests", call.name));
     true
 }
 
 /// The subcommand: the first word that is no option.
 fn verb<'c>(call: &'c Call<'_>) -> &'c str {
-    call.args
-        .iter()
-        .filter_map(Field::known)
-        .find(|text| !text.starts_with(['-', '+']))
-        .unwrap_or_default()
+    call.args.iter().filter_map(Field::known).find(|text| !text.starts_with(['-', '+'])).unwrap_or_default()
 }
 
 /// Subcommands that only ask.
 fn is_query(call: &Call<'_>, verb: &str) -> bool {
     let only_version = matches!(
-        call.args
-            .iter()
-            .map(Field::known)
-            .collect::<Vec<_>>()
-            .as_slice(),
+        call.args.iter().map(Field::known).collect::<Vec<_>>().as_slice(),
         [Some("--version" | "-v" | "-V" | "--help" | "-h" | "--list")]
     );
     let known = matches!(
@@ -85,19 +74,11 @@ fn is_query(call: &Call<'_>, verb: &str) -> bool {
             && match call.name {
                 "npm" => matches!(
                     verb,
-                    "ls" | "list"
-                        | "view"
-                        | "info"
-                        | "outdated"
-                        | "root"
-                        | "prefix"
-                        | "whoami"
-                        | "search"
+                    "ls" | "list" | "view" | "info" | "outdated" | "root" | "prefix" | "whoami" | "search"
                 ),
                 "pnpm" => matches!(verb, "ls" | "list" | "outdated" | "why" | "root"),
                 "cargo" => {
-                    verb == "fmt" && call.args.iter().any(|arg| arg.known() == Some("--check"))
-                        || verb == "search"
+                    verb == "fmt" && call.args.iter().any(|arg| arg.known() == Some("--check")) || verb == "search"
                 }
                 "pip" | "pip3" => matches!(verb, "list" | "show" | "freeze" | "check"),
                 "go" => matches!(verb, "version" | "doc"),
@@ -111,19 +92,16 @@ fn manifests(name: &str, verb: &str) -> Option<&'static [&'static str]> {
     Some(match (name, verb) {
         (
             "npm",
-            "install" | "i" | "add" | "uninstall" | "remove" | "rm" | "un" | "update" | "up"
-            | "upgrade" | "dedupe" | "ddp" | "link" | "audit" | "pkg" | "version" | "init"
-            | "shrinkwrap" | "prune",
+            "install" | "i" | "add" | "uninstall" | "remove" | "rm" | "un" | "update" | "up" | "upgrade" | "dedupe"
+            | "ddp" | "link" | "audit" | "pkg" | "version" | "init" | "shrinkwrap" | "prune",
         ) => &["package.json", "package-lock.json"],
         (
             "pnpm",
-            "install" | "i" | "add" | "remove" | "rm" | "update" | "up" | "dedupe" | "import"
-            | "link" | "init",
+            "install" | "i" | "add" | "remove" | "rm" | "update" | "up" | "dedupe" | "import" | "link" | "init",
         ) => &["package.json", "pnpm-lock.yaml"],
-        (
-            "yarn",
-            "" | "install" | "add" | "remove" | "up" | "upgrade" | "dedupe" | "link" | "init",
-        ) => &["package.json", "yarn.lock"],
+        ("yarn", "" | "install" | "add" | "remove" | "up" | "upgrade" | "dedupe" | "link" | "init") => {
+            &["package.json", "yarn.lock"]
+        }
         ("bun", "install" | "i" | "add" | "remove" | "rm" | "update" | "link" | "init") => {
             &["package.json", "bun.lock", "bun.lockb"]
         }
@@ -131,21 +109,15 @@ fn manifests(name: &str, verb: &str) -> Option<&'static [&'static str]> {
         ("cargo", "add" | "remove" | "rm" | "upgrade") => &["Cargo.toml", "Cargo.lock"],
         ("cargo", "fmt" | "metadata" | "tree" | "search" | "login" | "new" | "init") => NONE,
         ("cargo", _) => &["Cargo.lock"],
-        ("poetry", "add" | "remove" | "update" | "lock" | "install" | "init") => {
-            &["pyproject.toml", "poetry.lock"]
-        }
+        ("poetry", "add" | "remove" | "update" | "lock" | "install" | "init") => &["pyproject.toml", "poetry.lock"],
         ("uv", "add" | "remove" | "lock" | "sync" | "init") => &["pyproject.toml", "uv.lock"],
         ("pipenv", "install" | "uninstall" | "lock" | "update") => &["Pipfile", "Pipfile.lock"],
         ("pip" | "pip3" | "poetry" | "uv" | "uvx" | "pipx" | "pipenv" | "conda", _) => NONE,
         ("go", "get" | "mod" | "work") => &["go.mod", "go.sum"],
         ("go", _) => NONE,
-        ("bundle", "add" | "remove" | "install" | "update" | "lock" | "") => {
-            &["Gemfile", "Gemfile.lock"]
-        }
+        ("bundle", "add" | "remove" | "install" | "update" | "lock" | "") => &["Gemfile", "Gemfile.lock"],
         ("bundle" | "gem", _) => NONE,
-        ("composer", "require" | "remove" | "update" | "install") => {
-            &["composer.json", "composer.lock"]
-        }
+        ("composer", "require" | "remove" | "update" | "install") => &["composer.json", "composer.lock"],
         ("composer", _) => NONE,
         ("mix", "deps.get" | "deps.update") => &["mix.lock"],
         ("flutter" | "dart", "pub") => &["pubspec.yaml", "pubspec.lock"],
@@ -156,19 +128,8 @@ fn manifests(name: &str, verb: &str) -> Option<&'static [&'static str]> {
 }
 
 /// Tools whose effects are known also when a package manager starts them.
-const RUN_BY: &[&str] = &[
-    "prettier",
-    "eslint",
-    "biome",
-    "black",
-    "isort",
-    "ruff",
-    "rustfmt",
-    "gofmt",
-    "stylelint",
-    "autopep8",
-    "yapf",
-];
+const RUN_BY: &[&str] =
+    &["prettier", "eslint", "biome", "black", "isort", "ruff", "rustfmt", "gofmt", "stylelint", "autopep8", "yapf"];
 
 /// The words of a known tool that a package manager or interpreter is asked to run.
 pub(crate) fn runner(name: &str, args: &[Field]) -> Option<Vec<Field>> {
@@ -191,9 +152,7 @@ pub(crate) fn runner(name: &str, args: &[Field]) -> Option<Vec<Field>> {
             return None;
         }
     }
-    while let Some("-y" | "--yes" | "--no-install" | "--no" | "--") =
-        args.get(at).and_then(Field::known)
-    {
+    while let Some("-y" | "--yes" | "--no-install" | "--no" | "--") = args.get(at).and_then(Field::known) {
         at += 1;
     }
     let tool = args.get(at)?.known()?;

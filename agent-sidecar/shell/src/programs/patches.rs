@@ -18,14 +18,7 @@ pub(crate) fn effect(call: &Call<'_>, out: &mut Findings) -> bool {
 fn patch(call: &Call<'_>, out: &mut Findings) {
     let parsed = call.strict(
         "p:i:d:o:r:z:B:V:Y:D:F:g:",
-        &[
-            "--strip",
-            "--input",
-            "--directory",
-            "--output",
-            "--reject-file",
-            "--suffix",
-        ],
+        &["--strip", "--input", "--directory", "--output", "--reject-file", "--suffix"],
         out,
     );
     if parsed.has(&["--dry-run", "-C", "--check"]) {
@@ -59,10 +52,7 @@ pub(crate) fn diff_targets(text: &str, strip: usize) -> Vec<(String, How)> {
         if let Some(name) = line.strip_prefix("--- ") {
             old = Some(name);
         } else if let Some(new) = line.strip_prefix("+++ ") {
-            let pair = (
-                old.take().and_then(|name| stripped(name, strip)),
-                stripped(new, strip),
-            );
+            let pair = (old.take().and_then(|name| stripped(name, strip)), stripped(new, strip));
             match pair {
                 (Some(old), None) => out.push((old, How::Delete)),
                 (None, Some(new)) => out.push((new, How::Create)),

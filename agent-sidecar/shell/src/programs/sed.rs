@@ -27,9 +27,7 @@ pub(crate) fn effect(call: &Call<'_>, out: &mut Findings) -> bool {
         scripts.push(script);
         files = rest;
     }
-    let plain = scripts
-        .iter()
-        .all(|script| script.known().is_some_and(is_plain));
+    let plain = scripts.iter().all(|script| script.known().is_some_and(is_plain));
     if !plain && !parsed.has(&["--sandbox"]) {
         call.unforeseen("has a script that may write or run something else", out);
     }
@@ -51,11 +49,7 @@ pub(crate) fn effect(call: &Call<'_>, out: &mut Findings) -> bool {
         }
     }
     let attached = parsed.value(&["-i", "--in-place"]).and_then(Field::known);
-    if let Some(suffix) = suffix
-        .as_deref()
-        .or(attached)
-        .filter(|suffix| !suffix.is_empty())
-    {
+    if let Some(suffix) = suffix.as_deref().or(attached).filter(|suffix| !suffix.is_empty()) {
         backups(call, files, suffix, out);
     }
     true
@@ -75,16 +69,10 @@ fn backups(call: &Call<'_>, files: &[Field], suffix: &str, out: &mut Findings) {
 
 /// BSD writes `-i ''` or `-i .bak`: the suffix is a word of its own, which GNU would take for the script.
 fn bsd_suffix(args: &[Field]) -> (Vec<Field>, Option<String>) {
-    let at = args.iter().position(|arg| {
-        matches!(
-            arg.known(),
-            Some("-i" | "-I" | "-ni" | "-Ei" | "-nEi" | "-Eni")
-        )
-    });
+    let at = args.iter().position(|arg| matches!(arg.known(), Some("-i" | "-I" | "-ni" | "-Ei" | "-nEi" | "-Eni")));
     if let Some(at) = at
         && let Some(suffix) = args.get(at + 1).and_then(Field::known)
-        && (suffix.is_empty()
-            || suffix.starts_with('.') && suffix[1..].chars().all(char::is_alphanumeric))
+        && (suffix.is_empty() || suffix.starts_with('.') && suffix[1..].chars().all(char::is_alphanumeric))
     {
         let mut rest = args.to_vec();
         rest.remove(at + 1);
@@ -95,10 +83,7 @@ fn bsd_suffix(args: &[Field]) -> (Vec<Field>, Option<String>) {
 
 /// Whether a script only edits: no `w`, no `e`, nothing this reader does not understand.
 pub(super) fn is_plain(script: &str) -> bool {
-    let mut reader = Reader {
-        chars: script.chars().collect(),
-        at: 0,
-    };
+    let mut reader = Reader { chars: script.chars().collect(), at: 0 };
     while reader.at < reader.chars.len() {
         if !reader.command() {
             return false;
@@ -139,9 +124,7 @@ impl Reader {
             '{' => true,
             's' => self.substitute(),
             'y' => self.delimited(2) && self.ends(),
-            'd' | 'D' | 'p' | 'P' | 'n' | 'N' | 'g' | 'G' | 'h' | 'H' | 'x' | '=' | 'z' | 'F' => {
-                self.ends()
-            }
+            'd' | 'D' | 'p' | 'P' | 'n' | 'N' | 'g' | 'G' | 'h' | 'H' | 'x' | '=' | 'z' | 'F' => self.ends(),
             'q' | 'Q' | 'l' | 'L' => {
                 self.skip(|c| c == ' ' || c.is_ascii_digit());
                 self.ends()
@@ -160,12 +143,7 @@ impl Reader {
 
     fn addresses(&mut self) -> bool {
         loop {
-            self.skip(|c| {
-                c == ' '
-                    || c == '\t'
-                    || c.is_ascii_digit()
-                    || matches!(c, '$' | ',' | '~' | '+' | '!')
-            });
+            self.skip(|c| c == ' ' || c == '\t' || c.is_ascii_digit() || matches!(c, '$' | ',' | '~' | '+' | '!'));
             match self.peek() {
                 Some('/') => {
                     if !self.delimited(1) {
@@ -259,18 +237,9 @@ mod tests {
         ] {
             assert!(is_plain(plain), "{plain}");
         }
-        for other in [
-            "s/a/b/w out",
-            "w out",
-            "s/a/b/e",
-            "e ls",
-            "1w x",
-            "/x/w y",
-            "s/a/b/gw out",
-            "s/a",
-            "v x;Z",
-            "p;W f",
-        ] {
+        for other in
+            ["s/a/b/w out", "w out", "s/a/b/e", "e ls", "1w x", "/x/w y", "s/a/b/gw out", "s/a", "v x;Z", "p;W f"]
+        {
             assert!(!is_plain(other), "{other}");
         }
     }

@@ -113,19 +113,12 @@ fn ripgrep(call: &Call<'_>, out: &mut Findings) {
 /// The files that `grep -l` and `rg -l` name.
 pub(crate) fn listed(call: &Call<'_>) -> Flow {
     let rg = call.name == "rg";
-    let parsed = if rg {
-        call.parsed(RG_SHORT, RG_LONG)
-    } else {
-        call.parsed(GREP_SHORT, GREP_LONG)
-    };
+    let parsed = if rg { call.parsed(RG_SHORT, RG_LONG) } else { call.parsed(GREP_SHORT, GREP_LONG) };
     let recursive = rg || parsed.has(&["-r", "-R", "--recursive"]);
-    let lists = parsed.has(&["-l", "-L", "--files-with-matches", "--files-without-match"])
-        || rg && parsed.has(&["--files"]);
-    let mut paths = if rg && parsed.has(&["--files"]) {
-        parsed.operands.clone()
-    } else {
-        after_pattern(&parsed).to_vec()
-    };
+    let lists =
+        parsed.has(&["-l", "-L", "--files-with-matches", "--files-without-match"]) || rg && parsed.has(&["--files"]);
+    let mut paths =
+        if rg && parsed.has(&["--files"]) { parsed.operands.clone() } else { after_pattern(&parsed).to_vec() };
     if !lists || !recursive || paths.iter().any(Field::may_be_option) {
         return Flow::Unknown;
     }
@@ -171,11 +164,7 @@ fn sort(call: &Call<'_>, out: &mut Findings) {
 
 /// `uniq in out`: the second operand is written.
 fn second_operand(call: &Call<'_>, short: &str, out: &mut Findings) {
-    let parsed = call.strict(
-        short,
-        &["--skip-fields", "--skip-chars", "--check-chars"],
-        out,
-    );
+    let parsed = call.strict(short, &["--skip-fields", "--skip-chars", "--check-chars"], out);
     if let Some((input, rest)) = parsed.operands.split_first() {
         call.read_all(std::slice::from_ref(input), out);
         for file in rest {
@@ -193,11 +182,7 @@ fn output_option(call: &Call<'_>, out: &mut Findings) {
         "less" => "o:O:p:t:x:y:z:b:h:j:k:",
         _ => "o:i:w:b:",
     };
-    let parsed = call.strict(
-        short,
-        &["--output", "--log-file", "--filelimit", "--charset"],
-        out,
-    );
+    let parsed = call.strict(short, &["--output", "--log-file", "--filelimit", "--charset"], out);
     for file in parsed.values(&["-o", "-O", "--output", "--log-file"]) {
         call.write(file, How::Write, out);
     }
@@ -206,26 +191,15 @@ fn output_option(call: &Call<'_>, out: &mut Findings) {
 
 /// The parts get names that begin with a prefix.
 fn split(call: &Call<'_>, out: &mut Findings) {
-    const LONG: &[&str] = &[
-        "--lines",
-        "--bytes",
-        "--number",
-        "--suffix-length",
-        "--filter",
-        "--prefix",
-        "--digits",
-        "--suffix-format",
-    ];
+    const LONG: &[&str] =
+        &["--lines", "--bytes", "--number", "--suffix-length", "--filter", "--prefix", "--digits", "--suffix-format"];
     let parsed = call.strict("a:b:C:l:n:t:f:", LONG, out);
     if parsed.has(&["--filter"]) {
         call.unforeseen("runs a command on each part", out);
     }
     call.read_all(&parsed.operands[..parsed.operands.len().min(1)], out);
-    let given = if call.name == "split" {
-        parsed.operands.get(1).cloned()
-    } else {
-        parsed.value(&["-f", "--prefix"]).cloned()
-    };
+    let given =
+        if call.name == "split" { parsed.operands.get(1).cloned() } else { parsed.value(&["-f", "--prefix"]).cloned() };
     let default = if call.name == "split" { "x" } else { "xx" };
     let mut name = given.unwrap_or_else(|| Field::literal(default));
     name.push(Bit::Pattern("*".to_owned()));
@@ -236,12 +210,9 @@ fn jq(call: &Call<'_>, out: &mut Findings) {
     const LONG: &[&str] = &["--indent", "--from-file"];
     let mut args = call.args.to_vec();
     // `--arg name value` and its kin take two words.
-    while let Some(at) = args.iter().position(|arg| {
-        matches!(
-            arg.known(),
-            Some("--arg" | "--argjson" | "--slurpfile" | "--rawfile")
-        )
-    }) {
+    while let Some(at) =
+        args.iter().position(|arg| matches!(arg.known(), Some("--arg" | "--argjson" | "--slurpfile" | "--rawfile")))
+    {
         let end = (at + 3).min(args.len());
         args.drain(at..end);
     }
@@ -255,16 +226,7 @@ fn jq(call: &Call<'_>, out: &mut Findings) {
 }
 
 fn yq(call: &Call<'_>, out: &mut Findings) {
-    let parsed = call.strict(
-        "o:p:I:s:",
-        &[
-            "--output-format",
-            "--input-format",
-            "--split-exp",
-            "--indent",
-        ],
-        out,
-    );
+    let parsed = call.strict("o:p:I:s:", &["--output-format", "--input-format", "--split-exp", "--indent"], out);
     if parsed.has(&["-s", "--split-exp"]) || call.name != "yq" && call.verb() != "get" {
         call.unforeseen("may write files of its own naming", out);
     }
@@ -272,11 +234,7 @@ fn yq(call: &Call<'_>, out: &mut Findings) {
         return;
     }
     let verbs = ["eval", "e", "eval-all", "ea"];
-    let verb = parsed
-        .operands
-        .first()
-        .and_then(Field::known)
-        .is_some_and(|text| verbs.contains(&text));
+    let verb = parsed.operands.first().and_then(Field::known).is_some_and(|text| verbs.contains(&text));
     let skip = (1 + usize::from(verb)).min(parsed.operands.len());
     call.write_all(&parsed.operands[skip..], How::Write, out);
 }
@@ -284,26 +242,9 @@ fn yq(call: &Call<'_>, out: &mut Findings) {
 fn awk(call: &Call<'_>, out: &mut Findings) {
     let parsed = call.parsed_in_order(
         "f:F:v:i:e:l:",
-        &[
-            "--file",
-            "--field-separator",
-            "--assign",
-            "--include",
-            "--source",
-            "--load",
-        ],
+        &["--file", "--field-separator", "--assign", "--include", "--source", "--load"],
     );
-    if parsed.has(&[
-        "-f",
-        "--file",
-        "-i",
-        "--include",
-        "-l",
-        "--load",
-        "-e",
-        "--source",
-    ]) || parsed.loose
-    {
+    if parsed.has(&["-f", "--file", "-i", "--include", "-l", "--load", "-e", "--source"]) || parsed.loose {
         call.unforeseen("takes its program from elsewhere", out);
         return;
     }
@@ -320,11 +261,7 @@ fn awk(call: &Call<'_>, out: &mut Findings) {
         }
         None => call.dynamic(out),
     }
-    let files: Vec<Field> = files
-        .iter()
-        .filter(|file| !file.prefix().contains('='))
-        .cloned()
-        .collect();
+    let files: Vec<Field> = files.iter().filter(|file| !file.prefix().contains('=')).cloned().collect();
     call.read_all(&files, out);
 }
 
@@ -337,7 +274,7 @@ fn awk_is_plain(program: &str) -> bool {
 }
 
 fn perl(call: &Call<'_>, out: &mut Findings) {
-    let parsed = call.parsed_in_order("e:E:I:M:m:F:i?0?l?C?x?D?", &[]);
+    let parsed = call.parsed_in_order("e:E:I:M:m:F:i?0#l#C#x?D?", &[]);
     if parsed.has(&["-v", "-V", "--version"]) && parsed.operands.is_empty() {
         return;
     }
@@ -351,20 +288,14 @@ fn perl(call: &Call<'_>, out: &mut Findings) {
     let in_place = parsed.has(&["-i"]);
     let looping = parsed.has(&["-p", "-n"]);
     let plain = looping && !parsed.has(&["-M", "-m", "-I"]);
-    let plain = plain
-        && scripts
-            .iter()
-            .all(|script| script.known().is_some_and(perl_is_plain));
+    let plain = plain && scripts.iter().all(|script| script.known().is_some_and(perl_is_plain));
     if !plain || parsed.loose {
         call.unforeseen("runs inline code", out);
     }
     for script in scripts {
         super::code::foresee(call, &script.source(), out);
     }
-    let suffix = parsed
-        .value(&["-i"])
-        .and_then(Field::known)
-        .unwrap_or_default();
+    let suffix = parsed.value(&["-i"]).and_then(Field::known).unwrap_or_default();
     for file in &parsed.operands {
         if in_place {
             call.write(file, How::Write, out);
@@ -384,28 +315,19 @@ fn perl(call: &Call<'_>, out: &mut Findings) {
 /// Only substitutions and `print`, without code in them.
 fn perl_is_plain(script: &str) -> bool {
     let statements = script.split(';').map(str::trim);
-    statements
-        .filter(|statement| !statement.is_empty())
-        .all(|statement| {
-            if matches!(statement, "print" | "next" | "chomp") {
-                return true;
-            }
-            let Some(rest) = statement
-                .strip_prefix('s')
-                .or_else(|| statement.strip_prefix("tr"))
-            else {
-                return false;
-            };
-            let Some(delimiter) = rest.chars().next().filter(|c| "/|#!,".contains(*c)) else {
-                return false;
-            };
-            let flags = rest.rsplit(delimiter).next().unwrap_or_default();
-            // Code hides in `(?{ })`, `@{[ ]}` and backquotes, and in the `e` flag.
-            let code = statement.contains("(?{")
-                || statement.contains("(??")
-                || statement.contains(['@', '`']);
-            !code
-                && rest.matches(delimiter).count() >= 3
-                && flags.chars().all(|c| "gimsxr".contains(c))
-        })
+    statements.filter(|statement| !statement.is_empty()).all(|statement| {
+        if matches!(statement, "print" | "next" | "chomp") {
+            return true;
+        }
+        let Some(rest) = statement.strip_prefix('s').or_else(|| statement.strip_prefix("tr")) else {
+            return false;
+        };
+        let Some(delimiter) = rest.chars().next().filter(|c| "/|#!,".contains(*c)) else {
+            return false;
+        };
+        let flags = rest.rsplit(delimiter).next().unwrap_or_default();
+        // Code hides in `(?{ })`, `@{[ ]}` and backquotes, and in the `e` flag.
+        let code = statement.contains("(?{") || statement.contains("(??") || statement.contains(['@', '`']);
+        !code && rest.matches(delimiter).count() >= 3 && flags.chars().all(|c| "gimsxr".contains(c))
+    })
 }

@@ -86,10 +86,7 @@ fn formatter(call: &Call<'_>, writing: &[&str], default: &[Field], out: &mut Fin
     for file in parsed.values(&["-o", "--output-file", "--cache-location"]) {
         call.write(file, How::Write, out);
     }
-    let writes = parsed
-        .options
-        .iter()
-        .any(|(given, _)| writing.contains(&given.as_str()));
+    let writes = parsed.options.iter().any(|(given, _)| writing.contains(&given.as_str()));
     let here = [Field::literal(".")];
     let operands = match (parsed.operands.as_slice(), default) {
         ([], []) => here.as_slice(),
@@ -107,12 +104,7 @@ fn biome(call: &Call<'_>, out: &mut Findings) {
     let writes = parsed.has(&["--write", "--apply", "--apply-unsafe", "--fix"]);
     let operands = &parsed.operands[parsed.operands.len().min(1)..];
     let here = [Field::literal(".")];
-    files(
-        call,
-        if operands.is_empty() { &here } else { operands },
-        writes,
-        out,
-    );
+    files(call, if operands.is_empty() { &here } else { operands }, writes, out);
 }
 
 fn python_formatter(call: &Call<'_>, out: &mut Findings) {
@@ -162,54 +154,27 @@ fn ruff(call: &Call<'_>, out: &mut Findings) {
     for file in parsed.values(&["-o", "--output-file"]) {
         call.write(file, How::Write, out);
     }
-    let verb = parsed
-        .operands
-        .first()
-        .and_then(Field::known)
-        .unwrap_or_default();
+    let verb = parsed.operands.first().and_then(Field::known).unwrap_or_default();
     let writes = match verb {
         "format" => !parsed.has(&["--check", "--diff"]),
-        "check" => {
-            parsed.has(&["--fix", "--add-noqa", "--unsafe-fixes", "--fix-only"])
-                && !parsed.has(&["--diff"])
-        }
+        "check" => parsed.has(&["--fix", "--add-noqa", "--unsafe-fixes", "--fix-only"]) && !parsed.has(&["--diff"]),
         "version" | "rule" | "help" | "linter" | "config" => false,
         _ => parsed.has(&["--fix"]),
     };
     let skip = usize::from(matches!(verb, "format" | "check")).min(parsed.operands.len());
     let operands = &parsed.operands[skip..];
     let here = [Field::literal(".")];
-    files(
-        call,
-        if operands.is_empty() { &here } else { operands },
-        writes,
-        out,
-    );
+    files(call, if operands.is_empty() { &here } else { operands }, writes, out);
 }
 
 fn rustfmt(call: &Call<'_>, out: &mut Findings) {
-    let parsed = call.strict(
-        "l",
-        &[
-            "--config",
-            "--config-path",
-            "--edition",
-            "--emit",
-            "--color",
-            "--print-config",
-        ],
-        out,
-    );
+    let parsed =
+        call.strict("l", &["--config", "--config-path", "--edition", "--emit", "--color", "--print-config"], out);
     if parsed.has(&["--check", "--version", "--help"]) {
         return;
     }
     let emits = parsed.value(&["--emit"]).and_then(Field::known);
-    files(
-        call,
-        &parsed.operands,
-        emits.is_none_or(|text| text == "files"),
-        out,
-    );
+    files(call, &parsed.operands, emits.is_none_or(|text| text == "files"), out);
     if !parsed.operands.is_empty() {
         call.unforeseen("also formats the modules its files declare", out);
     }
@@ -298,9 +263,7 @@ fn curl(call: &Call<'_>, out: &mut Findings) {
     if parsed.has(&["-J", "--remote-header-name"]) {
         call.unforeseen("takes the file's name from the server", out);
     }
-    if parsed.has(&["-O", "--remote-name-all"])
-        || parsed.options.iter().any(|(o, _)| o == "--remote-name")
-    {
+    if parsed.has(&["-O", "--remote-name-all"]) || parsed.options.iter().any(|(o, _)| o == "--remote-name") {
         for url in &parsed.operands {
             let name = url_name(url);
             let file = folder.map_or_else(|| name.clone(), |folder| below(folder, &name));
@@ -359,23 +322,10 @@ const WGET_LONG: &[&str] = &[
 
 fn wget(call: &Call<'_>, out: &mut Findings) {
     let parsed = call.strict("O:o:a:P:i:U:T:t:e:A:R:l:w:Q:D:I:X:B:", WGET_LONG, out);
-    for file in parsed.values(&[
-        "-o",
-        "--output-file",
-        "-a",
-        "--append-output",
-        "--save-cookies",
-    ]) {
+    for file in parsed.values(&["-o", "--output-file", "-a", "--append-output", "--save-cookies"]) {
         call.write(file, How::Write, out);
     }
-    if parsed.has(&[
-        "-e",
-        "--execute",
-        "-i",
-        "--input-file",
-        "--use-askpass",
-        "--content-disposition",
-    ]) {
+    if parsed.has(&["-e", "--execute", "-i", "--input-file", "--use-askpass", "--content-disposition"]) {
         call.unforeseen("with these options may write other files", out);
     }
     if parsed.has(&["--spider", "--version", "--help"]) {
@@ -389,16 +339,7 @@ fn wget(call: &Call<'_>, out: &mut Findings) {
     }
     let here = Field::literal(".");
     let folder = parsed.value(&["-P", "--directory-prefix"]).unwrap_or(&here);
-    let many = [
-        "-r",
-        "--recursive",
-        "-m",
-        "--mirror",
-        "-p",
-        "--page-requisites",
-        "-x",
-        "-k",
-    ];
+    let many = ["-r", "--recursive", "-m", "--mirror", "-p", "--page-requisites", "-x", "-k"];
     if parsed.has(&many) {
         call.write_tree(folder, How::Write, out);
         return;
@@ -417,11 +358,7 @@ fn wget(call: &Call<'_>, out: &mut Findings) {
 fn gh(call: &Call<'_>, out: &mut Findings) {
     let words: Vec<&str> = call.args.iter().map_while(Field::known).collect();
     let asks = match words.as_slice() {
-        [
-            "pr" | "issue" | "run" | "repo" | "release" | "workflow" | "label" | "gist",
-            verb,
-            ..,
-        ] => {
+        ["pr" | "issue" | "run" | "repo" | "release" | "workflow" | "label" | "gist", verb, ..] => {
             matches!(
                 *verb,
                 "view"
@@ -437,15 +374,10 @@ fn gh(call: &Call<'_>, out: &mut Findings) {
                     | "review"
             )
         }
-        ["auth", "status", ..] | ["search" | "api" | "status" | "version" | "--version", ..] => {
-            true
-        }
+        ["auth", "status", ..] | ["search" | "api" | "status" | "version" | "--version", ..] => true,
         _ => false,
     };
-    let web = call
-        .args
-        .iter()
-        .any(|arg| matches!(arg.known(), Some("-w" | "--web")));
+    let web = call.args.iter().any(|arg| matches!(arg.known(), Some("-w" | "--web")));
     if !asks || web {
         call.unforeseen("may change the repository", out);
     }

@@ -1,16 +1,15 @@
 //! One line for an analysis, so that a table of commands can be read and compared.
 //! Paths below the working folder `/w` are shown without it.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
+
 use std::path::Path;
 
 use rr_shell::{Analysis, Certainty, Env, GitUse, Target, Word, analyse};
 
 /// Analyses in `/w` with the home `/home/u`.
 pub(crate) fn look(command: &str) -> Analysis {
-    let env = Env {
-        cwd: Path::new("/w"),
-        home: Some(Path::new("/home/u")),
-    };
+    let env = Env { cwd: Path::new("/w"), home: Some(Path::new("/home/u")) };
     analyse(command, &env)
 }
 
@@ -25,18 +24,8 @@ pub(crate) fn line(analysis: &Analysis) -> String {
         }
         .to_owned(),
     ];
-    parts.extend(
-        analysis
-            .writes
-            .iter()
-            .map(|write| format!("{:?}:{}", write.how, target(&write.target))),
-    );
-    parts.extend(
-        analysis
-            .reads
-            .iter()
-            .map(|path| format!("<{}", shown(path))),
-    );
+    parts.extend(analysis.writes.iter().map(|write| format!("{:?}:{}", write.how, target(&write.target))));
+    parts.extend(analysis.reads.iter().map(|path| format!("<{}", shown(path))));
     parts.extend(analysis.git.iter().map(git));
     parts.join(" ")
 }
@@ -77,7 +66,6 @@ fn shown(path: &Path) -> String {
 }
 
 /// Every command found, with its wrappers in front.
-#[allow(dead_code, reason = "not every test looks at the commands")]
 pub(crate) fn commands(analysis: &Analysis) -> Vec<String> {
     analysis
         .invocations
@@ -100,4 +88,15 @@ fn word(word: &Word) -> String {
         Word::Pattern(text) => format!("~{text}"),
         Word::Dynamic(text) => format!("?{text}"),
     }
+}
+
+/// Compares a table of commands with their lines, and shows all that differ.
+pub(crate) fn check(table: &[(&str, &str)]) {
+    let wrong: Vec<String> = table
+        .iter()
+        .map(|(command, expected)| (command, expected, line(&look(command))))
+        .filter(|(_, expected, found)| **expected != found)
+        .map(|(command, expected, found)| format!("{command}\n  expected {expected}\n  found    {found}"))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -1,0 +1,70 @@
+//! Package managers, formatters and interpreters.
+//! A row: the command, its certainty (`ro` read-only, `ok` foreseen, `??` unforeseen, `!!` unparsable), and what it does;
+//! `x/` is a tree, `d//p` a pattern below `d`, `d[/n]` `d` or `d/n`, `<x` a read.
+
+mod common;
+
+const TABLE: &[(&str, &str)] = &[
+    ("npm install", "?? Write:package.json Write:package-lock.json"),
+    ("npm install lodash", "?? Write:package.json Write:package-lock.json"),
+    ("npm ci", "??"),
+    ("npm run build", "??"),
+    ("npm test", "??"),
+    ("npm ls", "ro"),
+    ("npm --version", "ro"),
+    ("pnpm add x", "?? Write:package.json Write:pnpm-lock.yaml"),
+    ("yarn add x", "?? Write:package.json Write:yarn.lock"),
+    ("yarn", "?? Write:package.json Write:yarn.lock"),
+    ("bun add x", "?? Write:package.json Write:bun.lock Write:bun.lockb"),
+    ("cargo add serde", "?? Write:Cargo.toml Write:Cargo.lock"),
+    ("cargo build", "?? Write:Cargo.lock"),
+    ("cargo test", "?? Write:Cargo.lock"),
+    ("cargo fmt", "??"),
+    ("cargo fmt --check", "ro"),
+    ("cargo --version", "ro"),
+    ("pip install x", "??"),
+    ("poetry add x", "?? Write:pyproject.toml Write:poetry.lock"),
+    ("uv add x", "?? Write:pyproject.toml Write:uv.lock"),
+    ("go mod tidy", "?? Write:go.mod Write:go.sum"),
+    ("go build", "??"),
+    ("bundle install", "?? Write:Gemfile Write:Gemfile.lock"),
+    ("composer require x", "?? Write:composer.json Write:composer.lock"),
+    ("prettier --write a.ts", "ok Write:a.ts/"),
+    ("prettier --check .", "ro"),
+    ("npx prettier --write 'src/**/*.ts'", "ok Write:src//**/*.ts"),
+    ("npx eslint --fix src", "ok Write:./"),
+    ("eslint src", "ro"),
+    ("rustfmt a.rs", "?? Write:a.rs/"),
+    ("rustfmt --check a.rs", "ro"),
+    ("gofmt -w a.go", "ok Write:a.go/"),
+    ("gofmt -l .", "ro"),
+    ("black .", "ok Write:./"),
+    ("black --check .", "ro"),
+    ("ruff --fix f.py", "ok Write:f.py/"),
+    ("ruff check --fix src", "ok Write:src/"),
+    ("ruff format", "ok Write:./"),
+    ("ruff check", "ro"),
+    ("isort f.py", "ok Write:f.py/"),
+    ("python -m black f.py", "ok Write:f.py/"),
+    (r#"python -c 'open("f","w").write("x")'"#, "?? Write:f"),
+    ("python script.py", "?? <script.py"),
+    ("python --version", "ro"),
+    (r#"node -e 'require("fs").writeFileSync("f","x")'"#, "?? Write:f"),
+    ("node -v", "ro"),
+    (r#"ruby -e 'File.write("f", 1)'"#, "?? Write:f"),
+    (r#"python -c 'from pathlib import Path; Path("f").write_text("x")'"#, "?? Write:f"),
+    ("node <<'EOF'\nconst fs = require('fs');\nfs.writeFileSync('out.json', '{}');\nEOF", "?? Write:out.json"),
+    ("npx -y prettier -w a.ts", "ok Write:a.ts/"),
+    ("npx tsc --noEmit", "??"),
+    ("yarn prettier --write a.ts", "ok Write:a.ts/"),
+    ("make test", "??"),
+    ("pytest -q", "??"),
+    ("docker run x", "??"),
+    ("kubectl delete pod x", "??"),
+    ("terraform destroy", "??"),
+];
+
+#[test]
+fn tools_are_foreseen_or_admitted_unforeseen() {
+    common::check(TABLE);
+}
