@@ -143,6 +143,11 @@ impl Keyspace {
         Some((RepoId::parse(repo).ok()?, anchor.to_owned(), SessionId::parse(sid).ok()?, n.parse().ok()?))
     }
 
+    /// The repository of a holder's, mark's or waiter's key.
+    pub(crate) fn repo_of(&self, key: &str) -> Option<RepoId> {
+        RepoId::parse(key.strip_prefix(&self.prefix)?.split('/').nth(1)?).ok()
+    }
+
     pub(crate) fn parse_waiter(&self, key: &str) -> Option<(RepoId, SessionId, OpId)> {
         let (repo, owner) = key.strip_prefix(&self.queues())?.split_once('/')?;
         let (sid, op) = owner.split_once('.')?;

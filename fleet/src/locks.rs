@@ -1,32 +1,23 @@
-//! Locks: the fast path in one transaction, the queue, release and force release (lock-protocol §4).
-//!
-//! Why two paths are safe together: while anybody's queue entry exists in a repository, no fast-path grant happens there; a
-//! later conflicting waiter sees the earlier entry as its blocker; and an entry turns into a holder in one transaction. So no
-//! conflicting holder can appear between a waiter's look and its grant.
+//! Locks: what a request is, the fast path in one transaction, what surrounds a request, release and force release
+//! (lock-protocol §4). Whoever is not granted at once waits in `queue`; an unknown outcome is made known in `settle`.
 
 use std::collections::BTreeSet;
 
-use futures::StreamExt as _;
 use rr_core::id::{OpId, RepoId, SessionId, Token};
 use rr_core::limits::SCOPES_PER_REQUEST_MAX;
-use rr_core::lock::{Blocker, Held, Waiting, blockers};
+use rr_core::lock::{Blocker, Held, Waiting};
 use rr_core::scope::{Claim, Mode, Scope};
-use rr_core::time::{BootTime, Span};
-use rr_store::{Compare, KeyValue, Keys, Op, OpReply, Revision, StoreError, TXN_OPS_MAX, Txn, TxnReply};
+use rr_store::{Compare, KeyValue, Keys, Op, OpReply, Revision, TXN_OPS_MAX, Txn, TxnReply};
 
 use crate::keys::Tree;
+use crate::queue::{Look, Waiter};
 use crate::records::{ClaimRecord, HolderRecord, MarkRecord, OpRecord, QueueRecord, decode, encode, shown_of};
 use crate::session::Session;
+use crate::settle::{Attempt, Settled};
 use crate::{Doing, Fleet, FleetError};
 
 /// Compares that every transaction of a session needs besides its scopes' own.
 const COMMON_COMPARES: usize = 6;
-/// A waiter whose watch broke looks again at least this often.
-const LOOK_AGAIN: Span = Span::from_secs(5);
-/// Waiters woken by one release spread out over this, so that they do not all read at once (H35).
-const JITTER_MAX_MS: u64 = 25;
-/// Tries to void an operation whose outcome is unknown before it is left to its lease.
-const SETTLE_TRIES: usize = 8;
 
 /// What a session asks for: all of it or nothing.
 #[derive(Clone, Debug)]
@@ -83,26 +74,6 @@ pub enum Answer {
     Lost,
 }
 
-/// A place in the queue. Dropping it leaves the entry to [`Waiter::cancel`] or to the session's lease.
-#[derive(Clone, Debug)]
-pub struct Waiter {
-    request: Request,
-    op: OpId,
-    key: String,
-    /// Create revision of the entry.
-    since: Revision,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WaitEnd {
-    Granted(Grant),
-    /// The deadline passed: still held by these.
-    Busy(Vec<Blocker>),
-    /// Refused as the youngest of a ring of waiters (H33).
-    Ring,
-    Lost,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Released {
     Yes,
@@ -110,36 +81,29 @@ pub enum Released {
     WasLost,
 }
 
-impl Waiter {
-    #[must_use]
-    pub fn since(&self) -> Revision {
-        self.since
-    }
-
-    #[must_use]
-    pub fn claims(&self) -> &[Claim] {
-        &self.request.claims
-    }
-}
-
 /// What a look at the store shows of one request's surroundings.
-struct View {
-    held: Vec<(String, Held)>,
-    queue: Vec<(String, Waiting)>,
-    unclean: Vec<Unclean>,
-    revision: Revision,
+pub(crate) struct View {
+    pub(crate) held: Vec<(String, Held)>,
+    pub(crate) queue: Vec<(String, Waiting)>,
+    pub(crate) unclean: Vec<Unclean>,
+    pub(crate) revision: Revision,
 }
+
+/// Where a holder or a mark lies: its anchor, its session, and which of theirs.
+pub(crate) type Place = (String, SessionId, u64);
 
 impl Fleet {
     /// Asks for locks. One transaction if nothing is in the way and nobody waits in the repository; else a place in the queue
     /// is taken and looked at once.
     ///
     /// # Errors
-    /// If the store does not answer clearly: then nothing was granted, or what was granted has been given back.
+    /// If the store does not answer clearly: then nothing was granted, or what was granted is given back, at the latest
+    /// with the next keep-alive.
     pub async fn request(&self, session: &Session, request: Request) -> Result<Answer, FleetError> {
         if request.claims.len() > SCOPES_PER_REQUEST_MAX {
             return Err(FleetError::TooManyScopes { max: SCOPES_PER_REQUEST_MAX });
         }
+        self.pay(session).await?;
         if let Some(grant) = self.fast(session, &request).await? {
             return Ok(Answer::Granted(grant));
         }
@@ -159,21 +123,30 @@ impl Fleet {
     async fn fast(&self, session: &Session, request: &Request) -> Result<Option<Grant>, FleetError> {
         let Some(compares) = self.fast_compares(request) else { return Ok(None) };
         let op = OpId::from_random(self.entropy.bits());
-        let (keys, puts) = self.holder_puts(session, request, &op);
-        let mut ops: Vec<Op> = self.mark_reads(request);
-        let reads = ops.len();
+        let mut all = self.common(session, &op);
+        all.push(Compare::absent(Keys::prefix(self.keys.queue(&request.repo))));
+        all.extend(compares);
+        let mut ops = self.mark_reads(request);
+        let reads = ops.clone();
+        let (attempt, puts) = self.attempt(session, request, op, None);
         ops.extend(puts);
         if ops.len() > TXN_OPS_MAX {
             return Ok(None);
         }
-        let mut all = self.common(session, &op);
-        all.push(Compare::absent(Keys::prefix(self.keys.queue(&request.repo))));
-        all.extend(compares);
-        let txn = Txn::when(all).then(ops);
-        match self.store.txn(txn).await {
-            Ok(reply) if reply.succeeded => Ok(Some(self.grant(request, keys, reply, reads)?)),
+        match self.store.txn(Txn::when(all).then(ops)).await {
+            Ok(reply) if reply.succeeded => {
+                self.done(session, &attempt);
+                let (revision, marks) = (reply.revision, marks_of(reply, reads.len()));
+                Ok(Some(self.grant(request, &attempt, revision, &marks)?))
+            }
             Ok(_) => Ok(None),
-            Err(e) if e.is_unknown() => self.settle_grant(session, request, &op, keys).await,
+            Err(e) if e.is_unknown() => match self.settle(session, &attempt, reads).await? {
+                Settled::Granted(revision, marks) => {
+                    self.done(session, &attempt);
+                    Ok(Some(self.grant(request, &attempt, revision, &marks)?))
+                }
+                Settled::Refused | Settled::Never => Err(FleetError::Voided),
+            },
             Err(e) => Err(e).doing("acquire a lock"),
         }
     }
@@ -208,7 +181,7 @@ impl Fleet {
 
     fn mark_reads(&self, request: &Request) -> Vec<Op> {
         let mut prefixes = BTreeSet::new();
-        for claim in request.claims.iter().filter(|c| c.mode == Mode::Exclusive) {
+        for claim in &request.claims {
             prefixes.extend(ancestors(&claim.scope).iter().map(|a| self.keys.own(Tree::Mark, &request.repo, a)));
             prefixes.insert(self.keys.range(Tree::Mark, &request.repo, &claim.scope.anchor_key()));
         }
@@ -216,7 +189,7 @@ impl Fleet {
     }
 
     /// The guards that every transaction of a session carries (lock-protocol §4, "C").
-    fn common(&self, session: &Session, op: &OpId) -> Vec<Compare> {
+    pub(crate) fn common(&self, session: &Session, op: &OpId) -> Vec<Compare> {
         vec![
             Compare::modified_at(self.keys.generation(), session.generation),
             Compare::created_at(self.keys.session(&session.sid), session.created),
@@ -225,44 +198,65 @@ impl Fleet {
         ]
     }
 
-    fn holder_puts(&self, session: &Session, request: &Request, op: &OpId) -> (Vec<String>, Vec<Op>) {
-        let (mut keys, mut ops) = (Vec::new(), Vec::new());
+    /// What turns a request into holders: the attempt, and the writes that go with it.
+    pub(crate) fn attempt(
+        &self,
+        session: &Session,
+        request: &Request,
+        op: OpId,
+        entry: Option<String>,
+    ) -> (Attempt, Vec<Op>) {
+        let mut attempt = Attempt { op, keys: Vec::new(), entry, spent: session.books.spent() };
+        let mut ops = Vec::new();
         for claim in &request.claims {
-            let n = session.next_number();
-            let anchor = claim.scope.anchor_key();
-            let tree = if claim.mode == Mode::Exclusive { Tree::Exclusive } else { Tree::Shared };
-            let key = self.keys.holder(tree, &request.repo, &anchor, &session.sid, n);
-            let (shown, glob) = shown_of(&claim.scope);
-            let record = HolderRecord {
-                op: op.clone(),
-                mode: claim.mode,
-                shown: shown.clone(),
-                glob,
-                since_unix_ms: request.now_unix_ms,
-                doing: request.doing.clone(),
-            };
-            ops.push(Op::put_leased(key.clone(), encode(&record), session.lease));
-            if claim.mode == Mode::Exclusive {
-                let mark = self.keys.holder(Tree::Mark, &request.repo, &anchor, &session.sid, n);
-                ops.push(Op::put(mark, encode(&MarkRecord { shown, gone: false })));
-            }
-            keys.push(key);
+            ops.extend(self.holder_puts(session, request, claim, &mut attempt));
         }
-        ops.push(Op::put_leased(self.keys.op(&session.sid, op), encode(&OpRecord::Granted), session.lease));
-        (keys, ops)
+        let record = self.keys.op(&session.sid, &attempt.op);
+        ops.push(Op::put_leased(record, encode(&OpRecord::Granted), session.lease));
+        let gone = attempt.spent.iter().chain(&attempt.entry);
+        ops.extend(gone.map(|key| Op::Delete(Keys::one(key.clone()))));
+        (attempt, ops)
     }
 
-    fn grant(&self, request: &Request, keys: Vec<String>, reply: TxnReply, reads: usize) -> Result<Grant, FleetError> {
-        let marks: Vec<KeyValue> = reply.replies.into_iter().take(reads).flat_map(OpReply::into_keys).collect();
-        let locks = granted(request, keys, Token(reply.revision));
-        Ok(Grant { locks, unclean: self.unclean(&marks, &BTreeSet::new())?, revision: reply.revision })
+    fn holder_puts(&self, session: &Session, request: &Request, claim: &Claim, attempt: &mut Attempt) -> Vec<Op> {
+        let n = session.next_number();
+        let anchor = claim.scope.anchor_key();
+        let tree = if claim.mode == Mode::Exclusive { Tree::Exclusive } else { Tree::Shared };
+        let key = self.keys.holder(tree, &request.repo, &anchor, &session.sid, n);
+        let (shown, glob) = shown_of(&claim.scope);
+        let record = HolderRecord {
+            op: attempt.op.clone(),
+            mode: claim.mode,
+            shown: shown.clone(),
+            glob,
+            since_unix_ms: request.now_unix_ms,
+            doing: request.doing.clone(),
+        };
+        let mut ops = vec![Op::put_leased(key.clone(), encode(&record), session.lease)];
+        ops.extend(self.mark_of(&key).map(|mark| Op::put(mark, encode(&MarkRecord { shown, gone: false }))));
+        attempt.keys.push(key);
+        ops
+    }
+
+    fn grant(
+        &self,
+        request: &Request,
+        attempt: &Attempt,
+        revision: Revision,
+        marks: &[KeyValue],
+    ) -> Result<Grant, FleetError> {
+        // No other holder can be here: its marks are all left over but those of this grant.
+        let own = attempt.keys.iter().filter_map(|key| self.keys.parse_holder(Tree::Exclusive, key));
+        let own = own.map(|(_, anchor, session, n)| (anchor, session, n)).collect();
+        let locks = granted(request, attempt, revision);
+        Ok(Grant { locks, unclean: self.unclean(marks, &own)?, revision })
     }
 
     /// Marks without their holder: somebody ended uncleanly there.
     fn unclean(
         &self,
         marks: &[KeyValue],
-        holders: &BTreeSet<(String, SessionId, u64)>,
+        holders: &BTreeSet<Place>,
     ) -> Result<Vec<Unclean>, FleetError> {
         let mut out = Vec::new();
         for kv in marks {
@@ -277,180 +271,8 @@ impl Fleet {
         Ok(out)
     }
 
-    /// An unknown outcome of the fast path: either it is found granted, or it is made sure that it never will be.
-    async fn settle_grant(
-        &self,
-        session: &Session,
-        request: &Request,
-        op: &OpId,
-        keys: Vec<String>,
-    ) -> Result<Option<Grant>, FleetError> {
-        match self.settle(session, op).await? {
-            OpRecord::Granted => {
-                let view = self.view(&request.repo, &request.claims).await?;
-                let token = view.held.iter().find(|(key, _)| keys.contains(key)).map(|(_, h)| h.token);
-                let Some(token) = token else { return Err(FleetError::Voided) };
-                let unclean = view.unclean;
-                Ok(Some(Grant { locks: granted(request, keys, token), unclean, revision: view.revision }))
-            }
-            OpRecord::Ring | OpRecord::Void => Err(FleetError::Voided),
-        }
-    }
-
-    /// Settles an operation whose outcome is unknown: writes "void" where it left no record, so that its own guard fails from
-    /// then on, or reads the record it left.
-    async fn settle(&self, session: &Session, op: &OpId) -> Result<OpRecord, FleetError> {
-        let key = self.keys.op(&session.sid, op);
-        let txn = Txn::when(vec![Compare::absent(Keys::one(key.clone()))])
-            .then(vec![Op::put_leased(key.clone(), encode(&OpRecord::Void), session.lease)])
-            .otherwise(vec![Op::Get(Keys::one(key))]);
-        let mut last = FleetError::Voided;
-        for _ in 0..SETTLE_TRIES {
-            match self.store.txn(txn.clone()).await {
-                Ok(reply) if reply.succeeded => return Ok(OpRecord::Void),
-                Ok(reply) => {
-                    let kv = reply.replies.into_iter().flat_map(OpReply::into_keys).next();
-                    return kv.map_or(Ok(OpRecord::Void), |kv| decode(&kv));
-                }
-                Err(StoreError::LeaseNotFound(_)) => return Ok(OpRecord::Void),
-                Err(source) if source.is_unknown() || source.is_retryable() => {
-                    last = FleetError::Store { doing: "settle an operation", source };
-                }
-                Err(e) => return Err(e).doing("settle an operation"),
-            }
-        }
-        Err(last)
-    }
-
-    /// Takes a place in the queue. `None`: the session is no longer valid.
-    async fn enqueue(&self, session: &Session, request: Request) -> Result<Option<Waiter>, FleetError> {
-        let op = OpId::from_random(self.entropy.bits());
-        let key = self.keys.waiter(&request.repo, &session.sid, &op);
-        let claims = request.claims.iter().map(ClaimRecord::of).collect();
-        let record = QueueRecord { claims, since_unix_ms: request.now_unix_ms };
-        let mut guard = self.common(session, &op);
-        guard.push(Compare::absent(Keys::one(key.clone())));
-        let txn = Txn::when(guard).then(vec![Op::put_leased(key.clone(), encode(&record), session.lease)]);
-        let since = match self.store.txn(txn).await {
-            Ok(reply) => reply.succeeded.then_some(reply.revision),
-            Err(e) if e.is_unknown() => match self.get(&key, "read back a queue entry").await? {
-                Some(kv) => Some(kv.create_revision),
-                None => {
-                    self.settle(session, &op).await?;
-                    return Err(FleetError::Voided);
-                }
-            },
-            Err(StoreError::LeaseNotFound(_)) => None,
-            Err(e) => return Err(e).doing("take a place in the queue"),
-        };
-        Ok(since.map(|since| Waiter { request, op, key, since }))
-    }
-
-    /// One look from a place in the queue: granted if nothing is in the way.
-    async fn look(&self, session: &Session, waiter: &Waiter) -> Result<Look, FleetError> {
-        let view = self.view(&waiter.request.repo, &waiter.request.claims).await?;
-        let held: Vec<Held> = view.held.iter().map(|(_, h)| h.clone()).collect();
-        let queue: Vec<Waiting> = view.queue.iter().map(|(_, w)| w.clone()).collect();
-        if !queue.iter().any(|w| w.since == waiter.since) {
-            return Ok(Look::Gone);
-        }
-        let found = blockers(&session.sid, &waiter.request.claims, waiter.since, &held, &queue);
-        let Some(last) = found.iter().max_by_key(|b| b.revision()) else {
-            return self.grant_from_queue(session, waiter, view.unclean).await;
-        };
-        let key = match last {
-            Blocker::Holder(h) => view.held.iter().find(|(_, other)| other == h).map(|(k, _)| k),
-            Blocker::Ahead(w) => view.queue.iter().find(|(_, other)| other == w).map(|(k, _)| k),
-        };
-        let key = key.cloned().unwrap_or_default();
-        Ok(Look::Blocked(found, Wake { key, after: view.revision }))
-    }
-
-    async fn grant_from_queue(
-        &self,
-        session: &Session,
-        waiter: &Waiter,
-        unclean: Vec<Unclean>,
-    ) -> Result<Look, FleetError> {
-        let (keys, mut ops) = self.holder_puts(session, &waiter.request, &waiter.op);
-        ops.push(Op::Delete(Keys::one(waiter.key.clone())));
-        let mut guard = self.common(session, &waiter.op);
-        guard.push(Compare::created_at(waiter.key.clone(), waiter.since));
-        guard.extend(keys.iter().map(|k| Compare::absent(Keys::one(k.clone()))));
-        match self.store.txn(Txn::when(guard).then(ops)).await {
-            Ok(reply) if reply.succeeded => {
-                let locks = granted(&waiter.request, keys, Token(reply.revision));
-                Ok(Look::Granted(Grant { locks, unclean, revision: reply.revision }))
-            }
-            Ok(_) => Ok(Look::Gone),
-            Err(e) if e.is_unknown() => {
-                let found = self.settle_grant(session, &waiter.request, &waiter.op, keys).await?;
-                Ok(found.map_or(Look::Gone, Look::Granted))
-            }
-            Err(e) => Err(e).doing("turn a queue entry into a lock"),
-        }
-    }
-
-    /// Waits in the queue until granted, refused, lost, or `until`. It watches only the last of its blockers and its own entry.
-    ///
-    /// # Errors
-    /// If the store does not answer clearly; the entry is then withdrawn.
-    pub async fn wait(&self, session: &Session, waiter: Waiter, until: BootTime) -> Result<WaitEnd, FleetError> {
-        loop {
-            let look = self.look(session, &waiter).await;
-            let (found, wake) = match look {
-                Ok(Look::Granted(grant)) => return Ok(WaitEnd::Granted(grant)),
-                Ok(Look::Gone) => return self.why_gone(session, &waiter).await,
-                Ok(Look::Blocked(found, wake)) => (found, wake),
-                Err(error) => {
-                    self.cancel(session, &waiter).await;
-                    return Err(error);
-                }
-            };
-            let now = self.clock.now();
-            if now >= until {
-                self.cancel(session, &waiter).await;
-                return Ok(WaitEnd::Busy(found));
-            }
-            let limit = until.since(now).min(LOOK_AGAIN);
-            // Woken, timed out or watch broken: all lead to another look.
-            let _ = tokio::time::timeout(limit.as_std(), self.woken(&waiter, &wake)).await;
-        }
-    }
-
-    async fn woken(&self, waiter: &Waiter, wake: &Wake) {
-        let from = wake.after + 1;
-        let watches = futures::future::join(
-            self.store.watch(Keys::one(wake.key.clone()), from),
-            self.store.watch(Keys::one(waiter.key.clone()), from),
-        );
-        let (Ok(mut blocker), Ok(mut own)) = watches.await else {
-            return tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        };
-        futures::future::select(blocker.next(), own.next()).await;
-        let jitter = u64::from(self.entropy.bits()[0]) * JITTER_MAX_MS / 255;
-        tokio::time::sleep(std::time::Duration::from_millis(jitter)).await;
-    }
-
-    /// The entry went without a grant: refused as part of a ring, or the session is over.
-    async fn why_gone(&self, session: &Session, waiter: &Waiter) -> Result<WaitEnd, FleetError> {
-        let key = self.keys.op(&session.sid, &waiter.op);
-        let record = self.get(&key, "read why a queue entry went").await?;
-        let record = record.map(|kv| decode::<OpRecord>(&kv)).transpose()?;
-        Ok(if record == Some(OpRecord::Ring) { WaitEnd::Ring } else { WaitEnd::Lost })
-    }
-
-    /// Gives up a place in the queue. A lost answer is left to the session's lease.
-    pub async fn cancel(&self, session: &Session, waiter: &Waiter) {
-        let txn = Txn::when(vec![Compare::created_at(waiter.key.clone(), waiter.since)])
-            .then(vec![Op::Delete(Keys::one(waiter.key.clone()))]);
-        if let Err(error) = self.store.txn(txn).await {
-            tracing::debug!(session = %session.sid, %error, "left a queue entry to its lease");
-        }
-    }
-
     /// Reads holders, waiters and marks around some claims at one revision.
-    async fn view(&self, repo: &RepoId, claims: &[Claim]) -> Result<View, FleetError> {
+    pub(crate) async fn view(&self, repo: &RepoId, claims: &[Claim]) -> Result<View, FleetError> {
         let mut prefixes = BTreeSet::new();
         for claim in claims {
             let both = Claim { mode: Mode::Exclusive, ..claim.clone() };
@@ -489,8 +311,7 @@ impl Fleet {
     }
 
     /// Reads a holder's key, of either tree. A record that cannot be read is an error: ignoring it could grant twice.
-    #[allow(clippy::type_complexity)] // A pair of one lock and its place, used by two callers.
-    pub(crate) fn held(&self, kv: &KeyValue) -> Result<Option<(Held, (String, SessionId, u64))>, FleetError> {
+    pub(crate) fn held(&self, kv: &KeyValue) -> Result<Option<(Held, Place)>, FleetError> {
         let parsed = [Tree::Exclusive, Tree::Shared].iter().find_map(|t| self.keys.parse_holder(*t, &kv.key));
         let Some((_, anchor, session, n)) = parsed else { return Ok(None) };
         let record: HolderRecord = decode(kv)?;
@@ -559,24 +380,6 @@ impl Fleet {
     pub async fn stored_token(&self, key: &str) -> Result<Option<Token>, FleetError> {
         Ok(self.get(key, "read a lock's token").await?.map(|kv| Token(kv.create_revision)))
     }
-
-    fn mark_of(&self, holder: &str) -> Option<String> {
-        let (repo, anchor, sid, n) = self.keys.parse_holder(Tree::Exclusive, holder)?;
-        Some(self.keys.holder(Tree::Mark, &repo, &anchor, &sid, n))
-    }
-}
-
-enum Look {
-    Granted(Grant),
-    Blocked(Vec<Blocker>, Wake),
-    /// The queue entry or the session is gone.
-    Gone,
-}
-
-/// The key whose end should wake a waiter, and the revision it was seen at.
-struct Wake {
-    key: String,
-    after: Revision,
 }
 
 fn ancestors(scope: &Scope) -> Vec<String> {
@@ -587,10 +390,19 @@ fn ancestors(scope: &Scope) -> Vec<String> {
     }
 }
 
-fn granted(request: &Request, keys: Vec<String>, token: Token) -> Vec<GrantedLock> {
-    let lock =
-        |(claim, key): (&Claim, String)| GrantedLock { repo: request.repo.clone(), claim: claim.clone(), token, key };
-    request.claims.iter().zip(keys).map(lock).collect()
+pub(crate) fn granted(request: &Request, attempt: &Attempt, revision: Revision) -> Vec<GrantedLock> {
+    let lock = |(claim, key): (&Claim, &String)| GrantedLock {
+        repo: request.repo.clone(),
+        claim: claim.clone(),
+        token: Token(revision),
+        key: key.clone(),
+    };
+    request.claims.iter().zip(&attempt.keys).map(lock).collect()
+}
+
+/// The answers to a transaction's first reads.
+fn marks_of(reply: TxnReply, reads: usize) -> Vec<KeyValue> {
+    reply.replies.into_iter().take(reads).flat_map(OpReply::into_keys).collect()
 }
 
 fn garbage(kv: &KeyValue, why: &str) -> FleetError {

@@ -52,13 +52,20 @@ impl Fleet {
     /// # Errors
     /// If the store does not answer, or a value cannot be read.
     pub async fn overview(&self) -> Result<Overview, FleetError> {
-        let state = self.state().await?;
-        let prefixes =
-            [self.keys.sessions(), self.keys.tree(Tree::Exclusive), self.keys.tree(Tree::Shared), self.keys.queues()];
+        let prefixes = [
+            self.keys.fleet(),
+            self.keys.sessions(),
+            self.keys.tree(Tree::Exclusive),
+            self.keys.tree(Tree::Shared),
+            self.keys.queues(),
+        ];
         let reads = prefixes.into_iter().map(|p| Op::Get(Keys::prefix(p))).collect();
         let reply = self.store.txn(Txn::default().then(reads)).await.doing("read the overview")?;
+        let kvs = reply.replies.into_iter().flat_map(rr_store::OpReply::into_keys);
+        let (fleet, others): (Vec<_>, Vec<_>) = kvs.partition(|kv| kv.key.starts_with(&self.keys.fleet()));
+        let state = self.decode_state(&fleet, reply.revision)?;
         let mut all = Overview { state, sessions: vec![], locks: vec![], waiters: vec![] };
-        for kv in reply.replies.into_iter().flat_map(rr_store::OpReply::into_keys) {
+        for kv in others {
             self.take_in(&mut all, &kv)?;
         }
         all.waiters.sort_by_key(|w| w.since);

@@ -93,7 +93,7 @@ impl Fleet {
         self.decode_state(&reply.kvs, reply.revision)
     }
 
-    fn decode_state(&self, kvs: &[KeyValue], revision: Revision) -> Result<FleetState, FleetError> {
+    pub(crate) fn decode_state(&self, kvs: &[KeyValue], revision: Revision) -> Result<FleetState, FleetError> {
         let mut state =
             FleetState { permit: Permit::Paused(Epoch(0)), epoch: Epoch(0), holds: vec![], acks: vec![], revision };
         let mut running = false;
@@ -122,13 +122,7 @@ impl Fleet {
         let id = rr_core::id::hex(&self.entropy.bits()[..4]);
         let mut last = FleetError::Voided;
         for _ in 0..TRIES_MAX {
-            let state = self.state().await?;
-            let attempt = if state.is_paused() {
-                self.add_hold(&state, &id, hold).await
-            } else {
-                self.withdraw(&state, &id, hold).await
-            };
-            match attempt {
+            match self.try_pause(&id, hold).await {
                 Ok(Some(done)) => return Ok(done),
                 Ok(None) => {}
                 Err(error) if error.is_outage() => last = error,
@@ -136,6 +130,15 @@ impl Fleet {
             }
         }
         Err(last)
+    }
+
+    async fn try_pause(&self, id: &str, hold: &Hold) -> Result<Option<PauseDone>, FleetError> {
+        let state = self.state().await?;
+        if state.is_paused() {
+            self.add_hold(&state, id, hold).await
+        } else {
+            self.withdraw(&state, id, hold).await
+        }
     }
 
     /// One try to delete the permit. `None`: somebody else was faster, look again.
@@ -172,8 +175,12 @@ impl Fleet {
             // Our own earlier try, whose answer was lost, had paused it.
             return Ok(Some(PauseDone::Paused { epoch: state.epoch, hold: id.to_owned() }));
         }
-        let txn = Txn::when(vec![Compare::absent(Keys::one(self.keys.run()))])
-            .then(vec![Op::put(self.keys.hold(id), encode(hold))]);
+        // The epoch as well: a late copy of this must not hold up what was resumed and paused since.
+        let txn = Txn::when(vec![
+            Compare::absent(Keys::one(self.keys.run())),
+            Compare::value_is(self.keys.epoch(), state.epoch.0.to_string()),
+        ])
+        .then(vec![Op::put(self.keys.hold(id), encode(hold))]);
         match self.store.txn(txn).await {
             Ok(reply) => {
                 let done = PauseDone::Already { epoch: state.epoch, hold: id.to_owned() };
@@ -195,6 +202,7 @@ impl Fleet {
         who: &str,
         lift: impl Fn(&Hold) -> bool + Send,
     ) -> Result<ResumeDone, FleetError> {
+        let generation = self.generation().await?;
         let state = self.state().await?;
         if state.epoch != epoch {
             return Ok(ResumeDone::Refused(ResumeRefusal::OtherEpoch { present: state.epoch }));
@@ -208,6 +216,8 @@ impl Fleet {
             Compare::absent(Keys::prefix(self.keys.holds())),
             Compare::absent(Keys::one(self.keys.run())),
             Compare::value_is(self.keys.epoch(), epoch.0.to_string()),
+            // A restored store may show this epoch a second time.
+            Compare::modified_at(self.keys.generation(), generation),
         ])
         .then(vec![
             Op::put(self.keys.run(), encode(&RunRecord { epoch: next, who: who.to_owned() })),

@@ -11,6 +11,7 @@ use rr_store::{Compare, KeepAlive, Keys, LeaseId, Op, Revision, StoreError, Txn}
 
 use crate::keys::Tree;
 use crate::records::{MarkRecord, SessionRecord, SlotRecord, decode, encode};
+use crate::settle::Books;
 use crate::{Doing, Fleet, FleetError};
 
 /// A registered session: the right to ask for locks in its name. It carries what every transaction must compare.
@@ -26,6 +27,7 @@ pub struct Session {
     pub fingerprint: String,
     /// Numbers this session's holder keys.
     next: Arc<AtomicU64>,
+    pub(crate) books: Arc<Books>,
 }
 
 impl Session {
@@ -69,8 +71,8 @@ impl Fleet {
     /// If the store does not answer clearly. Nothing is left behind then but a lease that runs out.
     pub async fn register(&self, record: &SessionRecord, fingerprint: &str) -> Result<Registered, FleetError> {
         let sid = SessionId::from_random(self.entropy.bits());
-        let lease = self.store.grant(self.timing.lease).await.doing("grant a session's lease")?;
         let generation = self.generation().await?;
+        let lease = self.store.grant(self.timing.lease).await.doing("grant a session's lease")?;
         let (slot, key) = (self.keys.slot(&record.host, &slot_name(record)), self.keys.session(&sid));
         let txn = Txn::when(vec![
             Compare::absent(Keys::one(slot.clone())),
@@ -83,17 +85,18 @@ impl Fleet {
             Op::put_leased(key.clone(), encode(record), lease),
         ]);
         let created = match self.store.txn(txn).await {
-            Ok(reply) => reply.succeeded.then_some(reply.revision),
-            Err(e) if e.is_unknown() => self.created(&key).await?,
-            Err(e) => return Err(e).doing("register a session"),
+            Ok(reply) => Ok(reply.succeeded.then_some(reply.revision)),
+            Err(e) if e.is_unknown() => self.created(&key).await,
+            Err(e) => Err(e).doing("register a session"),
         };
-        if let Some(created) = created {
-            let next = Arc::new(AtomicU64::new(0));
+        if let Ok(Some(created)) = created {
+            let (next, books) = (Arc::new(AtomicU64::new(0)), Arc::default());
             let fingerprint = fingerprint.to_owned();
-            return Ok(Registered::New(Session { sid, lease, created, generation, fingerprint, next }));
+            return Ok(Registered::New(Session { sid, lease, created, generation, fingerprint, next, books }));
         }
         // Without its lease a late transaction of ours can no longer apply.
         self.revoke_quietly(lease).await;
+        created?;
         self.slot_holder(&slot).await
     }
 
@@ -107,7 +110,8 @@ impl Fleet {
     }
 
     /// Takes over a session of an earlier life of this sidecar: same host and boot, and its agent still runs. Its locks are
-    /// still held in the store; `next` numbers go on above them.
+    /// still held in the store; `next` numbers go on above them. Its places in the queue are given up: whoever waited in
+    /// them is gone, and an entry that nobody attends to would hold up all behind it.
     ///
     /// # Errors
     /// If the store does not answer.
@@ -118,28 +122,45 @@ impl Fleet {
             return Ok(None);
         }
         let generation = self.generation().await?;
-        let used = self.own_holders(sid).await?.iter().map(|(_, n)| n + 1).max().unwrap_or(0);
-        Ok(Some(Session {
+        let used = self.own_numbers(sid).await?.max().map_or(0, |n| n + 1);
+        let session = Session {
             sid: sid.clone(),
             lease,
             created: kv.create_revision,
             generation,
             fingerprint: fingerprint.to_owned(),
             next: Arc::new(AtomicU64::new(used)),
-        }))
+            books: Arc::default(),
+        };
+        self.leave_queues(&session).await?;
+        Ok(Some(session))
     }
 
-    async fn own_holders(&self, sid: &SessionId) -> Result<Vec<(String, u64)>, FleetError> {
+    /// The numbers of a session's holders, and of what force releases left of them.
+    async fn own_numbers(&self, sid: &SessionId) -> Result<impl Iterator<Item = u64>, FleetError> {
         let mut found = Vec::new();
-        for tree in [Tree::Exclusive, Tree::Shared] {
+        for tree in [Tree::Exclusive, Tree::Shared, Tree::Mark] {
             let reply = self.store.range(Keys::prefix(self.keys.tree(tree))).await.doing("list locks")?;
-            let mine = reply.kvs.into_iter().filter_map(|kv| {
-                let (_, _, owner, n) = self.keys.parse_holder(tree, &kv.key)?;
-                (owner == *sid).then_some((kv.key, n))
-            });
-            found.extend(mine);
+            let places = reply.kvs.iter().filter_map(|kv| self.keys.parse_holder(tree, &kv.key));
+            found.extend(places.filter(|(_, _, owner, _)| owner == sid).map(|(.., n)| n));
         }
-        Ok(found)
+        Ok(found.into_iter())
+    }
+
+    async fn leave_queues(&self, session: &Session) -> Result<(), FleetError> {
+        let reply = self.store.range(Keys::prefix(self.keys.queues())).await.doing("list waiters")?;
+        let own = |key: &str| self.keys.parse_waiter(key).is_some_and(|(_, sid, _)| sid == session.sid);
+        let entries = reply.kvs.into_iter().filter(|kv| own(&kv.key)).map(|kv| Op::Delete(Keys::one(kv.key)));
+        self.change_guarded(session, entries.collect(), "leave the queue").await
+    }
+
+    /// Guarded by the session's own key: a late copy of this can not touch what somebody else wrote later.
+    async fn change_guarded(&self, session: &Session, ops: Vec<Op>, doing: &'static str) -> Result<(), FleetError> {
+        for chunk in ops.chunks(rr_store::TXN_OPS_MAX) {
+            let txn = Txn::when(vec![Compare::created_at(self.keys.session(&session.sid), session.created)]);
+            self.store.txn(txn.then(chunk.to_vec())).await.doing(doing)?;
+        }
+        Ok(())
     }
 
     /// One keep-alive. The caller notes when it was **sent**.
@@ -147,7 +168,11 @@ impl Fleet {
     /// # Errors
     /// If the store does not answer: says nothing about the lease.
     pub async fn keep_alive(&self, session: &Session) -> Result<KeepAlive, FleetError> {
-        self.store.keep_alive(session.lease).await.doing("renew a session's lease")
+        let alive = self.store.keep_alive(session.lease).await.doing("renew a session's lease")?;
+        if let Err(error) = self.pay(session).await {
+            tracing::debug!(session = %session.sid, %error, "still owed to the store");
+        }
+        Ok(alive)
     }
 
     /// Proves after a fence that the session is still the same one: lease alive, its key with its own create revision, the
@@ -219,12 +244,7 @@ impl Fleet {
                 Some(gone) => Op::put(kv.key.clone(), encode(&MarkRecord { gone, ..decode(&kv)? })),
             });
         }
-        for chunk in ops.chunks(rr_store::TXN_OPS_MAX) {
-            // Guarded by our own session key: a late copy of this can not touch anybody's later mark.
-            let txn = Txn::when(vec![Compare::created_at(self.keys.session(&session.sid), session.created)]);
-            self.store.txn(txn.then(chunk.to_vec())).await.doing("settle marks")?;
-        }
-        Ok(())
+        self.change_guarded(session, ops, "settle marks").await
     }
 
     /// Ends a lease found in the store whose holder is known to be dead: an earlier life's session on this host and boot.

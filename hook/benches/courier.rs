@@ -27,13 +27,13 @@ const SIZE_MAX: u64 = 1024 * 1024;
 const INPUT: &[u8] = br#"{"session_id":"4fc1c5a6-0000-0000-0000-000000000000","transcript_path":"/home/u/.claude/projects/p/4fc1.jsonl","cwd":"/home/u/p","prompt_id":"b342","permission_mode":"default","hook_event_name":"PreToolUse","tool_name":"Edit","tool_input":{"file_path":"/home/u/p/src/a.rs","old_string":"one","new_string":"two","replace_all":false},"tool_use_id":"toolu_01"}"#;
 
 /// A context note of usual length, then exit code 0.
-const TEXT: &[u8] = br#"{"hookSpecificOutput":{"hookEventName":"PreToolUse","additionalContext":"src/a.rs: 2 others wait"}}"#;
+const TEXT: &[u8] =
+    br#"{"hookSpecificOutput":{"hookEventName":"PreToolUse","additionalContext":"src/a.rs: 2 others wait"}}"#;
 
 fn main() {
     let folder = std::env::temp_dir().join(format!("rr-hook-bench-{}", std::process::id()));
     fs::create_dir(&folder).expect("make the bench folder");
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))
-        .expect("close the bench folder");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).expect("close the bench folder");
     let socket = folder.join("hook.sock");
     let listener = UnixListener::bind(&socket).expect("bind the bench socket");
     let last_request = folder.join("request");
@@ -44,18 +44,10 @@ fn main() {
     let hook = build(&here.join("src/main.rs"), &folder.join("rr-hook"), &[]);
     let mut courier = Command::new(&hook);
     courier.args(["--agent", "claude", "--socket"]).arg(&socket);
-    assert_eq!(
-        once(&mut courier).1,
-        TEXT,
-        "the courier printed something else"
-    );
+    assert_eq!(once(&mut courier).1, TEXT, "the courier printed something else");
     // The floor carries the bytes of the call just made.
     let request = [("RR_FLOOR_REQUEST", last_request.as_path())];
-    let floor = build(
-        &here.join("benches/floor.rs"),
-        &folder.join("floor"),
-        &request,
-    );
+    let floor = build(&here.join("benches/floor.rs"), &folder.join("floor"), &request);
     let mut bare = Command::new(&floor);
     bare.arg(&socket);
     assert_eq!(once(&mut bare).1, TEXT, "the floor printed something else");
@@ -101,13 +93,7 @@ fn once(command: &mut Command) -> (u64, Vec<u8>) {
     let started = Instant::now();
     let mut child = command.spawn().expect("start a program");
     // Two of the three programs do not read it.
-    drop(
-        child
-            .stdin
-            .take()
-            .expect("its stdin is a pipe")
-            .write_all(INPUT),
-    );
+    drop(child.stdin.take().expect("its stdin is a pipe").write_all(INPUT));
     let out = child.wait_with_output().expect("wait for a program");
     let took = u64::try_from(started.elapsed().as_micros()).expect("less than an age");
     assert!(out.status.success());
@@ -117,12 +103,8 @@ fn once(command: &mut Command) -> (u64, Vec<u8>) {
 fn build(source: &Path, out: &Path, env: &[(&str, &Path)]) -> PathBuf {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let linkage =
-        static_build::compile(&rustc, &target, None, source, out, env).expect("compile a program");
-    println!(
-        "# {} is {linkage:?}",
-        out.file_name().expect("a program has a name").display()
-    );
+    let linkage = static_build::compile(&rustc, &target, None, source, out, env).expect("compile a program");
+    println!("# {} is {linkage:?}", out.file_name().expect("a program has a name").display());
     out.to_owned()
 }
 

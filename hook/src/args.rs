@@ -29,11 +29,7 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Options, Us
     let mut options = Options::default();
     let mut words = words;
     while let Some(word) = words.next() {
-        let mut value = || {
-            words
-                .next()
-                .ok_or_else(|| unknown("a value is missing after", &word))
-        };
+        let mut value = || words.next().ok_or_else(|| unknown("a value is missing after", &word));
         match word.to_str() {
             Some("--agent") => options.agent = value()?,
             Some("--daemon") => options.daemon = Some(value()?.into()),
@@ -70,16 +66,7 @@ mod tests {
 
     #[test]
     fn every_option_is_understood_in_any_order() {
-        let options = parsed(&[
-            "--socket",
-            "/s",
-            "--on-unavailable",
-            "allow",
-            "--daemon",
-            "/d",
-            "--agent",
-            "claude",
-        ]);
+        let options = parsed(&["--socket", "/s", "--on-unavailable", "allow", "--daemon", "/d", "--agent", "claude"]);
         let want = Options {
             agent: "claude".into(),
             daemon: Some("/d".into()),

@@ -1,9 +1,13 @@
 //! The way of one call: reach the sidecar, carry the agent's message to it, bring the answer back. Owns the order of
 //! these steps; refuses to know what the message means. Next: `wire.rs` for the frames, `fallback.rs` if nobody answers.
+//!
+//! A fresh process pays for each buffer twice, asking for the memory and touching it: so what was read is sent from where
+//! it lies, the usual answer fits on the stack, and nothing is given back just before the process ends.
 
 use std::env;
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
+use std::mem;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
 
@@ -19,7 +23,7 @@ use crate::wire;
 /// First size of the answer's buffer: silence, a note or a refusal fit, so one read takes them.
 const ANSWER_LEN_USUAL: usize = 2 * 1024;
 
-/// Room for the hello and the frames' headers.
+/// Room for the hello: paths and a few variables.
 const HELLO_LEN_USUAL: usize = 1024;
 
 /// Asks the sidecar, or decides alone: there is always an answer.
@@ -34,10 +38,13 @@ pub(crate) fn run(budget: Budget, words: impl Iterator<Item = OsString>) -> Answ
         Ok(input) => input,
         Err(trouble) => return fallback::answer(&[], &trouble, policy),
     };
-    match carry(&options, &mut input, &mut watchdog) {
+    let answer = match carry(&options, &mut input, &mut watchdog) {
         Ok(answer) => answer,
         Err(trouble) => decide_alone(&mut input, &trouble, &mut watchdog),
-    }
+    };
+    // The end of the process frees them at once.
+    mem::forget((options, input));
+    answer
 }
 
 fn decide_alone(input: &mut Input, trouble: &Trouble, watchdog: &mut Watchdog) -> Answer {
@@ -50,36 +57,26 @@ fn decide_alone(input: &mut Input, trouble: &Trouble, watchdog: &mut Watchdog) -
 
 fn carry(options: &Options, input: &mut Input, watchdog: &mut Watchdog) -> Result<Answer, Trouble> {
     // Connect first: the sidecar wakes up and accepts while the message is read here.
-    let (place, stalled, stream) = reach(options, watchdog)?;
-    let (_, state) = input.read_piece(watchdog)?;
-    let mut request = Vec::with_capacity(input.seen.len() + HELLO_LEN_USUAL);
-    hello(&mut request, options);
-    push_piece(&mut request, &input.seen, state);
-    let answer = exchange(stream, &request, state, input, watchdog);
+    let (place, stalled, mut stream) = reach(options, watchdog)?;
+    let answer = exchange(&mut stream, options, input, watchdog);
     match &answer {
         Ok(_) if stalled => place.mark_stalled(false),
         Err(Trouble::NoAnswer) => place.mark_stalled(true),
         _ => {}
     }
+    mem::forget((place, stream));
     answer
 }
 
-fn hello(request: &mut Vec<u8>, options: &Options) {
+fn hello(options: &Options) -> Vec<u8> {
     let cwd = env::current_dir().ok();
     let present = wire::ENV_NAMES
         .iter()
         .filter_map(|name| Some((*name, env::var_os(name)?.into_vec())));
     let cwd = cwd.as_ref().map(|path| path.as_os_str().as_bytes());
-    wire::push_hello(request, options.agent.as_bytes(), cwd, present);
-}
-
-fn push_piece(request: &mut Vec<u8>, piece: &[u8], state: State) {
-    wire::push_data(request, wire::DATA, piece);
-    match state {
-        State::More => {}
-        State::Ended => wire::push_mark(request, wire::END),
-        State::TooLarge => wire::push_mark(request, wire::TOO_LARGE),
-    }
+    let mut frame = Vec::with_capacity(HELLO_LEN_USUAL);
+    wire::push_hello(&mut frame, options.agent.as_bytes(), cwd, present);
+    frame
 }
 
 /// A connection, from a sidecar that is started if need be; and whether calls were going unanswered before.
@@ -106,36 +103,45 @@ pub(crate) fn connect(place: &Place) -> Result<UnixStream, Trouble> {
     UnixStream::connect(&place.socket).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Trouble::Absent(place.socket.clone()),
         io::ErrorKind::ConnectionRefused => Trouble::Refused(place.socket.clone()),
-        _ => Trouble::Io {
-            step: "connect to the sidecar",
-            error,
-        },
+        _ => Trouble::Io { step: "connect to the sidecar", error },
     })
 }
 
 fn exchange(
-    mut stream: UnixStream,
-    request: &[u8],
-    state: State,
+    stream: &mut UnixStream,
+    options: &Options,
     input: &mut Input,
     watchdog: &mut Watchdog,
 ) -> Result<Answer, Trouble> {
     let budget = watchdog.budget;
-    let mut listening = send(&mut stream, request, budget)?;
-    let mut state = state;
-    while listening && state == State::More {
-        let (start, now) = input.read_piece(watchdog)?;
-        let mut frames = Vec::with_capacity(input.seen.len() - start + 16);
-        push_piece(&mut frames, &input.seen[start..], now);
-        listening = send(&mut stream, &frames, budget)?;
-        state = now;
+    let mut head = hello(options);
+    loop {
+        let (start, state) = input.read_piece(watchdog)?;
+        let piece = &input.seen[start..];
+        if !piece.is_empty() {
+            head.extend_from_slice(&wire::header(wire::DATA, piece.len()));
+        }
+        let tail: &[u8] = match state {
+            State::More => &[],
+            State::Ended => &wire::header(wire::END, 0),
+            State::TooLarge => &wire::header(wire::TOO_LARGE, 0),
+        };
+        let listening = send(stream, [&head, piece, tail], budget)?;
+        if !listening || state != State::More {
+            break;
+        }
+        head.clear();
     }
-    receive(&mut stream, budget)
+    mem::forget(head);
+    receive(stream, budget)
 }
 
 /// `false` = the sidecar has closed its ear; its answer may be there all the same.
-fn send(stream: &mut UnixStream, bytes: &[u8], budget: Budget) -> Result<bool, Trouble> {
-    let mut rest = bytes;
+fn send(stream: &mut UnixStream, parts: [&[u8]; 3], budget: Budget) -> Result<bool, Trouble> {
+    let mut slices = parts.map(IoSlice::new);
+    let mut rest = &mut slices[..];
+    // Also drops what is empty: a write of nothing would look like a closed socket.
+    IoSlice::advance_slices(&mut rest, 0);
     while !rest.is_empty() {
         if budget.is_spent() {
             return Err(Trouble::NoAnswer);
@@ -143,8 +149,8 @@ fn send(stream: &mut UnixStream, bytes: &[u8], budget: Budget) -> Result<bool, T
         stream
             .set_write_timeout(Some(budget.left()))
             .map_err(Trouble::io("set the time limit"))?;
-        match stream.write(rest) {
-            Ok(count) => rest = &rest[count..],
+        match stream.write_vectored(rest) {
+            Ok(count) => IoSlice::advance_slices(&mut rest, count),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if is_closed(&error) => return Ok(false),
             Err(error) => return Err(Trouble::io("send to the sidecar")(error)),
@@ -154,15 +160,14 @@ fn send(stream: &mut UnixStream, bytes: &[u8], budget: Budget) -> Result<bool, T
 }
 
 fn is_closed(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
-    )
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 /// Collects the whole answer; a part of one is never returned.
 fn receive(stream: &mut UnixStream, budget: Budget) -> Result<Answer, Trouble> {
-    let mut buffer = vec![0; ANSWER_LEN_USUAL];
+    let mut usual = [0; ANSWER_LEN_USUAL];
+    let mut large: Vec<u8>;
+    let mut buffer = &mut usual[..];
     let (mut start, mut end) = (0, 0);
     let mut answer = Answer::default();
     loop {
@@ -178,24 +183,21 @@ fn receive(stream: &mut UnixStream, budget: Budget) -> Result<Answer, Trouble> {
         (start, end) = (0, end - start);
         if end == buffer.len() {
             // The one frame that is not complete yet is at most FRAME_LEN_MAX long: this happens a few times only.
-            buffer.resize(buffer.len() * 2, 0);
+            let mut larger = buffer.to_vec();
+            larger.resize(end * 2, 0);
+            large = larger;
+            buffer = &mut large;
         }
         end += receive_some(stream, &mut buffer[end..], budget)?;
     }
 }
 
-fn receive_some(
-    stream: &mut UnixStream,
-    space: &mut [u8],
-    budget: Budget,
-) -> Result<usize, Trouble> {
+fn receive_some(stream: &mut UnixStream, space: &mut [u8], budget: Budget) -> Result<usize, Trouble> {
     loop {
         if budget.is_spent() {
             return Err(Trouble::NoAnswer);
         }
-        stream
-            .set_read_timeout(Some(budget.left()))
-            .map_err(Trouble::io("set the time limit"))?;
+        stream.set_read_timeout(Some(budget.left())).map_err(Trouble::io("set the time limit"))?;
         match stream.read(space) {
             Ok(0) => return Err(garbage("it ends too early")),
             Ok(count) => return Ok(count),
@@ -217,9 +219,7 @@ fn take(frame: &wire::Frame<'_>, answer: &mut Answer) -> Result<bool, Trouble> {
         }
         (wire::QUIT, _) => return Err(garbage("its exit code is not one byte")),
         (wire::OTHER_VERSION, theirs) => {
-            return Err(Trouble::Version(
-                String::from_utf8_lossy(theirs).into_owned(),
-            ));
+            return Err(Trouble::Version(String::from_utf8_lossy(theirs).into_owned()));
         }
         _ => return Err(garbage("a frame is of an unknown kind")),
     }

@@ -25,17 +25,13 @@ pub(crate) fn start(
     budget: Budget,
     find: impl Fn() -> Result<Place, Trouble>,
 ) -> Result<(Place, UnixStream), Trouble> {
-    let failed = |error| Trouble::Daemon {
-        program: program.to_owned(),
-        error,
-    };
+    let failed = |error| Trouble::Daemon { program: program.to_owned(), error };
     let mut child = starter(program).spawn().map_err(failed)?;
     while !budget.left_keeping(REQUEST_RESERVE).is_zero() {
         thread::sleep(POLL);
         // Reaped when it ends; its exit code says nothing, since a second starter loses its race and fails.
         drop(child.try_wait());
-        let connected =
-            find().and_then(|place| courier::connect(&place).map(|stream| (place, stream)));
+        let connected = find().and_then(|place| courier::connect(&place).map(|stream| (place, stream)));
         match connected {
             Err(trouble) if trouble.mended_by_a_start() => {}
             done => return done,
@@ -48,11 +44,7 @@ pub(crate) fn start(
 /// since the sidecar outlives the session and serves others.
 fn starter(program: &Path) -> Command {
     let mut command = Command::new(program);
-    command
-        .args(["up", "--detach"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.args(["up", "--detach"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     for (name, _) in env::vars_os() {
         if is_private(&name.to_string_lossy()) {
             command.env_remove(name);
@@ -62,13 +54,8 @@ fn starter(program: &Path) -> Command {
 }
 
 fn is_private(name: &str) -> bool {
-    let agents_own = ["CLAUDE", "ANTHROPIC_"]
-        .iter()
-        .any(|prefix| name.starts_with(prefix));
-    agents_own
-        || ["_KEY", "_TOKEN", "_SECRET", "_PASSWORD"]
-            .iter()
-            .any(|suffix| name.ends_with(suffix))
+    let agents_own = ["CLAUDE", "ANTHROPIC_"].iter().any(|prefix| name.starts_with(prefix));
+    agents_own || ["_KEY", "_TOKEN", "_SECRET", "_PASSWORD"].iter().any(|suffix| name.ends_with(suffix))
 }
 
 #[cfg(test)]
@@ -77,22 +64,11 @@ mod tests {
 
     #[test]
     fn the_agents_keys_and_session_do_not_reach_the_sidecar() {
-        for name in [
-            "ANTHROPIC_API_KEY",
-            "CLAUDE_CODE_MESSAGING_TOKEN",
-            "CLAUDECODE",
-            "OPENAI_API_KEY",
-            "DB_PASSWORD",
-        ] {
+        for name in ["ANTHROPIC_API_KEY", "CLAUDE_CODE_MESSAGING_TOKEN", "CLAUDECODE", "OPENAI_API_KEY", "DB_PASSWORD"]
+        {
             assert!(is_private(name), "{name}");
         }
-        for name in [
-            "PATH",
-            "HOME",
-            "XDG_RUNTIME_DIR",
-            "RAILROAD_RUNTIME_DIR",
-            "SSH_AUTH_SOCK",
-        ] {
+        for name in ["PATH", "HOME", "XDG_RUNTIME_DIR", "RAILROAD_RUNTIME_DIR", "SSH_AUTH_SOCK"] {
             assert!(!is_private(name), "{name}");
         }
     }

@@ -39,33 +39,22 @@ const READING_TOOLS: [&str; 15] = [
 pub(crate) fn answer(input: &[u8], trouble: &Trouble, policy: OnUnavailable) -> Answer {
     let denies = policy == OnUnavailable::Deny;
     let stdout = match scan::subject(input) {
-        Subject::Event { name, tool } if name == "PreToolUse" => {
-            before_a_call(tool.as_deref(), trouble, denies)
-        }
+        Subject::Event { name, tool } if name == "PreToolUse" => before_a_call(tool.as_deref(), trouble, denies),
         Subject::Event { name, .. } => other_event(&name, trouble, denies),
         Subject::Odd => before_a_call(None, trouble, denies),
     };
-    Answer {
-        stdout,
-        ..Answer::default()
-    }
+    Answer { stdout, ..Answer::default() }
 }
 
 fn before_a_call(tool: Option<&str>, trouble: &Trouble, denies: bool) -> Vec<u8> {
     let reads = tool.is_some_and(|tool| READING_TOOLS.contains(&tool));
-    if reads || !denies {
-        messages::passed(trouble)
-    } else {
-        messages::deny(trouble)
-    }
+    if reads || !denies { messages::passed(trouble) } else { messages::deny(trouble) }
 }
 
 /// Nothing is gated here: silence, except where a session or a turn begins and the agent can still plan for it.
 fn other_event(name: &str, trouble: &Trouble, denies: bool) -> Vec<u8> {
     match name {
-        "SessionStart" | "UserPromptSubmit" | "SubagentStart" => {
-            messages::context(name, trouble, denies)
-        }
+        "SessionStart" | "UserPromptSubmit" | "SubagentStart" => messages::context(name, trouble, denies),
         _ => Vec::new(),
     }
 }
@@ -88,20 +77,8 @@ mod tests {
 
     #[test]
     fn changing_unknown_and_foreign_tools_are_denied() {
-        for tool in [
-            "Write",
-            "Edit",
-            "Bash",
-            "Agent",
-            "mcp__db__query",
-            "read",
-            "ReadX",
-            "FutureTool",
-        ] {
-            assert!(
-                said(&call(tool), OnUnavailable::Deny).contains(DENY),
-                "{tool}"
-            );
+        for tool in ["Write", "Edit", "Bash", "Agent", "mcp__db__query", "read", "ReadX", "FutureTool"] {
+            assert!(said(&call(tool), OnUnavailable::Deny).contains(DENY), "{tool}");
         }
     }
 
@@ -109,22 +86,13 @@ mod tests {
     fn reading_tools_pass_with_a_note() {
         for tool in READING_TOOLS {
             let text = said(&call(tool), OnUnavailable::Deny);
-            assert!(
-                text.contains("additionalContext") && !text.contains("permissionDecision"),
-                "{tool}"
-            );
+            assert!(text.contains("additionalContext") && !text.contains("permissionDecision"), "{tool}");
         }
     }
 
     #[test]
     fn input_that_is_not_understood_is_denied() {
-        for input in [
-            "",
-            "{",
-            "hello",
-            r#"{"hook_event_name":"PreToolUse","tool_name":"Read""#,
-            "\u{0}",
-        ] {
+        for input in ["", "{", "hello", r#"{"hook_event_name":"PreToolUse","tool_name":"Read""#, "\u{0}"] {
             assert!(said(input, OnUnavailable::Deny).contains(DENY), "{input:?}");
         }
         assert!(said(r#"{"hook_event_name":"PreToolUse"}"#, OnUnavailable::Deny).contains(DENY));
@@ -134,37 +102,16 @@ mod tests {
     fn a_user_who_chose_allow_gets_a_note_and_never_an_approval() {
         for input in [call("Write"), String::new(), call("Bash")] {
             let text = said(&input, OnUnavailable::Allow);
-            assert!(
-                text.contains("additionalContext") && !text.contains("permissionDecision"),
-                "{input:?}"
-            );
+            assert!(text.contains("additionalContext") && !text.contains("permissionDecision"), "{input:?}");
         }
     }
 
     #[test]
     fn events_that_gate_nothing_are_silent_or_noted() {
-        for name in [
-            "PostToolUse",
-            "PostToolBatch",
-            "Stop",
-            "ConfigChange",
-            "CwdChanged",
-            "SessionEnd",
-            "Future",
-        ] {
-            assert_eq!(
-                said(
-                    &format!(r#"{{"hook_event_name":"{name}"}}"#),
-                    OnUnavailable::Deny
-                ),
-                "",
-                "{name}"
-            );
+        for name in ["PostToolUse", "PostToolBatch", "Stop", "ConfigChange", "CwdChanged", "SessionEnd", "Future"] {
+            assert_eq!(said(&format!(r#"{{"hook_event_name":"{name}"}}"#), OnUnavailable::Deny), "", "{name}");
         }
         let start = said(r#"{"hook_event_name":"SessionStart"}"#, OnUnavailable::Deny);
-        assert!(
-            start.contains(r#""hookEventName":"SessionStart","additionalContext""#)
-                && start.contains("denied")
-        );
+        assert!(start.contains(r#""hookEventName":"SessionStart","additionalContext""#) && start.contains("denied"));
     }
 }

@@ -36,15 +36,12 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn start() -> Budget {
-        Budget {
-            started: Instant::now(),
-        }
+        Budget { started: Instant::now() }
     }
 
     /// What is left for waiting; never zero, because a zero timeout means "for ever" to a socket.
     pub(crate) fn left(self) -> Duration {
-        self.left_keeping(PRINT_RESERVE)
-            .max(Duration::from_millis(1))
+        self.left_keeping(PRINT_RESERVE).max(Duration::from_millis(1))
     }
 
     pub(crate) fn is_spent(self) -> bool {
@@ -67,11 +64,7 @@ pub(crate) struct Watchdog {
 
 impl Watchdog {
     pub(crate) fn new(budget: Budget, policy: OnUnavailable) -> Watchdog {
-        Watchdog {
-            budget,
-            policy,
-            running: false,
-        }
+        Watchdog { budget, policy, running: false }
     }
 
     /// `stuck` is what to say if the main thread does not come back.
@@ -86,14 +79,9 @@ impl Watchdog {
             let answer = fallback::answer(&[], &stuck, policy);
             std::process::exit(emit(&answer));
         };
-        let spawned = thread::Builder::new()
-            .stack_size(WATCHDOG_STACK_LEN)
-            .spawn(strike);
+        let spawned = thread::Builder::new().stack_size(WATCHDOG_STACK_LEN).spawn(strike);
         self.running = spawned.is_ok();
-        spawned.map(drop).map_err(|error| Trouble::Io {
-            step: "start the watchdog",
-            error,
-        })
+        spawned.map(drop).map_err(|error| Trouble::Io { step: "start the watchdog", error })
     }
 }
 
@@ -103,9 +91,7 @@ pub(crate) fn refuse_on_panic() {
     std::panic::set_hook(Box::new(|_| {
         if PRINTING.load(Ordering::SeqCst) {
             // Half an answer may be out already: only the exit code still counts.
-            std::process::exit(block(
-                "Railroad's hook failed on a bug of its own; the call is blocked.",
-            ));
+            std::process::exit(block("Railroad's hook failed on a bug of its own; the call is blocked."));
         }
         let answer = fallback::answer(&[], &Trouble::Panic, OnUnavailable::Deny);
         std::process::exit(emit(&answer));
@@ -120,9 +106,7 @@ pub(crate) fn emit(answer: &Answer) -> i32 {
         }
     }
     let mut stdout = std::io::stdout().lock();
-    let printed = stdout
-        .write_all(&answer.stdout)
-        .and_then(|()| stdout.flush());
+    let printed = stdout.write_all(&answer.stdout).and_then(|()| stdout.flush());
     if printed.is_err() {
         return block("Railroad's hook could not print its answer; the call is blocked.");
     }
@@ -149,16 +133,8 @@ mod tests {
         let program = std::env::current_exe().unwrap();
         let name = format!("guard::tests::{name}");
         let mut command = Command::new(program);
-        command
-            .args(["--exact", &name, "--nocapture", "--test-threads=1"])
-            .env("RR_HOOK_CHILD", "1");
-        command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
-            .wait_with_output()
-            .unwrap()
+        command.args(["--exact", &name, "--nocapture", "--test-threads=1"]).env("RR_HOOK_CHILD", "1");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap()
     }
 
     fn is_child() -> bool {
@@ -187,9 +163,7 @@ mod tests {
     fn child_hangs() {
         if is_child() {
             let budget = Budget::start();
-            Watchdog::new(budget, OnUnavailable::Deny)
-                .start(Trouble::InputUnfinished)
-                .unwrap();
+            Watchdog::new(budget, OnUnavailable::Deny).start(Trouble::InputUnfinished).unwrap();
             loop {
                 thread::park();
             }
@@ -223,9 +197,7 @@ mod tests {
 
     #[test]
     fn a_spent_budget_still_gives_a_timeout_that_ends() {
-        let budget = Budget {
-            started: Instant::now().checked_sub(HOOK_TIME_MAX).unwrap(),
-        };
+        let budget = Budget { started: Instant::now().checked_sub(HOOK_TIME_MAX).unwrap() };
         assert!(budget.is_spent());
         assert_eq!(budget.left(), Duration::from_millis(1));
     }

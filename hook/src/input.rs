@@ -48,18 +48,11 @@ pub(crate) enum State {
 impl Input {
     pub(crate) fn open(watchdog: &mut Watchdog) -> Result<Input, Trouble> {
         let source = open_source(watchdog)?;
-        Ok(Input {
-            source,
-            seen: Vec::with_capacity(INPUT_LEN_USUAL),
-            state: State::More,
-        })
+        Ok(Input { source, seen: Vec::with_capacity(INPUT_LEN_USUAL), state: State::More })
     }
 
     /// Reads until a frame is full or stdin ends; the new bytes are `seen[start..]`, `start` as returned.
-    pub(crate) fn read_piece(
-        &mut self,
-        watchdog: &mut Watchdog,
-    ) -> Result<(usize, State), Trouble> {
+    pub(crate) fn read_piece(&mut self, watchdog: &mut Watchdog) -> Result<(usize, State), Trouble> {
         let start = self.seen.len();
         while self.state == State::More && self.seen.len() - start < wire::FRAME_LEN_MAX {
             let want = wire::FRAME_LEN_MAX - (self.seen.len() - start);
@@ -68,10 +61,7 @@ impl Input {
                 Ok(_) => {}
                 Err(error) if is_timeout(&error) => self.wait_for_the_rest(watchdog)?,
                 Err(error) => {
-                    return Err(Trouble::Io {
-                        step: "read the agent's message",
-                        error,
-                    });
+                    return Err(Trouble::Io { step: "read the agent's message", error });
                 }
             }
             if self.seen.len() > wire::INPUT_LEN_MAX {
@@ -111,14 +101,9 @@ impl Input {
             }
             Source::Pipe(pipe, _) => {
                 watchdog.start(Trouble::InputUnfinished)?;
-                let again = pipe
-                    .try_clone()
-                    .and_then(|pipe| set_nonblocking(pipe, false));
+                let again = pipe.try_clone().and_then(|pipe| set_nonblocking(pipe, false));
                 self.source = Source::Plain;
-                again.map(drop).map_err(|error| Trouble::Io {
-                    step: "wait for the agent's message",
-                    error,
-                })
+                again.map(drop).map_err(|error| Trouble::Io { step: "wait for the agent's message", error })
             }
             Source::Socket(_) | Source::Plain => Err(Trouble::InputUnfinished),
         }

@@ -35,9 +35,8 @@ pub(crate) fn context(event: &str, trouble: &Trouble, changes_are_denied: bool) 
     } else {
         "Calls are let through uncoordinated"
     };
-    let text = format!(
-        "Railroad's coordinator is unreachable: {trouble}. {effect}. Repair: `rrctl up`, `rrctl doctor`."
-    );
+    let text =
+        format!("Railroad's coordinator is unreachable: {trouble}. {effect}. Repair: `rrctl up`, `rrctl doctor`.");
     output(event, &format!(r#""additionalContext":{}"#, quoted(&text)))
 }
 
@@ -73,13 +72,12 @@ mod tests {
 
     #[test]
     fn a_refusal_is_one_line_and_names_the_repair() {
-        let line =
-            String::from_utf8(deny(&Trouble::Absent("/tmp/a\"b\n\\c/hook.sock".into()))).unwrap();
+        let line = String::from_utf8(deny(&Trouble::Absent("/tmp/a\"b\n\\c/hook.sock".into()))).unwrap();
         assert_eq!(line.matches('\n').count(), 1);
         assert!(line.ends_with("}}\n"));
-        assert!(line.starts_with(
-            r#"{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"deny","#
-        ));
+        assert!(
+            line.starts_with(r#"{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"deny","#)
+        );
         assert!(line.contains(r#"/tmp/a\"b\u000a\\c/hook.sock"#));
         assert!(line.contains("`rrctl up`") && line.contains("`rrctl doctor`"));
     }

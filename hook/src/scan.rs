@@ -113,8 +113,7 @@ impl<'a> Scan<'a> {
     /// A number, `true`, `false` or `null`: a run of the bytes these are made of.
     fn skip_literal(&mut self) -> Option<()> {
         let rest = self.input.get(self.at..)?;
-        let literal =
-            |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+        let literal = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
         let len = rest.iter().take_while(|byte| literal(byte)).count();
         self.at += len;
         (len > 0).then_some(())
@@ -161,21 +160,16 @@ mod tests {
     use super::*;
 
     fn event(name: &str, tool: Option<&str>) -> Subject {
-        Subject::Event {
-            name: name.to_owned(),
-            tool: tool.map(str::to_owned),
-        }
+        Subject::Event { name: name.to_owned(), tool: tool.map(str::to_owned) }
     }
 
     #[test]
     fn both_names_are_found_at_the_top_level_only() {
-        let input = br#" {"tool_input":{"hook_event_name":"Stop","tool_name":"Read","a":[1,-2.5e3,true,null,{"b":"}"}]},
+        let input =
+            br#" {"tool_input":{"hook_event_name":"Stop","tool_name":"Read","a":[1,-2.5e3,true,null,{"b":"}"}]},
             "hook_event_name" : "PreToolUse", "tool_name":"Write", "x":"\"tool_name\":\"Read\\"} "#;
         assert_eq!(subject(input), event("PreToolUse", Some("Write")));
-        assert_eq!(
-            subject(br#"{"hook_event_name":"Stop"}"#),
-            event("Stop", None)
-        );
+        assert_eq!(subject(br#"{"hook_event_name":"Stop"}"#), event("Stop", None));
     }
 
     #[test]
@@ -203,18 +197,14 @@ mod tests {
             br#"{"hook_event_name":""}"#,
         ];
         for input in odd {
-            assert_eq!(
-                subject(input),
-                Subject::Odd,
-                "{}",
-                String::from_utf8_lossy(input)
-            );
+            assert_eq!(subject(input), Subject::Odd, "{}", String::from_utf8_lossy(input));
         }
     }
 
     #[test]
     fn every_cut_of_a_good_input_is_odd() {
-        let input = br#"{"hook_event_name":"PreToolUse","tool_name":"Read","tool_input":{"file_path":"/a\"b"},"n":[1]}"#;
+        let input =
+            br#"{"hook_event_name":"PreToolUse","tool_name":"Read","tool_input":{"file_path":"/a\"b"},"n":[1]}"#;
         for cut in 0..input.len() {
             assert_eq!(subject(&input[..cut]), Subject::Odd, "cut at {cut}");
         }

@@ -35,8 +35,7 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn find(given: Option<PathBuf>) -> Result<Place, Trouble> {
         let uid = own_uid()?;
-        let socket =
-            given.unwrap_or_else(|| default_path(uid, |name| env::var_os(name).map(PathBuf::from)));
+        let socket = given.unwrap_or_else(|| default_path(uid, |name| env::var_os(name).map(PathBuf::from)));
         let folder = match socket.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
@@ -52,11 +51,7 @@ impl Place {
 
     /// Failing to write or remove the mark costs time in a later call, never safety of this one.
     pub(crate) fn mark_stalled(&self, stalled: bool) {
-        drop(if stalled {
-            fs::write(&self.stall_mark, b"")
-        } else {
-            fs::remove_file(&self.stall_mark)
-        });
+        drop(if stalled { fs::write(&self.stall_mark, b"") } else { fs::remove_file(&self.stall_mark) });
     }
 }
 
@@ -76,22 +71,14 @@ fn default_path(uid: u32, env: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
 
 /// A link is refused too: its owner could turn it elsewhere between this look and the connection.
 fn trust(folder: &Path, uid: u32, socket: &Path) -> Result<(), Trouble> {
-    let untrusted = |why| {
-        Err(Trouble::Untrusted {
-            folder: folder.to_owned(),
-            why,
-        })
-    };
+    let untrusted = |why| Err(Trouble::Untrusted { folder: folder.to_owned(), why });
     let found = match fs::symlink_metadata(folder) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(Trouble::Absent(socket.to_owned()));
         }
         Err(error) => {
-            return Err(Trouble::Io {
-                step: "look at the socket folder",
-                error,
-            });
+            return Err(Trouble::Io { step: "look at the socket folder", error });
         }
     };
     match () {
@@ -105,12 +92,8 @@ fn trust(folder: &Path, uid: u32, socket: &Path) -> Result<(), Trouble> {
 /// The owner of a socket made just now: the user id without a system call that std lacks. `/proc/self` would tell it
 /// too, at twenty times the price in a new process.
 fn own_uid() -> Result<u32, Trouble> {
-    let own =
-        UnixDatagram::unbound().and_then(|socket| File::from(OwnedFd::from(socket)).metadata());
-    own.map(|own| own.uid()).map_err(|error| Trouble::Io {
-        step: "find the own user id",
-        error,
-    })
+    let own = UnixDatagram::unbound().and_then(|socket| File::from(OwnedFd::from(socket)).metadata());
+    own.map(|own| own.uid()).map_err(|error| Trouble::Io { step: "find the own user id", error })
 }
 
 #[cfg(test)]
@@ -120,20 +103,12 @@ mod tests {
 
     fn path(pairs: &[(&str, &str)]) -> PathBuf {
         // A uid without a folder under /run/user on any machine.
-        default_path(4_000_000_001, |name| {
-            pairs
-                .iter()
-                .find(|pair| pair.0 == name)
-                .map(|pair| pair.1.into())
-        })
+        default_path(4_000_000_001, |name| pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.into()))
     }
 
     #[test]
     fn the_own_user_id_is_the_one_proc_shows() {
-        assert_eq!(
-            own_uid().unwrap(),
-            fs::metadata("/proc/self").unwrap().uid()
-        );
+        assert_eq!(own_uid().unwrap(), fs::metadata("/proc/self").unwrap().uid());
     }
 
     #[test]
@@ -160,27 +135,15 @@ mod tests {
         let socket = folder.join(SOCKET_NAME);
         set(0o700);
         assert!(trust(&folder, uid, &socket).is_ok());
-        assert!(matches!(
-            trust(&folder, uid + 1, &socket),
-            Err(Trouble::Untrusted { .. })
-        ));
+        assert!(matches!(trust(&folder, uid + 1, &socket), Err(Trouble::Untrusted { .. })));
         for mode in [0o770, 0o707, 0o1777] {
             set(mode);
-            assert!(
-                matches!(trust(&folder, uid, &socket), Err(Trouble::Untrusted { .. })),
-                "{mode:o}"
-            );
+            assert!(matches!(trust(&folder, uid, &socket), Err(Trouble::Untrusted { .. })), "{mode:o}");
         }
         set(0o700);
         symlink(&folder, base.join("link")).unwrap();
-        assert!(matches!(
-            trust(&base.join("link"), uid, &socket),
-            Err(Trouble::Untrusted { .. })
-        ));
-        assert!(matches!(
-            trust(&base.join("none"), uid, &socket),
-            Err(Trouble::Absent(_))
-        ));
+        assert!(matches!(trust(&base.join("link"), uid, &socket), Err(Trouble::Untrusted { .. })));
+        assert!(matches!(trust(&base.join("none"), uid, &socket), Err(Trouble::Absent(_))));
         fs::remove_dir_all(&base).unwrap();
     }
 }

@@ -15,9 +15,15 @@ pub(crate) enum Trouble {
     /// A socket without a listener: a sidecar may be started.
     Refused(PathBuf),
     /// The socket's folder could have been prepared by somebody else.
-    Untrusted { folder: PathBuf, why: &'static str },
+    Untrusted {
+        folder: PathBuf,
+        why: &'static str,
+    },
     /// The program that should start a sidecar cannot be run.
-    Daemon { program: PathBuf, error: io::Error },
+    Daemon {
+        program: PathBuf,
+        error: io::Error,
+    },
     /// A sidecar was started and did not listen in time.
     NotUp(PathBuf),
     /// Connected, but no complete answer in time.
@@ -45,21 +51,14 @@ impl Trouble {
     /// The `map_err` of a step that may time out on the socket.
     pub(crate) fn io(step: &'static str) -> impl Fn(io::Error) -> Trouble {
         move |error| {
-            if is_timeout(&error) {
-                Trouble::NoAnswer
-            } else {
-                Trouble::Io { step, error }
-            }
+            if is_timeout(&error) { Trouble::NoAnswer } else { Trouble::Io { step, error } }
         }
     }
 }
 
 /// A socket with a timeout reports its end as either kind, by platform.
 pub(crate) fn is_timeout(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 impl fmt::Display for Trouble {
@@ -67,38 +66,20 @@ impl fmt::Display for Trouble {
         match self {
             Trouble::Usage(what) => write!(f, "the hook's command line is wrong: {what}"),
             Trouble::Absent(path) => write!(f, "no sidecar runs (no socket at {})", path.display()),
-            Trouble::Refused(path) => write!(
-                f,
-                "the sidecar is gone (nobody listens at {})",
-                path.display()
-            ),
+            Trouble::Refused(path) => write!(f, "the sidecar is gone (nobody listens at {})", path.display()),
             Trouble::Untrusted { folder, why } => {
                 write!(f, "the socket folder {} {why}", folder.display())
             }
             Trouble::Daemon { program, error } => {
-                write!(
-                    f,
-                    "no sidecar runs, and {} cannot start one: {error}",
-                    program.display()
-                )
+                write!(f, "no sidecar runs, and {} cannot start one: {error}", program.display())
             }
             Trouble::NotUp(program) => {
-                write!(
-                    f,
-                    "no sidecar runs, and one started by {} did not listen in time",
-                    program.display()
-                )
+                write!(f, "no sidecar runs, and one started by {} did not listen in time", program.display())
             }
             Trouble::NoAnswer => f.write_str("the sidecar did not answer in time"),
-            Trouble::InputUnfinished => {
-                f.write_str("the agent did not finish its message to the hook in time")
-            }
+            Trouble::InputUnfinished => f.write_str("the agent did not finish its message to the hook in time"),
             Trouble::Version(theirs) => {
-                write!(
-                    f,
-                    "hook and sidecar are of different versions ({} and {theirs})",
-                    crate::wire::VERSION
-                )
+                write!(f, "hook and sidecar are of different versions ({} and {theirs})", crate::wire::VERSION)
             }
             Trouble::Garbage(what) => write!(f, "the sidecar's answer is broken: {what}"),
             Trouble::Io { step, error } => write!(f, "cannot {step}: {error}"),

@@ -93,25 +93,13 @@ pub(crate) struct Frame<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FrameTooLong(pub(crate) u32);
 
-/// Appends `payload` as frames of `kind`: none when it is empty, several when it is longer than one frame may be.
-pub(crate) fn push_data(out: &mut Vec<u8>, kind: u8, payload: &[u8]) {
-    for piece in payload.chunks(FRAME_LEN_MAX) {
-        push_frame(out, kind, piece);
-    }
-}
-
-/// Appends an empty frame: `E` or `X`.
-pub(crate) fn push_mark(out: &mut Vec<u8>, kind: u8) {
-    push_frame(out, kind, &[]);
-}
-
-fn push_frame(out: &mut Vec<u8>, kind: u8, payload: &[u8]) {
-    debug_assert!(payload.len() <= FRAME_LEN_MAX);
-    out.push(kind);
-    // Cannot be cut: every caller passes at most FRAME_LEN_MAX bytes.
+/// What stands before a payload of `len` bytes, at most [`FRAME_LEN_MAX`]; with none, a whole frame: `E` or `X`.
+pub(crate) fn header(kind: u8, len: usize) -> [u8; HEADER_LEN] {
+    debug_assert!(len <= FRAME_LEN_MAX);
+    // Cannot be cut: every caller passes at most FRAME_LEN_MAX.
     #[allow(clippy::cast_possible_truncation)]
-    out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
-    out.extend_from_slice(payload);
+    let [a, b, c, d] = (len as u32).to_le_bytes();
+    [kind, a, b, c, d]
 }
 
 /// The first frame of `buffer`, or `None` while it is not complete.
@@ -124,33 +112,33 @@ pub(crate) fn first_frame(buffer: &[u8]) -> Result<Option<Frame<'_>>, FrameTooLo
     if len > FRAME_LEN_MAX {
         return Err(FrameTooLong(announced));
     }
-    Ok(rest.get(..len).map(|payload| Frame {
-        kind: *kind,
-        payload,
-        len: HEADER_LEN + len,
-    }))
+    Ok(rest.get(..len).map(|payload| Frame { kind: *kind, payload, len: HEADER_LEN + len }))
 }
 
-/// Appends the hello frame.
+/// Appends the hello frame, in place: its length is known, and written, last.
 pub(crate) fn push_hello<'a>(
     out: &mut Vec<u8>,
     agent: &[u8],
     cwd: Option<&[u8]>,
     env: impl Iterator<Item = (&'a str, Vec<u8>)>,
 ) {
-    let mut text = format!("version={VERSION}\n").into_bytes();
-    push_line(&mut text, "", "agent", agent);
+    let start = out.len();
+    out.extend_from_slice(&header(HELLO, 0));
+    push_line(out, start, "", "version", VERSION.to_string().as_bytes());
+    push_line(out, start, "", "agent", agent);
     if let Some(cwd) = cwd {
-        push_line(&mut text, "", "cwd", cwd);
+        push_line(out, start, "", "cwd", cwd);
     }
     for (name, value) in env {
-        push_line(&mut text, "env.", name, &value);
+        push_line(out, start, "env.", name, &value);
     }
-    push_data(out, HELLO, &text);
+    let len = out.len() - start - HEADER_LEN;
+    out[start..start + HEADER_LEN].copy_from_slice(&header(HELLO, len));
 }
 
-/// Escaping can make a value four times as long, so the frame's end is checked after it, not before.
-fn push_line(text: &mut Vec<u8>, prefix: &str, key: &str, value: &[u8]) {
+/// One line of the frame that starts at `frame`. Escaping can make a value four times as long, so the frame's end is
+/// checked after it, not before.
+fn push_line(text: &mut Vec<u8>, frame: usize, prefix: &str, key: &str, value: &[u8]) {
     if value.len() > VALUE_LEN_MAX {
         return;
     }
@@ -160,7 +148,7 @@ fn push_line(text: &mut Vec<u8>, prefix: &str, key: &str, value: &[u8]) {
     text.push(b'=');
     escape(text, value);
     text.push(b'\n');
-    if text.len() > FRAME_LEN_MAX {
+    if text.len() - frame - HEADER_LEN > FRAME_LEN_MAX {
         text.truncate(start);
     }
 }
@@ -188,28 +176,18 @@ mod tests {
 
     #[test]
     fn a_frame_is_kind_length_and_bytes() {
-        let mut out = Vec::new();
-        push_data(&mut out, DATA, b"abc");
-        push_mark(&mut out, END);
-        assert_eq!(out, b"D\x03\0\0\0abcE\0\0\0\0");
-        let first = first_frame(&out).unwrap().unwrap();
-        assert_eq!(
-            first,
-            Frame {
-                kind: DATA,
-                payload: b"abc",
-                len: 8
-            }
-        );
-        assert_eq!(first_frame(&out[8..]).unwrap().unwrap().kind, END);
+        let frames = [&header(DATA, 3)[..], b"abc", &header(END, 0)].concat();
+        assert_eq!(frames, b"D\x03\0\0\0abcE\0\0\0\0");
+        let first = first_frame(&frames).unwrap().unwrap();
+        assert_eq!((first.kind, first.payload, first.len), (DATA, &b"abc"[..], 8));
+        assert_eq!(first_frame(&frames[8..]).unwrap().unwrap().kind, END);
     }
 
     #[test]
     fn an_incomplete_frame_is_none_at_every_cut() {
-        let mut out = Vec::new();
-        push_data(&mut out, STDOUT, b"four");
-        for cut in 0..out.len() {
-            assert_eq!(first_frame(&out[..cut]), Ok(None), "cut at {cut}");
+        let frame = [&header(STDOUT, 4)[..], b"four"].concat();
+        for cut in 0..frame.len() {
+            assert_eq!(first_frame(&frame[..cut]), Ok(None), "cut at {cut}");
         }
     }
 
@@ -221,21 +199,6 @@ mod tests {
             Err(FrameTooLong(u32::MAX))
         );
         assert_eq!(first_frame(b"O\0\0\x01\0"), Ok(None));
-    }
-
-    #[test]
-    fn long_data_is_split_at_the_limit_and_empty_data_makes_no_frame() {
-        let mut out = Vec::new();
-        push_data(&mut out, DATA, &vec![7; FRAME_LEN_MAX + 1]);
-        let first = first_frame(&out).unwrap().unwrap();
-        assert_eq!(first.payload.len(), FRAME_LEN_MAX);
-        assert_eq!(
-            first_frame(&out[first.len..]).unwrap().unwrap().payload,
-            [7]
-        );
-        out.clear();
-        push_data(&mut out, DATA, b"");
-        assert!(out.is_empty());
     }
 
     #[test]
@@ -251,9 +214,7 @@ mod tests {
     #[test]
     fn hello_stays_one_frame_whatever_the_environment_holds() {
         let mut out = Vec::new();
-        let env = ENV_NAMES
-            .iter()
-            .map(|name| (*name, vec![0xff; VALUE_LEN_MAX]));
+        let env = ENV_NAMES.iter().map(|name| (*name, vec![0xff; VALUE_LEN_MAX]));
         push_hello(&mut out, b"claude", Some(&[b'x'; VALUE_LEN_MAX + 1]), env);
         let hello = first_frame(&out).unwrap().unwrap();
         assert_eq!(hello.len, out.len());
@@ -263,11 +224,7 @@ mod tests {
 
     #[test]
     fn no_variable_that_carries_a_secret_is_sent() {
-        let secret = |name: &&str| {
-            ["KEY", "TOKEN", "SECRET", "PASS"]
-                .iter()
-                .any(|word| name.contains(word))
-        };
+        let secret = |name: &&str| ["KEY", "TOKEN", "SECRET", "PASS"].iter().any(|word| name.contains(word));
         assert_eq!(ENV_NAMES.iter().copied().find(secret), None);
     }
 }

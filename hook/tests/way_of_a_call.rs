@@ -25,11 +25,7 @@ struct Run(PathBuf);
 impl Run {
     fn new() -> Run {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "rr-hook-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("rr-hook-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(name);
         fs::create_dir(&folder).unwrap();
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
@@ -41,26 +37,15 @@ impl Run {
     }
 
     /// A sidecar that serves one connection with `script` and returns what that returns.
-    fn sidecar<T: Send + 'static>(
-        &self,
-        script: impl FnOnce(UnixStream) -> T + Send + 'static,
-    ) -> JoinHandle<T> {
+    fn sidecar<T: Send + 'static>(&self, script: impl FnOnce(UnixStream) -> T + Send + 'static) -> JoinHandle<T> {
         let listener = UnixListener::bind(self.file("hook.sock")).unwrap();
         thread::spawn(move || script(listener.accept().unwrap().0))
     }
 
     fn hook(&self, more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rr-hook"));
-        command
-            .args(["--agent", "claude"])
-            .args(more)
-            .env_clear()
-            .env("RAILROAD_RUNTIME_DIR", &self.0);
-        command
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.args(["--agent", "claude"]).args(more).env_clear().env("RAILROAD_RUNTIME_DIR", &self.0);
+        command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
@@ -102,21 +87,14 @@ fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 fn input_of(frames: &[(u8, Vec<u8>)]) -> Vec<u8> {
-    frames
-        .iter()
-        .filter(|frame| frame.0 == b'D')
-        .flat_map(|frame| frame.1.clone())
-        .collect()
+    frames.iter().filter(|frame| frame.0 == b'D').flat_map(|frame| frame.1.clone()).collect()
 }
 
 fn assert_denied(out: &Output, because: &str) {
     let text = String::from_utf8_lossy(&out.stdout);
     assert_eq!(out.status.code(), Some(0), "{text}");
     assert!(text.contains(DENY) && text.contains(because), "{text}");
-    assert!(
-        text.starts_with('{') && text.ends_with("}\n") && text.lines().count() == 1,
-        "{text}"
-    );
+    assert!(text.starts_with('{') && text.ends_with("}\n") && text.lines().count() == 1, "{text}");
 }
 
 /// Answers nothing and keeps the connection until the hook has ended.
@@ -129,28 +107,14 @@ fn the_agents_bytes_go_in_and_the_sidecars_bytes_come_out() {
     let run = Run::new();
     let sidecar = run.sidecar(|mut stream| {
         let frames = request(&mut stream);
-        let answer = [
-            frame(b'O', b"one "),
-            frame(b'R', b"why"),
-            frame(b'O', b"two"),
-            frame(b'Q', &[2]),
-        ]
-        .concat();
+        let answer = [frame(b'O', b"one "), frame(b'R', b"why"), frame(b'O', b"two"), frame(b'Q', &[2])].concat();
         stream.write_all(&answer).unwrap();
         frames
     });
-    let mut child = run
-        .hook(&[])
-        .env("CLAUDE_PID", "42")
-        .env("ANTHROPIC_API_KEY", "hush")
-        .spawn()
-        .unwrap();
+    let mut child = run.hook(&[]).env("CLAUDE_PID", "42").env("ANTHROPIC_API_KEY", "hush").spawn().unwrap();
     child.stdin.take().unwrap().write_all(WRITE).unwrap();
     let out = child.wait_with_output().unwrap();
-    assert_eq!(
-        (&out.stdout[..], &out.stderr[..], out.status.code()),
-        (&b"one two"[..], &b"why"[..], Some(2))
-    );
+    assert_eq!((&out.stdout[..], &out.stderr[..], out.status.code()), (&b"one two"[..], &b"why"[..], Some(2)));
     let hello = b"version=1\nagent=claude\ncwd=/\nenv.CLAUDE_PID=42\n".to_vec();
     let want = [(b'H', hello), (b'D', WRITE.to_vec()), (b'E', Vec::new())];
     assert_eq!(sidecar.join().unwrap(), want);
@@ -175,11 +139,8 @@ fn a_socket_a_file_and_no_stdin_are_read_like_a_pipe() {
     ours.write_all(WRITE).unwrap();
     drop(ours);
     let file = fs::File::open(run.file("input")).unwrap();
-    let cases: [(Stdio, &[u8]); 3] = [
-        (OwnedFd::from(theirs).into(), WRITE),
-        (file.into(), WRITE),
-        (Stdio::null(), b""),
-    ];
+    let cases: [(Stdio, &[u8]); 3] =
+        [(OwnedFd::from(theirs).into(), WRITE), (file.into(), WRITE), (Stdio::null(), b"")];
     for (stdin, want) in cases {
         let sidecar = run.sidecar(echo);
         let out = spawn_with(&run, stdin).wait_with_output().unwrap();
@@ -211,11 +172,7 @@ fn input_that_comes_late_and_in_pieces_is_carried_whole() {
 #[test]
 fn large_input_is_streamed_and_too_large_input_is_marked() {
     const MAX: usize = 16 * 1024 * 1024;
-    for (len, end, carried) in [
-        (200_000, b'E', 200_000),
-        (MAX, b'E', MAX),
-        (MAX + 1, b'X', MAX),
-    ] {
+    for (len, end, carried) in [(200_000, b'E', 200_000), (MAX, b'E', MAX), (MAX + 1, b'X', MAX)] {
         let run = Run::new();
         let sidecar = run.sidecar(|mut stream| {
             let frames = request(&mut stream);
@@ -223,12 +180,7 @@ fn large_input_is_streamed_and_too_large_input_is_marked() {
             (input_of(&frames).len(), frames.last().unwrap().0)
         });
         let out = run.ask(&vec![b' '; len], &[]);
-        assert_eq!(
-            out.status.code(),
-            Some(0),
-            "{}",
-            String::from_utf8_lossy(&out.stdout)
-        );
+        assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stdout));
         assert_eq!(sidecar.join().unwrap(), (carried, end), "{len} bytes");
     }
 }
@@ -238,16 +190,11 @@ fn an_answer_before_the_end_of_the_input_is_taken() {
     let run = Run::new();
     let sidecar = run.sidecar(|mut stream| {
         // Closed with input unread: the hook's next write fails, its answer is there all the same.
-        stream
-            .write_all(&[frame(b'O', b"early"), frame(b'Q', &[0])].concat())
-            .unwrap();
+        stream.write_all(&[frame(b'O', b"early"), frame(b'Q', &[0])].concat()).unwrap();
     });
     let out = run.ask(&vec![b'x'; 4 * 1024 * 1024], &[]);
     sidecar.join().unwrap();
-    assert_eq!(
-        (out.status.code(), &out.stdout[..]),
-        (Some(0), &b"early"[..])
-    );
+    assert_eq!((out.status.code(), &out.stdout[..]), (Some(0), &b"early"[..]));
 }
 
 #[test]
@@ -255,18 +202,9 @@ fn half_an_answer_and_a_broken_one_are_never_printed() {
     let broken: [(Vec<u8>, &str); 7] = [
         (vec![], "ends too early"),
         (frame(b'O', b"half"), "ends too early"),
-        (
-            [frame(b'O', b"half"), b"Q\x01\0\0\0".to_vec()].concat(),
-            "ends too early",
-        ),
-        (
-            [frame(b'O', b"half"), frame(b'Q', b"")].concat(),
-            "not one byte",
-        ),
-        (
-            [frame(b'O', b"half"), frame(b'Z', b"")].concat(),
-            "unknown kind",
-        ),
+        ([frame(b'O', b"half"), b"Q\x01\0\0\0".to_vec()].concat(), "ends too early"),
+        ([frame(b'O', b"half"), frame(b'Q', b"")].concat(), "not one byte"),
+        ([frame(b'O', b"half"), frame(b'Z', b"")].concat(), "unknown kind"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "too long"),
         (frame(b'V', b"9"), "different versions (1 and 9)"),
     ];
@@ -316,15 +254,9 @@ fn without_a_sidecar_changing_calls_are_denied_and_reading_ones_pass_with_a_note
     assert_denied(&run.ask(WRITE, &[]), "no socket at");
     assert_denied(&run.ask(b"", &[]), "no socket at");
     let note = String::from_utf8(run.ask(READ, &[]).stdout).unwrap();
-    assert!(
-        note.contains("additionalContext") && !note.contains("permissionDecision"),
-        "{note}"
-    );
+    assert!(note.contains("additionalContext") && !note.contains("permissionDecision"), "{note}");
     let allowed = String::from_utf8(run.ask(WRITE, &["--on-unavailable", "allow"]).stdout).unwrap();
-    assert!(
-        allowed.contains("additionalContext") && !allowed.contains("permissionDecision"),
-        "{allowed}"
-    );
+    assert!(allowed.contains("additionalContext") && !allowed.contains("permissionDecision"), "{allowed}");
     drop(UnixListener::bind(run.file("hook.sock")).unwrap());
     assert_denied(&run.ask(WRITE, &[]), "nobody listens");
 }
@@ -332,16 +264,8 @@ fn without_a_sidecar_changing_calls_are_denied_and_reading_ones_pass_with_a_note
 #[test]
 fn a_refusal_that_cannot_be_printed_blocks_by_exit_code() {
     let run = Run::new();
-    let full = fs::OpenOptions::new()
-        .write(true)
-        .open("/dev/full")
-        .unwrap();
-    let out = run
-        .hook(&[])
-        .stdin(Stdio::null())
-        .stdout(full)
-        .output()
-        .unwrap();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let out = run.hook(&[]).stdin(Stdio::null()).stdout(full).output().unwrap();
     assert_eq!(out.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&out.stderr).contains("could not print"));
 }
@@ -349,10 +273,7 @@ fn a_refusal_that_cannot_be_printed_blocks_by_exit_code() {
 #[test]
 fn a_command_line_that_is_not_understood_denies() {
     let run = Run::new();
-    assert_denied(
-        &run.ask(READ, &["--on-unavailabel", "allow"]),
-        "unknown argument --on-unavailabel",
-    );
+    assert_denied(&run.ask(READ, &["--on-unavailabel", "allow"]), "unknown argument --on-unavailabel");
 }
 
 #[test]
@@ -401,10 +322,7 @@ fn a_sidecar_that_reads_nothing_is_denied_in_time() {
     let run = Run::new();
     let _listener = UnixListener::bind(run.file("hook.sock")).unwrap();
     let started = Instant::now();
-    assert_denied(
-        &run.ask(&vec![b' '; 4 * 1024 * 1024], &[]),
-        "did not answer in time",
-    );
+    assert_denied(&run.ask(&vec![b' '; 4 * 1024 * 1024], &[]), "did not answer in time");
     assert!(started.elapsed() < IN_TIME);
 }
 
@@ -438,18 +356,13 @@ fn an_absent_or_dead_sidecar_is_started_and_then_asked() {
         }
         let folder = run.0.display();
         let waiting = UnixListener::bind(run.file("waiting.sock")).unwrap();
-        let start = format!(
-            "echo \"$@\" > {folder}/words; /bin/mv {folder}/waiting.sock {folder}/hook.sock"
-        );
+        let start = format!("echo \"$@\" > {folder}/words; /bin/mv {folder}/waiting.sock {folder}/hook.sock");
         let program = script(&run.file("starter"), &start);
         let sidecar = thread::spawn(move || echo(waiting.accept().unwrap().0));
         let out = run.ask(WRITE, &["--daemon", &program]);
         assert_eq!((out.status.code(), &out.stdout[..]), (Some(0), &b""[..]));
         assert_eq!(sidecar.join().unwrap(), WRITE);
-        assert_eq!(
-            fs::read_to_string(run.file("words")).unwrap(),
-            "up --detach\n"
-        );
+        assert_eq!(fs::read_to_string(run.file("words")).unwrap(), "up --detach\n");
     }
 }
 
@@ -457,14 +370,8 @@ fn an_absent_or_dead_sidecar_is_started_and_then_asked() {
 fn a_start_that_fails_is_denied_in_time() {
     let run = Run::new();
     let started = Instant::now();
-    assert_denied(
-        &run.ask(WRITE, &["--daemon", "/nowhere/rrctl"]),
-        "cannot start one",
-    );
+    assert_denied(&run.ask(WRITE, &["--daemon", "/nowhere/rrctl"]), "cannot start one");
     let program = script(&run.file("starter"), "exit 1");
-    assert_denied(
-        &run.ask(WRITE, &["--daemon", &program]),
-        "did not listen in time",
-    );
+    assert_denied(&run.ask(WRITE, &["--daemon", &program]), "did not listen in time");
     assert!(started.elapsed() < IN_TIME);
 }

@@ -39,6 +39,7 @@ enum Command {
     Install(cmd::install::Args),
     Uninstall(cmd::uninstall::Args),
     Doctor(cmd::doctor::Args),
+    Demo(cmd::demo::Args),
     #[command(hide = true)]
     DemoAgent(cmd::demo_agent::Args),
     Completions(cmd::completions::Args),
@@ -78,6 +79,7 @@ fn dispatch(command: Command, hand: &Hand) -> Result<(), Failure> {
         Command::Install(args) => cmd::install::run(&args, hand),
         Command::Uninstall(args) => cmd::uninstall::run(&args, hand),
         Command::Doctor(_) => hand.wait_for(cmd::doctor::run(hand)),
+        Command::Demo(args) => hand.wait_for(cmd::demo::run(&args, hand)),
         Command::DemoAgent(args) => cmd::demo_agent::run(&args, hand),
         Command::Completions(args) => cmd::completions::run(&args),
         Command::Man(args) => cmd::man::run(&args),

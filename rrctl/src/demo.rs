@@ -4,6 +4,11 @@
 
 pub(crate) mod agent;
 pub(crate) mod hook;
+mod ledger;
+mod news;
+pub(crate) mod play;
+mod roles;
 pub(crate) mod script;
+mod stage;
 pub(crate) mod steer;
-pub(crate) mod tools;
+mod tools;

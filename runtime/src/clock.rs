@@ -25,9 +25,7 @@ impl Clock for BootClock {
 /// The wall clock in milliseconds since 1970, for people. Zero on a machine whose clock is set before that.
 #[must_use]
 pub fn unix_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -50,10 +48,7 @@ mod tests {
         let text = std::fs::read_to_string("/proc/uptime").unwrap();
         let uptime: f64 = text.split(' ').next().unwrap().parse().unwrap();
         let behind = (first.as_millis() as f64 / 1_000.0 - uptime).abs();
-        assert!(
-            behind < 60.0,
-            "{behind} s beside /proc/uptime, which counts sleep too"
-        );
+        assert!(behind < 60.0, "{behind} s beside /proc/uptime, which counts sleep too");
     }
 
     #[test]

@@ -16,9 +16,7 @@ use serde::de::DeserializeOwned;
 
 pub use last_good::LastGood;
 pub use machine::{MachineConfig, StoreConfig, StoreKind};
-pub use repo::{
-    AcrossWorktrees, LockMode, Locks, OnAgentDeath, OnUnavailable, REPO_FILE, RepoConfig,
-};
+pub use repo::{AcrossWorktrees, LockMode, Locks, OnAgentDeath, OnUnavailable, REPO_FILE, RepoConfig};
 
 /// Far above any file a person writes; a larger one is a mistake or an attack.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -40,24 +38,11 @@ pub enum ConfigError {
     #[error("{file} is larger than {FILE_BYTES_MAX} bytes")]
     TooLarge { file: PathBuf },
     #[error("{file}:{line}:{column}: {what}{}\n{snippet}", meant(.suggestion.as_deref()))]
-    Wrong {
-        file: PathBuf,
-        line: u64,
-        column: u64,
-        what: String,
-        suggestion: Option<String>,
-        snippet: String,
-    },
+    Wrong { file: PathBuf, line: u64, column: u64, what: String, suggestion: Option<String>, snippet: String },
     #[error(
         "{file}:{line}:{column}: `{key}` is not enforced by this version, and what is not enforced is not accepted: remove it\n{snippet}"
     )]
-    NotEnforced {
-        file: PathBuf,
-        line: u64,
-        column: u64,
-        key: String,
-        snippet: String,
-    },
+    NotEnforced { file: PathBuf, line: u64, column: u64, key: String, snippet: String },
     #[error("{file}: {what}")]
     Unsafe { file: PathBuf, what: String },
 }
@@ -98,42 +83,19 @@ fn explain(error: &serde_yaml::Error, file: &Path, not_enforced: &[&str]) -> Con
     let (what, suggestion) = match error.without_snippet() {
         E::SerdeUnknownField { field, .. } if not_enforced.contains(&field.as_str()) => {
             let (file, key) = (file.to_owned(), field.clone());
-            return ConfigError::NotEnforced {
-                file,
-                line,
-                column,
-                key,
-                snippet,
-            };
+            return ConfigError::NotEnforced { file, line, column, key, snippet };
         }
-        E::SerdeUnknownField {
-            field, expected, ..
-        } => {
-            let what = format!(
-                "unknown key `{field}` (known here: {})",
-                expected.join(", ")
-            );
+        E::SerdeUnknownField { field, expected, .. } => {
+            let what = format!("unknown key `{field}` (known here: {})", expected.join(", "));
             (what, suggest::nearest(field, expected))
         }
-        E::SerdeUnknownVariant {
-            variant, expected, ..
-        } => {
-            let what = format!(
-                "unknown value `{variant}` (one of: {})",
-                expected.join(", ")
-            );
+        E::SerdeUnknownVariant { variant, expected, .. } => {
+            let what = format!("unknown value `{variant}` (one of: {})", expected.join(", "));
             (what, suggest::nearest(variant, expected))
         }
         other => (plain(other), None),
     };
-    ConfigError::Wrong {
-        file: file.to_owned(),
-        line,
-        column,
-        what,
-        suggestion: suggestion.map(str::to_owned),
-        snippet,
-    }
+    ConfigError::Wrong { file: file.to_owned(), line, column, what, suggestion: suggestion.map(str::to_owned), snippet }
 }
 
 /// The message without its position, which stands in front of it already.
@@ -145,12 +107,8 @@ fn plain(error: &serde_yaml::Error) -> String {
         return line.to_owned();
     };
     let (line_no, column) = (at.line(), at.column());
-    let line = line
-        .strip_suffix(&format!(" at line {line_no}, column {column}"))
-        .unwrap_or(line);
-    let line = line
-        .strip_prefix(&format!("line {line_no} column {column}: "))
-        .unwrap_or(line);
+    let line = line.strip_suffix(&format!(" at line {line_no}, column {column}")).unwrap_or(line);
+    let line = line.strip_prefix(&format!("line {line_no} column {column}: ")).unwrap_or(line);
     line.to_owned()
 }
 
@@ -161,19 +119,14 @@ fn snippet(error: &serde_yaml::Error, file: &Path) -> String {
         formatter: &serde_yaml::UserMessageFormatter,
         source_name: Some(name.as_str()),
     });
-    let below = drawn
-        .lines()
-        .skip_while(|line| !line.trim_start().starts_with("-->"));
+    let below = drawn.lines().skip_while(|line| !line.trim_start().starts_with("-->"));
     below.collect::<Vec<_>>().join("\n")
 }
 
 /// Reads a whole configuration file; `None` if there is none. A pipe or device in its place is refused unopened: it would
 /// keep us waiting.
 fn read(file: &Path) -> Result<Option<String>, ConfigError> {
-    let failed = |source: io::Error| ConfigError::Read {
-        file: file.to_owned(),
-        source,
-    };
+    let failed = |source: io::Error| ConfigError::Read { file: file.to_owned(), source };
     match std::fs::metadata(file) {
         Ok(found) if found.is_file() => {}
         Ok(_) => return Err(failed(io::Error::other("not a regular file"))),
@@ -188,9 +141,7 @@ fn read(file: &Path) -> Result<Option<String>, ConfigError> {
     };
     limited.read_to_string(&mut text).map_err(failed)?;
     if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(ConfigError::TooLarge {
-            file: file.to_owned(),
-        });
+        return Err(ConfigError::TooLarge { file: file.to_owned() });
     }
     Ok(Some(text))
 }
@@ -219,11 +170,7 @@ mod tests {
             let row = vec![format!("*a{}", n - 1); 8].join(", ");
             text.push_str(&format!("a{n}: &a{n} [{row}]\n"));
         }
-        let refused = parse::<std::collections::BTreeMap<String, serde_json::Value>>(
-            &text,
-            Path::new("f"),
-            &[],
-        );
+        let refused = parse::<std::collections::BTreeMap<String, serde_json::Value>>(&text, Path::new("f"), &[]);
         assert!(refused.is_err());
     }
 }

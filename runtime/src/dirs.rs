@@ -17,9 +17,7 @@ const OWN_MODE: u32 = 0o700;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DirsError {
-    #[error(
-        "no place for the state: set HOME, XDG_STATE_HOME or RAILROAD_STATE_DIR to an absolute path"
-    )]
+    #[error("no place for the state: set HOME, XDG_STATE_HOME or RAILROAD_STATE_DIR to an absolute path")]
     NoHome,
     #[error("create folder {folder}")]
     Create {
@@ -34,22 +32,10 @@ pub enum DirsError {
         source: io::Error,
     },
     #[error("{folder} is not a folder (a link is refused too): move it away or set {variable}")]
-    NotAFolder {
-        folder: PathBuf,
-        variable: &'static str,
-    },
-    #[error(
-        "{folder} belongs to user {owner}, not to you ({uid}): set {variable} to a folder of your own"
-    )]
-    OtherOwner {
-        folder: PathBuf,
-        owner: u32,
-        uid: u32,
-        variable: &'static str,
-    },
-    #[error(
-        "{folder} has mode {mode:04o}, so others can write into it or you cannot: type `chmod 700 {folder}`"
-    )]
+    NotAFolder { folder: PathBuf, variable: &'static str },
+    #[error("{folder} belongs to user {owner}, not to you ({uid}): set {variable} to a folder of your own")]
+    OtherOwner { folder: PathBuf, owner: u32, uid: u32, variable: &'static str },
+    #[error("{folder} has mode {mode:04o}, so others can write into it or you cannot: type `chmod 700 {folder}`")]
     Mode { folder: PathBuf, mode: u32 },
     #[error(
         "{socket} is too long for a socket (at most {SOCKET_PATH_BYTES_MAX} bytes): set RAILROAD_RUNTIME_DIR to a shorter folder"
@@ -145,10 +131,7 @@ pub(crate) fn own_uid() -> u32 {
 }
 
 fn prepare(folder: &Path, uid: u32, variable: &'static str) -> Result<(), DirsError> {
-    let made = DirBuilder::new()
-        .recursive(true)
-        .mode(OWN_MODE)
-        .create(folder);
+    let made = DirBuilder::new().recursive(true).mode(OWN_MODE).create(folder);
     match made {
         Ok(()) => {}
         // A file or a dangling link in its place: the look below says which.
@@ -158,31 +141,18 @@ fn prepare(folder: &Path, uid: u32, variable: &'static str) -> Result<(), DirsEr
             return Err(DirsError::Create { folder, source });
         }
     }
-    let found = fs::symlink_metadata(folder).map_err(|source| DirsError::Look {
-        folder: folder.to_owned(),
-        source,
-    })?;
+    let found = fs::symlink_metadata(folder).map_err(|source| DirsError::Look { folder: folder.to_owned(), source })?;
     trust(folder, &found, uid, variable)
 }
 
 /// A link is refused too: its owner could turn it elsewhere between this look and the use.
-fn trust(
-    folder: &Path,
-    found: &Metadata,
-    uid: u32,
-    variable: &'static str,
-) -> Result<(), DirsError> {
+fn trust(folder: &Path, found: &Metadata, uid: u32, variable: &'static str) -> Result<(), DirsError> {
     let folder = folder.to_owned();
     let (owner, mode) = (found.uid(), found.mode() & 0o7777);
     if !found.is_dir() {
         Err(DirsError::NotAFolder { folder, variable })
     } else if owner != uid {
-        Err(DirsError::OtherOwner {
-            folder,
-            owner,
-            uid,
-            variable,
-        })
+        Err(DirsError::OtherOwner { folder, owner, uid, variable })
     } else if mode & WRITABLE_BY_OTHERS != 0 || mode & OWN_MODE != OWN_MODE {
         Err(DirsError::Mode { folder, mode })
     } else {
@@ -206,11 +176,7 @@ mod tests {
 
     #[test]
     fn the_state_folder_follows_the_order() {
-        let all = [
-            ("RAILROAD_STATE_DIR", "/s"),
-            ("XDG_STATE_HOME", "/x"),
-            ("HOME", "/h"),
-        ];
+        let all = [("RAILROAD_STATE_DIR", "/s"), ("XDG_STATE_HOME", "/x"), ("HOME", "/h")];
         let state = |n: usize| dirs(&all[n..]).unwrap().state;
         assert_eq!(state(0), Path::new("/s"));
         assert_eq!(state(1), Path::new("/x/railroad"));
@@ -220,11 +186,7 @@ mod tests {
 
     #[test]
     fn the_runtime_folder_follows_the_order_of_the_hook() {
-        let all = [
-            ("RAILROAD_RUNTIME_DIR", "/r"),
-            ("XDG_RUNTIME_DIR", "/x"),
-            ("HOME", "/h"),
-        ];
+        let all = [("RAILROAD_RUNTIME_DIR", "/r"), ("XDG_RUNTIME_DIR", "/x"), ("HOME", "/h")];
         let runtime = |n: usize| dirs(&all[n..]).unwrap().runtime;
         assert_eq!(runtime(0), Path::new("/r"));
         assert_eq!(runtime(1), Path::new("/x/railroad"));
@@ -233,11 +195,7 @@ mod tests {
 
     #[test]
     fn empty_and_relative_variables_count_as_not_set() {
-        let odd = [
-            ("RAILROAD_STATE_DIR", "here"),
-            ("RAILROAD_RUNTIME_DIR", ""),
-            ("HOME", "/h"),
-        ];
+        let odd = [("RAILROAD_STATE_DIR", "here"), ("RAILROAD_RUNTIME_DIR", ""), ("HOME", "/h")];
         let found = dirs(&odd).unwrap();
         assert_eq!(found.state, Path::new("/h/.local/state/railroad"));
         assert_eq!(found.runtime, Path::new("/tmp/railroad-4000000001"));
@@ -269,10 +227,7 @@ mod tests {
             let refused = dirs.prepare().unwrap_err();
             let text = refused.to_string();
             let repair = format!("chmod 700 {}", dirs.runtime.display());
-            assert!(
-                matches!(refused, DirsError::Mode { .. }) && text.contains(&repair),
-                "{mode:o}: {text}"
-            );
+            assert!(matches!(refused, DirsError::Mode { .. }) && text.contains(&repair), "{mode:o}: {text}");
         }
         fs::set_permissions(&dirs.runtime, fs::Permissions::from_mode(0o755)).unwrap();
         dirs.prepare().unwrap();
@@ -296,9 +251,6 @@ mod tests {
     fn a_socket_path_that_no_kernel_takes_is_refused_early() {
         let (temp, mut dirs) = in_temp();
         dirs.runtime = temp.path().join("x".repeat(120));
-        assert!(matches!(
-            dirs.prepare(),
-            Err(DirsError::SocketPathTooLong { .. })
-        ));
+        assert!(matches!(dirs.prepare(), Err(DirsError::SocketPathTooLong { .. })));
     }
 }

@@ -9,8 +9,7 @@ impl Entropy for OsEntropy {
     fn bits(&self) -> [u8; 16] {
         let mut bits = [0; 16];
         // Session names are secrets of a kind: a program without randomness must stop, not go on with guessable ones.
-        getrandom::fill(&mut bits)
-            .expect("every supported system has randomness once it has booted");
+        getrandom::fill(&mut bits).expect("every supported system has randomness once it has booted");
         bits
     }
 }

@@ -72,11 +72,7 @@ fn choose_id(file: &Path) -> Result<HostId, HostError> {
 }
 
 fn write_durably(file: &Path, text: &str) -> io::Result<()> {
-    let mut out = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file)?;
+    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
     out.write_all(text.as_bytes())?;
     out.sync_all()
 }
@@ -88,11 +84,7 @@ fn sync_folder(file: &Path) -> io::Result<()> {
 
 fn io_error(doing: &'static str, file: &Path, source: io::Error) -> HostError {
     let file = file.to_owned();
-    HostError::Io {
-        doing,
-        file,
-        source,
-    }
+    HostError::Io { doing, file, source }
 }
 
 /// The id of this boot. Where the system tells none, one is chosen for this process's life: then nothing of an earlier
@@ -102,9 +94,7 @@ pub fn boot_id() -> String {
     static CHOSEN: OnceLock<String> = OnceLock::new();
     match fs::read_to_string(BOOT_ID) {
         Ok(text) if !text.trim().is_empty() => text.trim().to_owned(),
-        _ => CHOSEN
-            .get_or_init(|| format!("process-{}", hex(&OsEntropy.bits())))
-            .clone(),
+        _ => CHOSEN.get_or_init(|| format!("process-{}", hex(&OsEntropy.bits()))).clone(),
     }
 }
 
@@ -113,11 +103,7 @@ pub fn boot_id() -> String {
 pub fn host_name() -> String {
     let name = rustix::system::uname();
     let name = name.nodename().to_string_lossy().into_owned();
-    if name.is_empty() {
-        "unnamed host".to_owned()
-    } else {
-        name
-    }
+    if name.is_empty() { "unnamed host".to_owned() } else { name }
 }
 
 /// The user's name, for people only: from the system's list, not from a variable that anybody can set.
@@ -132,9 +118,7 @@ pub fn user_name() -> String {
 
 fn name_in(passwd: &str, uid: u32) -> Option<String> {
     let uid = uid.to_string();
-    let line = passwd
-        .lines()
-        .find(|line| line.split(':').nth(2) == Some(&uid))?;
+    let line = passwd.lines().find(|line| line.split(':').nth(2) == Some(&uid))?;
     line.split(':').next().map(str::to_owned)
 }
 
@@ -153,10 +137,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let first = host_id(&dirs(&temp)).unwrap();
         assert_eq!(host_id(&dirs(&temp)).unwrap(), first);
-        let names: Vec<_> = fs::read_dir(temp.path())
-            .unwrap()
-            .map(|e| e.unwrap().file_name())
-            .collect();
+        let names: Vec<_> = fs::read_dir(temp.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names, ["host-id"]);
     }
 

@@ -226,10 +226,7 @@ mod tests {
         let tasks = Tasks::new();
         tasks.spawn("lease", Kind::Essential, async { give_up("lost 7") });
         let failed = tasks.run_until_end(SOON).await.unwrap_err();
-        assert_eq!(
-            failed.to_string(),
-            "task lease ended before shutdown: panicked: lost 7"
-        );
+        assert_eq!(failed.to_string(), "task lease ended before shutdown: panicked: lost 7");
     }
 
     #[derive(Debug, thiserror::Error)]
@@ -249,9 +246,7 @@ mod tests {
     async fn a_background_task_may_end_fail_or_panic_and_all_goes_on() {
         let tasks = Tasks::new();
         tasks.spawn("one", Kind::Background, async {});
-        tasks.spawn("two", Kind::Background, async {
-            Err::<(), _>(Outer(std::fmt::Error))
-        });
+        tasks.spawn("two", Kind::Background, async { Err::<(), _>(Outer(std::fmt::Error)) });
         tasks.spawn("three", Kind::Background, async {
             give_up("only this one");
         });

@@ -24,9 +24,7 @@ pub enum TelemetryError {
         #[source]
         source: io::Error,
     },
-    #[error(
-        "{text:?} is no log level ({why}): use error, warn, info, debug, trace, or target=level,..."
-    )]
+    #[error("{text:?} is no log level ({why}): use error, warn, info, debug, trace, or target=level,...")]
     Level { text: String, why: String },
     #[error("logs were set up before in this process")]
     Twice,
@@ -49,21 +47,14 @@ fn start<W>(filter: EnvFilter, writer: W) -> Result<(), TelemetryError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    subscriber(filter, writer)
-        .try_init()
-        .map_err(|_| TelemetryError::Twice)
+    subscriber(filter, writer).try_init().map_err(|_| TelemetryError::Twice)
 }
 
 fn subscriber<W>(filter: EnvFilter, writer: W) -> impl tracing::Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    tracing_subscriber::fmt()
-        .compact()
-        .with_ansi(false)
-        .with_env_filter(filter)
-        .with_writer(writer)
-        .finish()
+    tracing_subscriber::fmt().compact().with_ansi(false).with_env_filter(filter).with_writer(writer).finish()
 }
 
 fn filter(wanted: Option<&str>, default_level: &str) -> Result<EnvFilter, TelemetryError> {
@@ -71,32 +62,18 @@ fn filter(wanted: Option<&str>, default_level: &str) -> Result<EnvFilter, Teleme
         Some(text) if !text.trim().is_empty() => text.trim(),
         _ => default_level,
     };
-    EnvFilter::try_new(text).map_err(|e| TelemetryError::Level {
-        text: text.to_owned(),
-        why: e.to_string(),
-    })
+    EnvFilter::try_new(text).map_err(|e| TelemetryError::Level { text: text.to_owned(), why: e.to_string() })
 }
 
 fn open(file: &Path) -> Result<File, TelemetryError> {
     set_aside(file, LOG_BYTES_MAX)
-        .and_then(|()| {
-            OpenOptions::new()
-                .append(true)
-                .create(true)
-                .mode(0o600)
-                .open(file)
-        })
-        .map_err(|source| TelemetryError::Open {
-            file: file.to_owned(),
-            source,
-        })
+        .and_then(|()| OpenOptions::new().append(true).create(true).mode(0o600).open(file))
+        .map_err(|source| TelemetryError::Open { file: file.to_owned(), source })
 }
 
 fn set_aside(file: &Path, bytes_max: u64) -> io::Result<()> {
     match fs::metadata(file) {
-        Ok(found) if found.is_file() && found.len() > bytes_max => {
-            fs::rename(file, file.with_extension("log.old"))
-        }
+        Ok(found) if found.is_file() && found.len() > bytes_max => fs::rename(file, file.with_extension("log.old")),
         Ok(_) => Ok(()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(e),
@@ -123,23 +100,15 @@ mod tests {
         }
         let text = fs::read_to_string(&file).unwrap();
         assert!(text.contains("first") && text.contains("second"), "{text}");
-        assert!(
-            !text.contains("not wanted") && !text.contains('\u{1b}'),
-            "{text}"
-        );
+        assert!(!text.contains("not wanted") && !text.contains('\u{1b}'), "{text}");
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
     }
 
     #[test]
     fn the_variable_overrides_the_level_and_a_wrong_one_is_named() {
-        assert_eq!(
-            filter(Some("rr_fleet=debug"), "info").unwrap().to_string(),
-            "rr_fleet=debug"
-        );
+        assert_eq!(filter(Some("rr_fleet=debug"), "info").unwrap().to_string(), "rr_fleet=debug");
         assert_eq!(filter(Some(" "), "info").unwrap().to_string(), "info");
-        let refused = filter(Some("rr_fleet=loud"), "info")
-            .unwrap_err()
-            .to_string();
+        let refused = filter(Some("rr_fleet=loud"), "info").unwrap_err().to_string();
         assert!(refused.contains("rr_fleet=loud"), "{refused}");
     }
 

@@ -45,15 +45,12 @@ pub fn locate() -> Result<PathBuf, Missing> {
 
 fn locate_in(agents: &Path, given: Option<PathBuf>) -> Result<PathBuf, Missing> {
     let asked_for = given.is_some();
-    let program = given
-        .unwrap_or_else(|| agents.join("node_modules/@anthropic-ai/claude-code-linux-x64/claude"));
+    let program = given.unwrap_or_else(|| agents.join("node_modules/@anthropic-ai/claude-code-linux-x64/claude"));
     if program.is_file() {
         return Ok(program);
     }
     match std::fs::read_to_string(agents.join("LEFT_OUT")) {
-        Ok(reason) if !asked_for => Err(Missing::LeftOut {
-            reason: reason.trim().to_owned(),
-        }),
+        Ok(reason) if !asked_for => Err(Missing::LeftOut { reason: reason.trim().to_owned() }),
         _ => Err(Missing::NotInstalled { looked_at: program }),
     }
 }
@@ -84,22 +81,13 @@ pub struct Workbench {
 
 impl Workbench {
     pub async fn new() -> Result<Self> {
-        let bench = Self {
-            root: tempfile::tempdir().context("make a workbench")?,
-        };
+        let bench = Self { root: tempfile::tempdir().context("make a workbench")? };
         std::fs::create_dir_all(bench.home().join("tmp")).context("make the home")?;
         std::fs::create_dir_all(bench.repo()).context("make the repository")?;
-        std::fs::write(
-            bench.home().join(".gitconfig"),
-            "[user]\n\tname = Agent\n\temail = agent@example.invalid\n",
-        )
-        .context("write .gitconfig")?;
-        bench
-            .git(&["init", "--quiet", "--initial-branch=main"])
-            .await?;
-        bench
-            .git(&["commit", "--quiet", "--allow-empty", "--message=start"])
-            .await?;
+        std::fs::write(bench.home().join(".gitconfig"), "[user]\n\tname = Agent\n\temail = agent@example.invalid\n")
+            .context("write .gitconfig")?;
+        bench.git(&["init", "--quiet", "--initial-branch=main"]).await?;
+        bench.git(&["commit", "--quiet", "--allow-empty", "--message=start"]).await?;
         Ok(bench)
     }
 
@@ -166,12 +154,7 @@ impl RunOptions {
     fn command(&self) -> Command {
         let mut command = clean(Command::new(&self.program), &self.home);
         command.current_dir(&self.repo).arg("-p").arg(&self.prompt);
-        command.args([
-            "--dangerously-skip-permissions",
-            "--output-format",
-            "stream-json",
-            "--verbose",
-        ]);
+        command.args(["--dangerously-skip-permissions", "--output-format", "stream-json", "--verbose"]);
         command.arg("--include-hook-events");
         if let Some(settings) = &self.settings {
             command.arg("--settings").arg(settings);
@@ -198,25 +181,13 @@ impl RunOptions {
 
 /// Nothing of the caller's environment but the search path.
 fn clean(mut command: Command, home: &Path) -> Command {
-    command
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.env("HOME", home).env("TMPDIR", home.join("tmp"));
     command.envs([("LANG", "C.UTF-8"), ("TERM", "dumb"), ("SHELL", "/bin/sh")]);
-    for name in [
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "ALL_PROXY",
-        "http_proxy",
-        "https_proxy",
-        "all_proxy",
-    ] {
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
         command.env(name, DEAD_PROXY);
     }
-    command.envs([
-        ("NO_PROXY", "127.0.0.1,localhost"),
-        ("no_proxy", "127.0.0.1,localhost"),
-    ]);
+    command.envs([("NO_PROXY", "127.0.0.1,localhost"), ("no_proxy", "127.0.0.1,localhost")]);
     command
 }
 
@@ -241,18 +212,8 @@ impl Claude {
             .process_group(0)
             .spawn()
             .with_context(|| format!("start {}", options.program.display()))?;
-        let pid = child
-            .id()
-            .and_then(|id| Pid::from_raw(id.cast_signed()))
-            .context("read the process id")?;
-        Ok(Running {
-            child: Some(child),
-            pid,
-            stdout,
-            stderr,
-            started,
-            limit: options.limit,
-        })
+        let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed())).context("read the process id")?;
+        Ok(Running { child: Some(child), pid, stdout, stderr, started, limit: options.limit })
     }
 }
 
@@ -297,13 +258,7 @@ impl Running {
         let exit = ended.context("wait for the agent")?;
         self.child = None;
         let stdout = whole(&self.stdout)?;
-        Ok(Run {
-            exit,
-            lines: json_lines(&stdout),
-            stdout,
-            stderr: whole(&self.stderr)?,
-            took: self.started.elapsed(),
-        })
+        Ok(Run { exit, lines: json_lines(&stdout), stdout, stderr: whole(&self.stderr)?, took: self.started.elapsed() })
     }
 }
 
@@ -318,20 +273,15 @@ impl Drop for Running {
 
 /// From the start of the file, whatever the agent's own position in it.
 fn whole(file: &File) -> Result<String> {
-    let length = usize::try_from(file.metadata().context("measure the output")?.len())
-        .context("measure the output")?;
+    let length = usize::try_from(file.metadata().context("measure the output")?.len()).context("measure the output")?;
     let mut bytes = vec![0; length];
-    file.read_exact_at(&mut bytes, 0)
-        .context("read the output")?;
+    file.read_exact_at(&mut bytes, 0).context("read the output")?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A line that is cut off or no JSON is left to `stdout`.
 fn json_lines(stdout: &str) -> Vec<Value> {
-    stdout
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect()
+    stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 /// A run that is over.
@@ -349,40 +299,29 @@ impl Run {
     /// What each hook answered, in order: `hook_event`, `exit_code`, `outcome`, `stdout`, `stderr`.
     #[must_use]
     pub fn hook_responses(&self, event: &str) -> Vec<&Value> {
-        self.system("hook_response")
-            .filter(|line| line["hook_event"] == event)
-            .collect()
+        self.system("hook_response").filter(|line| line["hook_event"] == event).collect()
     }
 
     /// The last line; absent after a kill.
     #[must_use]
     pub fn result(&self) -> Option<&Value> {
-        self.lines
-            .iter()
-            .rev()
-            .find(|line| line["type"] == "result")
+        self.lines.iter().rev().find(|line| line["type"] == "result")
     }
 
     /// Calls that a hook denied: `tool_name`, `tool_use_id`, `tool_input`.
     #[must_use]
     pub fn permission_denials(&self) -> Vec<Value> {
-        self.result()
-            .and_then(|result| result["permission_denials"].as_array())
-            .cloned()
-            .unwrap_or_default()
+        self.result().and_then(|result| result["permission_denials"].as_array()).cloned().unwrap_or_default()
     }
 
     /// As the running program says it, not as a file beside it does.
     #[must_use]
     pub fn version(&self) -> Option<&str> {
-        self.system("init")
-            .find_map(|line| line["claude_code_version"].as_str())
+        self.system("init").find_map(|line| line["claude_code_version"].as_str())
     }
 
     fn system<'a>(&'a self, subtype: &'a str) -> impl Iterator<Item = &'a Value> {
-        self.lines
-            .iter()
-            .filter(move |line| line["type"] == "system" && line["subtype"] == subtype)
+        self.lines.iter().filter(move |line| line["type"] == "system" && line["subtype"] == subtype)
     }
 }
 
@@ -393,19 +332,11 @@ mod tests {
     #[test]
     fn only_the_installers_word_excuses_a_missing_program() -> Result<()> {
         let agents = tempfile::tempdir()?;
-        assert!(matches!(
-            locate_in(agents.path(), None),
-            Err(Missing::NotInstalled { .. })
-        ));
+        assert!(matches!(locate_in(agents.path(), None), Err(Missing::NotInstalled { .. })));
         std::fs::write(agents.path().join("LEFT_OUT"), "no npm\n")?;
-        assert!(
-            matches!(locate_in(agents.path(), None), Err(Missing::LeftOut { reason }) if reason == "no npm")
-        );
+        assert!(matches!(locate_in(agents.path(), None), Err(Missing::LeftOut { reason }) if reason == "no npm"));
         let given = Some(agents.path().join("absent"));
-        assert!(matches!(
-            locate_in(agents.path(), given),
-            Err(Missing::NotInstalled { .. })
-        ));
+        assert!(matches!(locate_in(agents.path(), given), Err(Missing::NotInstalled { .. })));
         Ok(())
     }
 }

@@ -18,21 +18,13 @@ const PROOF: &str = "RAILROAD_TEST_PROOF";
 
 /// In order of preference. Killed agents leave shells behind: a process namespace ends them with the test.
 const WAYS_IN: [&[&str]; 3] = [
-    &[
-        "--map-root-user",
-        "--net",
-        "--pid",
-        "--fork",
-        "--mount-proc",
-        "--kill-child",
-    ],
+    &["--map-root-user", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"],
     &["--net", "--pid", "--fork", "--mount-proc", "--kill-child"],
     &["--map-root-user", "--net"],
 ];
 
 /// The shell stays as the first process of the namespace: it reaps orphans as an init would.
-const ENTER: &str =
-    r#"ip link set lo up 2>/dev/null || ifconfig lo up 2>/dev/null || exit 97; "$@"; exit $?"#;
+const ENTER: &str = r#"ip link set lo up 2>/dev/null || ifconfig lo up 2>/dev/null || exit 97; "$@"; exit $?"#;
 
 /// Runs `story`, a closure written in the body of the calling `#[test]`, without a network.
 ///
@@ -60,9 +52,7 @@ where
     } else if let Some(way) = WAYS_IN.into_iter().find(|way| permitted(way)) {
         again_below(way, test)
     } else {
-        eprintln!(
-            "NOT ISOLATED: {test}: network namespaces are refused here; only dead proxies hold the agent back"
-        );
+        eprintln!("NOT ISOLATED: {test}: network namespaces are refused here; only dead proxies hold the agent back");
         play(story)
     };
     if let Err(error) = outcome {
@@ -81,9 +71,7 @@ pub fn walled() -> bool {
 pub fn test_of<Story>() -> &'static str {
     let full = std::any::type_name::<Story>();
     let function = full.split("::{{closure}}").next().unwrap_or(full);
-    function
-        .split_once("::")
-        .map_or(function, |(_binary, path)| path)
+    function.split_once("::").map_or(function, |(_binary, path)| path)
 }
 
 fn play<Done: Future<Output = Result<()>>>(story: impl FnOnce() -> Done) -> Result<()> {
@@ -96,11 +84,7 @@ fn play<Done: Future<Output = Result<()>>>(story: impl FnOnce() -> Done) -> Resu
 }
 
 fn permitted(way: &[&str]) -> bool {
-    unshare(way, "true", &[])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+    unshare(way, "true", &[]).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 fn again_below(way: &[&str], test: &str) -> Result<()> {
@@ -110,34 +94,21 @@ fn again_below(way: &[&str], test: &str) -> Result<()> {
         .env(PROOF, proof.path())
         .status()
         .context("start the test program again")?;
-    ensure!(
-        status.success(),
-        "failed in its namespace, see above ({status})"
-    );
+    ensure!(status.success(), "failed in its namespace, see above ({status})");
     let proven = std::fs::read(proof.path()).context("read the proof file")?;
-    ensure!(
-        !proven.is_empty(),
-        "no test of this name ran in the namespace: call this from the body of a #[test]"
-    );
+    ensure!(!proven.is_empty(), "no test of this name ran in the namespace: call this from the body of a #[test]");
     Ok(())
 }
 
 fn unshare(way: &[&str], program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
     let mut command = Command::new("unshare");
-    command
-        .args(way)
-        .args(["sh", "-c", ENTER, "sh"])
-        .arg(program)
-        .args(arguments);
+    command.args(way).args(["sh", "-c", ENTER, "sh"]).arg(program).args(arguments);
     command
 }
 
 /// A misspelt name selects no test and succeeds: only what ran can leave this mark.
 fn prove(proof: &Path) -> Result<()> {
-    let mut file = std::fs::OpenOptions::new()
-        .append(true)
-        .open(proof)
-        .context("open the proof file")?;
+    let mut file = std::fs::OpenOptions::new().append(true).open(proof).context("open the proof file")?;
     file.write_all(b"ran\n").context("write the proof file")
 }
 

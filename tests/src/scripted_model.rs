@@ -63,13 +63,8 @@ struct Known {
 
 impl ScriptedModel {
     pub async fn start() -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")
-            .await
-            .context("listen on loopback")?;
-        let url = format!(
-            "http://{}",
-            listener.local_addr().context("read the own address")?
-        );
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("listen on loopback")?;
+        let url = format!("http://{}", listener.local_addr().context("read the own address")?);
         let log = Log::default();
         let server = tokio::spawn(serve(listener, log.clone()));
         Ok(Self { url, log, server })
@@ -96,10 +91,7 @@ impl ScriptedModel {
     pub fn tool_results(&self, script: &str) -> Vec<ToolResult> {
         let mut results: Vec<ToolResult> = Vec::new();
         for told in self.log.told(script, |exchange| exchange.tool_results) {
-            match results
-                .iter_mut()
-                .find(|known| known.tool_use_id == told.tool_use_id)
-            {
+            match results.iter_mut().find(|known| known.tool_use_id == told.tool_use_id) {
                 Some(known) => *known = told,
                 None => results.push(told),
             }
@@ -135,28 +127,18 @@ impl Log {
     /// Whether `script` was asked for its answer number `step`: the call before it is over by then.
     #[must_use]
     pub fn reached(&self, script: &str, step: usize) -> bool {
-        self.known()
-            .exchanges
-            .iter()
-            .any(|exchange| exchange.script == script && exchange.step >= step)
+        self.known().exchanges.iter().any(|exchange| exchange.script == script && exchange.step >= step)
     }
 
     /// Holds an answer of one script back until another has come to `step`.
     pub fn gate(&self, script: &str, step: usize) -> Gate {
         let (log, name) = (self.clone(), script.to_owned());
-        Gate::when(format!("script {script} is at step {step}"), move || {
-            log.reached(&name, step)
-        })
+        Gate::when(format!("script {script} is at step {step}"), move || log.reached(&name, step))
     }
 
     fn told<T: PartialEq>(&self, script: &str, of: impl Fn(Exchange) -> Vec<T>) -> Vec<T> {
         let mut told = Vec::new();
-        for item in self
-            .exchanges()
-            .into_iter()
-            .filter(|exchange| exchange.script == script)
-            .flat_map(of)
-        {
+        for item in self.exchanges().into_iter().filter(|exchange| exchange.script == script).flat_map(of) {
             if !told.contains(&item) {
                 told.push(item);
             }
@@ -217,18 +199,10 @@ async fn message(body: &Value, log: &Log) -> Response {
         return reply(body, "aside", 0, &Answer::Words("Fine.".to_owned()));
     }
     let Some(name) = asked.script else {
-        return log.refuse(format!(
-            "the prompt names no script: {:?}",
-            asked.user_texts
-        ));
+        return log.refuse(format!("the prompt names no script: {:?}", asked.user_texts));
     };
     let step = asked.step;
-    let Some(turn) = log
-        .known()
-        .scripts
-        .get(&name)
-        .map(|script| script.turn(step))
-    else {
+    let Some(turn) = log.known().scripts.get(&name).map(|script| script.turn(step)) else {
         return log.refuse(format!("there is no script {name}"));
     };
     log.known().exchanges.push(Exchange {

@@ -12,11 +12,7 @@ use tokio::time::{Instant, sleep};
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Returns once `holds` says so; an error that names `what` after `limit`.
-pub async fn wait_until(
-    what: &str,
-    limit: Duration,
-    mut holds: impl FnMut() -> bool,
-) -> Result<()> {
+pub async fn wait_until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) -> Result<()> {
     let deadline = Instant::now() + limit;
     while !holds() {
         if Instant::now() >= deadline {

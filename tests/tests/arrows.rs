@@ -8,14 +8,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-const SERVICES_MAY: [&str; 6] = [
-    "rr-fleet",
-    "rr-git",
-    "rr-proto",
-    "rr-runtime",
-    "rr-store",
-    "rr-core",
-];
+const SERVICES_MAY: [&str; 6] = ["rr-fleet", "rr-git", "rr-proto", "rr-runtime", "rr-store", "rr-core"];
 /// These stand outside: they may import anything, and nothing imports them, not even for its tests.
 const OUTSIDE: [&str; 2] = ["rr-tests", "xtask"];
 /// Starts in under a millisecond and cannot fail to build: std alone.
@@ -89,9 +82,7 @@ fn name(value: &Value) -> &str {
 /// Every import that the house does not allow, and every crate that has no room in it.
 fn violations(metadata: &Value) -> Vec<String> {
     let rooms = may_import();
-    let strangers = list(metadata, "packages")
-        .map(name)
-        .filter(|n| !rooms.contains_key(n) && !OUTSIDE.contains(n));
+    let strangers = list(metadata, "packages").map(name).filter(|n| !rooms.contains_key(n) && !OUTSIDE.contains(n));
     let homeless = strangers.map(|n| format!("{n} has no room in this test yet"));
     let wrong = imports(metadata).into_iter().filter_map(|import| {
         let why = objection(&import, &rooms)?;
@@ -101,31 +92,19 @@ fn violations(metadata: &Value) -> Vec<String> {
 }
 
 fn objection(import: &Import<'_>, rooms: &BTreeMap<&str, Vec<&str>>) -> Option<&'static str> {
-    let Import {
-        from,
-        to,
-        for_tests,
-        is_ours,
-    } = *import;
+    let Import { from, to, for_tests, is_ours } = *import;
     if OUTSIDE.contains(&to) {
         return Some("nothing imports what stands outside");
     }
     if OUTSIDE.contains(&from) || for_tests {
         return None;
     }
-    let owners = OWNERS
-        .iter()
-        .find(|(heavy, _)| *heavy == to)
-        .map(|(_, owners)| *owners);
+    let owners = OWNERS.iter().find(|(heavy, _)| *heavy == to).map(|(_, owners)| *owners);
     match () {
         () if from == STD_ONLY => Some("the hook imports nothing at all"),
         () if is_ours && !rooms.get(from)?.contains(&to) => Some("arrows point down only"),
-        () if owners.is_some_and(|owners| !owners.contains(&from)) => {
-            Some("this dependency has another owner")
-        }
-        () if from == "rr-core" && NOT_IN_CORE.contains(&to) => {
-            Some("the rules do no input or output")
-        }
+        () if owners.is_some_and(|owners| !owners.contains(&from)) => Some("this dependency has another owner"),
+        () if from == "rr-core" && NOT_IN_CORE.contains(&to) => Some("the rules do no input or output"),
         () => None,
     }
 }
@@ -134,32 +113,19 @@ fn metadata() -> Value {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let done = Command::new(cargo)
-        .args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--no-deps",
-            "--offline",
-        ])
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
         .current_dir(root)
         .stdin(Stdio::null())
         .output()
         .expect("cargo runs");
-    assert!(
-        done.status.success(),
-        "{}",
-        String::from_utf8_lossy(&done.stderr)
-    );
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     serde_json::from_slice(&done.stdout).expect("cargo prints JSON")
 }
 
 #[test]
 fn every_arrow_of_the_house_points_down_and_heavy_things_have_one_owner() {
     let metadata = metadata();
-    assert!(
-        imports(&metadata).iter().any(|i| i.is_ours),
-        "the workspace's own imports are seen"
-    );
+    assert!(imports(&metadata).iter().any(|i| i.is_ours), "the workspace's own imports are seen");
     let found = violations(&metadata);
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
@@ -189,10 +155,6 @@ fn each_kind_of_wrong_import_is_found() {
         let import = json!({ "name": to, "kind": kind, "path": path });
         let made_up = json!({ "packages": [{ "name": from, "dependencies": [import] }] });
         let found = violations(&made_up);
-        assert_eq!(
-            !found.is_empty(),
-            wrong,
-            "{from} -> {to} ({kind}): {found:?}"
-        );
+        assert_eq!(!found.is_empty(), wrong, "{from} -> {to} ({kind}): {found:?}");
     }
 }

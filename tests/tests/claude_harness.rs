@@ -39,33 +39,15 @@ struct Stage {
 
 impl Stage {
     async fn new(program: PathBuf) -> Result<Self> {
-        let stage = Self {
-            bench: Workbench::new().await?,
-            model: ScriptedModel::start().await?,
-            program,
-        };
+        let stage = Self { bench: Workbench::new().await?, model: ScriptedModel::start().await?, program };
         let hook = stage.bench.path().join("hook.sh");
-        std::fs::write(
-            &hook,
-            HOOK.replace("REASON", REASON).replace("CONTEXT", CONTEXT),
-        )
-        .context("write the hook")?;
+        std::fs::write(&hook, HOOK.replace("REASON", REASON).replace("CONTEXT", CONTEXT)).context("write the hook")?;
         let handler = json!({"type": "command", "timeout": 10,
             "command": format!("sh {} {}", hook.display(), stage.recorded().display())});
-        let events = [
-            "SessionStart",
-            "PreToolUse",
-            "PostToolUse",
-            "PostToolUseFailure",
-            "Stop",
-            "SessionEnd",
-        ];
-        let hooks: serde_json::Map<_, _> = events
-            .map(|event| (event.to_owned(), json!([{"hooks": [handler]}])))
-            .into_iter()
-            .collect();
-        std::fs::write(stage.settings(), json!({ "hooks": hooks }).to_string())
-            .context("write the settings")?;
+        let events = ["SessionStart", "PreToolUse", "PostToolUse", "PostToolUseFailure", "Stop", "SessionEnd"];
+        let hooks: serde_json::Map<_, _> =
+            events.map(|event| (event.to_owned(), json!([{"hooks": [handler]}]))).into_iter().collect();
+        std::fs::write(stage.settings(), json!({ "hooks": hooks }).to_string()).context("write the settings")?;
         Ok(stage)
     }
 
@@ -91,34 +73,17 @@ impl Stage {
         let options = self.options(&script.name);
         self.model.play(script);
         let run = Claude::run(&options).await?;
-        ensure!(
-            run.exit.success(),
-            "{}\n{}\n{}",
-            run.exit,
-            run.stdout,
-            run.stderr
-        );
-        ensure!(
-            self.model.complaints().is_empty(),
-            "{:?}",
-            self.model.complaints()
-        );
-        eprintln!(
-            "Claude Code {} ended after {:?}",
-            run.version().unwrap_or("?"),
-            run.took
-        );
+        ensure!(run.exit.success(), "{}\n{}\n{}", run.exit, run.stdout, run.stderr);
+        ensure!(self.model.complaints().is_empty(), "{:?}", self.model.complaints());
+        eprintln!("Claude Code {} ended after {:?}", run.version().unwrap_or("?"), run.took);
         Ok(run)
     }
 
     /// What the hook was given for `event`.
     fn events(&self, event: &str) -> Vec<Value> {
         let recorded = std::fs::read_to_string(self.recorded()).unwrap_or_default();
-        let all = recorded
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        all.filter(|seen| seen["hook_event_name"] == event)
-            .collect()
+        let all = recorded.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        all.filter(|seen| seen["hook_event_name"] == event).collect()
     }
 
     fn only_result(&self, script: &str) -> Result<ToolResult> {
@@ -137,34 +102,15 @@ fn a_write_runs_and_each_event_reaches_the_hook() {
     story(|program| async move {
         let stage = Stage::new(program).await?;
         let free = stage.file("free.txt");
-        let run = stage
-            .play(
-                Script::new("main")
-                    .tool("Write", write(&free))
-                    .text("Written."),
-            )
-            .await?;
+        let run = stage.play(Script::new("main").tool("Write", write(&free)).text("Written.")).await?;
         assert_eq!(std::fs::read_to_string(&free)?, "written\n");
         let result = stage.only_result("main")?;
-        assert_eq!(
-            (result.tool_use_id.as_str(), result.is_error),
-            ("toolu_main_0_0", false),
-            "{result:?}"
-        );
+        assert_eq!((result.tool_use_id.as_str(), result.is_error), ("toolu_main_0_0", false), "{result:?}");
         assert!(run.permission_denials().is_empty());
-        assert_eq!(
-            stage.events("SessionEnd").len(),
-            1,
-            "told to the hook alone: it comes after the last line"
-        );
+        assert_eq!(stage.events("SessionEnd").len(), 1, "told to the hook alone: it comes after the last line");
         for event in ["SessionStart", "PreToolUse", "PostToolUse", "Stop"] {
             assert_eq!(stage.events(event).len(), 1, "{event}");
-            assert_eq!(
-                run.hook_responses(event).len(),
-                1,
-                "{event} in the output:\n{}",
-                run.stdout
-            );
+            assert_eq!(run.hook_responses(event).len(), 1, "{event} in the output:\n{}", run.stdout);
         }
         let before = &stage.events("PreToolUse")[0];
         assert_eq!(before["tool_name"], "Write");
@@ -180,27 +126,13 @@ fn a_denied_write_does_not_happen_and_the_model_reads_why() {
     story(|program| async move {
         let stage = Stage::new(program).await?;
         let taken = stage.file("taken.txt");
-        let run = stage
-            .play(
-                Script::new("main")
-                    .tool("Write", write(&taken))
-                    .text("Then not."),
-            )
-            .await?;
+        let run = stage.play(Script::new("main").tool("Write", write(&taken)).text("Then not.")).await?;
         assert!(!taken.exists());
         let result = stage.only_result("main")?;
         assert!(result.is_error);
         // More may follow: the agent appends reminders of its own.
-        assert!(
-            result
-                .text
-                .starts_with(&format!("PreToolUse:Write hook error: {REASON}")),
-            "{result:?}"
-        );
-        assert!(
-            !result.text.contains("hook.sh"),
-            "the hook's command line is kept from the model: {result:?}"
-        );
+        assert!(result.text.starts_with(&format!("PreToolUse:Write hook error: {REASON}")), "{result:?}");
+        assert!(!result.text.contains("hook.sh"), "the hook's command line is kept from the model: {result:?}");
         let denials = run.permission_denials();
         assert_eq!(denials.len(), 1, "{}", run.stdout);
         assert_eq!(denials[0]["tool_use_id"], "toolu_main_0_0");
@@ -215,9 +147,7 @@ fn context_given_at_the_start_of_a_session_reaches_the_model() {
         let stage = Stage::new(program).await?;
         stage.play(Script::new("main").text("Understood.")).await?;
         let told = stage.model.user_texts("main");
-        let told_so = |text: &String| {
-            text.contains(&format!("SessionStart hook additional context: {CONTEXT}"))
-        };
+        let told_so = |text: &String| text.contains(&format!("SessionStart hook additional context: {CONTEXT}"));
         assert!(told.iter().any(told_so), "{told:#?}");
         Ok(())
     });
@@ -229,30 +159,14 @@ fn a_shell_write_shows_its_whole_command_to_the_hook_and_can_be_denied() {
         let stage = Stage::new(program).await?;
         let free = "cat > free.txt <<'END'\nline one\nEND";
         let taken = "cat > taken.txt <<'END'\nline one\nEND";
-        let both = vec![
-            ("Bash".to_owned(), json!({"command": free})),
-            ("Bash".to_owned(), json!({"command": taken})),
-        ];
-        stage
-            .play(Script::new("main").tools(both).text("So be it."))
-            .await?;
+        let both = vec![("Bash".to_owned(), json!({"command": free})), ("Bash".to_owned(), json!({"command": taken}))];
+        stage.play(Script::new("main").tools(both).text("So be it.")).await?;
         let asked: Vec<Value> = stage.events("PreToolUse");
-        let commands: Vec<&Value> = asked
-            .iter()
-            .map(|event| &event["tool_input"]["command"])
-            .collect();
+        let commands: Vec<&Value> = asked.iter().map(|event| &event["tool_input"]["command"]).collect();
         assert_eq!(commands, [free, taken]);
-        assert_eq!(
-            std::fs::read_to_string(stage.file("free.txt"))?,
-            "line one\n"
-        );
+        assert_eq!(std::fs::read_to_string(stage.file("free.txt"))?, "line one\n");
         assert!(!stage.file("taken.txt").exists());
-        let errors: Vec<bool> = stage
-            .model
-            .tool_results("main")
-            .iter()
-            .map(|result| result.is_error)
-            .collect();
+        let errors: Vec<bool> = stage.model.tool_results("main").iter().map(|result| result.is_error).collect();
         assert_eq!(errors, [false, true]);
         Ok(())
     });
@@ -265,9 +179,7 @@ fn a_killed_agent_leaves_the_models_log_whole_and_sends_no_end() {
         let begun = stage.file("begun");
         // The shell outlives its agent; without namespaces nothing but the loss of its file ends it.
         let waits = json!({"command": "touch begun && while [ -e begun ]; do sleep 0.1; done"});
-        stage
-            .model
-            .play(Script::new("main").tool("Bash", waits).text("Never said."));
+        stage.model.play(Script::new("main").tool("Bash", waits).text("Never said."));
         let agent = Claude::spawn(&stage.options("main"))?;
         wait_until("the agent's command has begun", SOON, || begun.exists()).await?;
         agent.signal(Signal::KILL)?;
@@ -291,25 +203,17 @@ fn a_gate_orders_two_agents() {
         let (first, second) = (stage.file("first.txt"), stage.file("second.txt"));
         let copy = json!({"command": "cp first.txt second.txt"});
         // The second may copy only once the first has the result of its write.
+        stage.model.play(Script::new("a").tool("Write", write(&first)).text("Mine."));
         stage
             .model
-            .play(Script::new("a").tool("Write", write(&first)).text("Mine."));
-        stage.model.play(
-            Script::new("b")
-                .wait_for(stage.model.log().gate("a", 1))
-                .tool("Bash", copy)
-                .text("After you."),
-        );
+            .play(Script::new("b").wait_for(stage.model.log().gate("a", 1)).tool("Bash", copy).text("After you."));
         let late = Claude::spawn(&stage.options("b"))?;
         let log = stage.model.log();
         wait_until("the late agent has asked", SOON, || log.reached("b", 0)).await?;
         assert!(!second.exists());
         let early = Claude::run(&stage.options("a")).await?;
         let late = late.finished().await?;
-        assert!(
-            early.exit.success() && late.exit.success(),
-            "{early:?}\n{late:?}"
-        );
+        assert!(early.exit.success() && late.exit.success(), "{early:?}\n{late:?}");
         assert_eq!(std::fs::read_to_string(second)?, "written\n");
         assert_eq!(stage.model.complaints(), Vec::<String>::new());
         Ok(())
@@ -323,18 +227,12 @@ fn nothing_but_loopback_can_be_reached_from_a_story() {
             return Ok(()); // Namespaces are refused here, and `story` has said so.
         }
         let interfaces = std::fs::read_to_string("/proc/net/dev")?;
-        let names: Vec<&str> = interfaces
-            .lines()
-            .filter_map(|line| line.split_once(':'))
-            .map(|(name, _)| name.trim())
-            .collect();
+        let names: Vec<&str> =
+            interfaces.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim()).collect();
         assert_eq!(names, ["lo"]);
         // The agent inherits default signal actions: an ignored SIGINT would falsify tests of interruption.
         let status = std::fs::read_to_string("/proc/self/status")?;
-        let ignored = status
-            .lines()
-            .find_map(|line| line.strip_prefix("SigIgn:"))
-            .context("read SigIgn")?;
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).context("read SigIgn")?;
         let ignored = u64::from_str_radix(ignored.trim(), 16)?;
         assert_eq!(ignored & (1 << (2 - 1)), 0, "SIGINT is ignored");
         Ok(())

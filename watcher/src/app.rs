@@ -20,11 +20,7 @@ const ANSWER_MAX: Span = Span::from_secs(5);
 
 /// Runs until `shutdown`. Many may run in one fleet: one leads, the others wait for its end.
 pub async fn run(fleet: Fleet, host: HostId, shutdown: CancellationToken) {
-    let watcher = Watcher {
-        fleet,
-        host,
-        shutdown,
-    };
+    let watcher = Watcher { fleet, host, shutdown };
     while let Some((leader, mut term)) = watcher.campaign().await {
         tracing::info!("leading as the fleet's watcher");
         let end = watcher.lead(&leader, &mut term).await;
@@ -100,12 +96,7 @@ impl Watcher {
     /// `false`: the store says that the term is over.
     async fn renew(&self, leader: &Leader, term: &mut Term, trouble: &mut Trouble) -> bool {
         let sent = self.now();
-        match ask(
-            self.fleet.keep_leading(leader),
-            ANSWER_MAX.min(term.left(sent)),
-        )
-        .await
-        {
+        match ask(self.fleet.keep_leading(leader), ANSWER_MAX.min(term.left(sent))).await {
             Asked::Answer(true) => {
                 trouble.worked();
                 term.renewed(sent);

@@ -52,9 +52,7 @@ impl Term {
         } else if now >= self.look_at {
             Due::LookForRings
         } else {
-            Due::Nothing {
-                until: self.renew_at.min(self.look_at).min(self.over_at),
-            }
+            Due::Nothing { until: self.renew_at.min(self.look_at).min(self.over_at) }
         }
     }
 
@@ -120,20 +118,13 @@ mod tests {
         term.looked(at(160));
         assert_eq!(term.due(at(164)), Due::Renew);
         assert_eq!(term.due(at(165)), Due::Over);
-        assert_eq!(
-            term.due(at(9_999)),
-            Due::Over,
-            "after a long sleep of the machine"
-        );
+        assert_eq!(term.due(at(9_999)), Due::Over, "after a long sleep of the machine");
         assert_eq!(term.left(at(9_999)), Span::ZERO);
     }
 
     #[test]
     fn waiting_never_reaches_beyond_the_end_of_the_term() {
-        let timing = Timing {
-            keep_alive: Span::from_secs(60),
-            ..Timing::default()
-        };
+        let timing = Timing { keep_alive: Span::from_secs(60), ..Timing::default() };
         let mut term = Term::won(at(100), &timing);
         term.look_later(at(100), Span::from_secs(500));
         assert_eq!(term.due(at(101)), Due::Nothing { until: at(150) });

@@ -24,11 +24,7 @@ impl Trouble {
     /// Notes a failure; the answer is how long to wait before the next try.
     pub(crate) fn failed(&mut self, why: &str) -> Span {
         if self.failures == 0 {
-            tracing::warn!(
-                doing = self.doing,
-                why,
-                "failed: trying again, and telling when it works"
-            );
+            tracing::warn!(doing = self.doing, why, "failed: trying again, and telling when it works");
         }
         let wait = WAIT_FIRST * (1 << self.failures.min(8));
         self.failures = self.failures.saturating_add(1);

@@ -8,9 +8,7 @@ use rr_core::limits::Timing;
 use rr_core::path::RepoPath;
 use rr_core::scope::{Claim, Scope};
 use rr_core::time::{Clock, Span};
-use rr_fleet::{
-    Answer, Fleet, Leader, Registered, Released, Request, Session, SessionRecord, WaitEnd, Waiter,
-};
+use rr_fleet::{Answer, Fleet, Leader, Registered, Released, Request, Session, SessionRecord, WaitEnd, Waiter};
 use rr_runtime::clock::BootClock;
 use rr_runtime::entropy::OsEntropy;
 use rr_store::faulty::FaultyStore;
@@ -28,12 +26,8 @@ struct House {
 impl House {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store =
-            EmbeddedStore::open(folder.path(), Options::default(), Arc::new(BootClock)).unwrap();
-        Self {
-            store,
-            _folder: folder,
-        }
+        let store = EmbeddedStore::open(folder.path(), Options::default(), Arc::new(BootClock)).unwrap();
+        Self { store, _folder: folder }
     }
 
     /// A handle as another program would have it.
@@ -44,15 +38,7 @@ impl House {
 
 async fn fleet_on(store: Arc<dyn Store>, timing: Timing) -> Fleet {
     let name = FleetName::default();
-    Fleet::open(
-        store,
-        &name,
-        Arc::new(BootClock),
-        Arc::new(OsEntropy),
-        timing,
-    )
-    .await
-    .unwrap()
+    Fleet::open(store, &name, Arc::new(BootClock), Arc::new(OsEntropy), timing).await.unwrap()
 }
 
 fn host() -> HostId {
@@ -81,6 +67,7 @@ async fn session(fleet: &Fleet, name: &str) -> Session {
         workspace: format!("/{name}"),
         since_unix_ms: 0,
         task: String::new(),
+        warning: String::new(),
     };
     match fleet.register(&record, "fingerprint").await.unwrap() {
         Registered::New(session) => session,
@@ -111,11 +98,7 @@ async fn ring(fleet: &Fleet) -> Ring {
     let held_by_younger = hold(fleet, &two, "b").await;
     let older = queue(fleet, &one, "b").await;
     let younger = queue(fleet, &two, "a").await;
-    Ring {
-        older: (one, older),
-        younger: (two, younger),
-        held_by_younger,
-    }
+    Ring { older: (one, older), younger: (two, younger), held_by_younger }
 }
 
 async fn hold(fleet: &Fleet, session: &Session, path: &str) -> rr_fleet::GrantedLock {
@@ -151,9 +134,7 @@ async fn elected(fleet: &Fleet) -> Leader {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(LONG, win)
-        .await
-        .expect("the office becomes free")
+    tokio::time::timeout(LONG, win).await.expect("the office becomes free")
 }
 
 #[tokio::test]
@@ -162,38 +143,22 @@ async fn a_ring_of_two_is_broken_by_the_acting_leader_and_the_elder_gets_its_loc
     let fleet = house.fleet(Timing::default()).await;
     let ring = ring(&fleet).await;
     let shutdown = CancellationToken::new();
-    let watcher = tokio::spawn(rr_watcher::app::run(
-        fleet.clone(),
-        host(),
-        shutdown.clone(),
-    ));
+    let watcher = tokio::spawn(rr_watcher::app::run(fleet.clone(), host(), shutdown.clone()));
 
     assert_eq!(end_of(&fleet, ring.younger).await, WaitEnd::Ring);
     assert_eq!(waiters(&fleet).await, 1, "the elder still waits");
-    assert_eq!(
-        fleet.release(&ring.held_by_younger).await.unwrap(),
-        Released::Yes
-    );
-    assert!(matches!(
-        end_of(&fleet, ring.older).await,
-        WaitEnd::Granted(_)
-    ));
+    assert_eq!(fleet.release(&ring.held_by_younger).await.unwrap(), Released::Yes);
+    assert!(matches!(end_of(&fleet, ring.older).await, WaitEnd::Granted(_)));
 
     shutdown.cancel();
     watcher.await.unwrap();
-    assert!(
-        fleet.campaign("watcher", &host()).await.unwrap().is_some(),
-        "a watcher that stops leaves its office free"
-    );
+    assert!(fleet.campaign("watcher", &host()).await.unwrap().is_some(), "a watcher that stops leaves its office free");
 }
 
 #[tokio::test]
 async fn a_frozen_leaders_late_write_is_refused() {
     let house = House::new();
-    let (frozen_fleet, fleet) = (
-        house.fleet(hasty()).await,
-        house.fleet(Timing::default()).await,
-    );
+    let (frozen_fleet, fleet) = (house.fleet(hasty()).await, house.fleet(Timing::default()).await);
     let frozen = elected(&frozen_fleet).await;
     let _ring = ring(&fleet).await;
 
@@ -217,11 +182,7 @@ async fn a_watcher_that_lost_its_office_while_cut_off_leads_again_afterwards() {
     let shutdown = CancellationToken::new();
     let watcher = tokio::spawn(rr_watcher::app::run(watching, host(), shutdown.clone()));
     let first = ring(&fleet).await;
-    assert_eq!(
-        end_of(&fleet, first.younger).await,
-        WaitEnd::Ring,
-        "it leads"
-    );
+    assert_eq!(end_of(&fleet, first.younger).await, WaitEnd::Ring, "it leads");
 
     line.cut_off(true);
     let interim = elected(&fleet).await;
@@ -229,10 +190,7 @@ async fn a_watcher_that_lost_its_office_while_cut_off_leads_again_afterwards() {
     fleet.resign(&interim).await;
 
     let again = async {
-        let (one, two) = (
-            session(&fleet, "three").await,
-            session(&fleet, "four").await,
-        );
+        let (one, two) = (session(&fleet, "three").await, session(&fleet, "four").await);
         hold(&fleet, &one, "c").await;
         hold(&fleet, &two, "d").await;
         let _older = queue(&fleet, &one, "d").await;

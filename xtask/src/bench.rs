@@ -33,9 +33,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 fn is_a_bench(root: &Path, name: &str) -> bool {
     let crates = std::fs::read_dir(root).into_iter().flatten().flatten();
     let file = format!("benches/{name}.rs");
-    crates
-        .map(|entry| entry.path().join(&file))
-        .any(|path| path.is_file())
+    crates.map(|entry| entry.path().join(&file)).any(|path| path.is_file())
 }
 
 fn run_and_count(args: &[&str]) -> Result<usize, Failed> {
@@ -45,27 +43,17 @@ fn run_and_count(args: &[&str]) -> Result<usize, Failed> {
     let mut child = command.stdout(Stdio::piped()).spawn().map_err(failed)?;
     let mut missed = 0;
     // Taken just after it was asked for.
-    for line in child
-        .stdout
-        .take()
-        .into_iter()
-        .flat_map(|out| BufReader::new(out).lines())
-    {
+    for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
         let line = line.map_err(failed)?;
         missed += usize::from(says_missed(&line));
         println!("{line}");
     }
     let status = child.wait().map_err(failed)?;
-    if status.success() {
-        Ok(missed)
-    } else {
-        Err(Failed(format!("`{shown}` ended with {status}")))
-    }
+    if status.success() { Ok(missed) } else { Err(Failed(format!("`{shown}` ended with {status}"))) }
 }
 
 fn says_missed(line: &str) -> bool {
-    line.split(|c: char| !c.is_alphanumeric())
-        .any(|word| word == MISSED)
+    line.split(|c: char| !c.is_alphanumeric()).any(|word| word == MISSED)
 }
 
 #[cfg(test)]

@@ -13,13 +13,9 @@ pub(crate) fn check() -> Outcome {
     if silent.is_empty() {
         return Ok(());
     }
-    let names = silent
-        .iter()
-        .map(|f| f.strip_prefix(&root).unwrap_or(f).display().to_string());
+    let names = silent.iter().map(|f| f.strip_prefix(&root).unwrap_or(f).display().to_string());
     let list = names.collect::<Vec<_>>().join(", ");
-    Err(Failed(format!(
-        "these do not open with `//!` and what they are for: {list}"
-    )))
+    Err(Failed(format!("these do not open with `//!` and what they are for: {list}")))
 }
 
 fn silent_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -31,10 +27,7 @@ fn silent_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
             let (path, kind) = (entry.path(), entry.file_type()?);
             if kind.is_dir() && is_ours(&path) {
                 open.push(path);
-            } else if kind.is_file()
-                && path.extension().is_some_and(|e| e == "rs")
-                && !opens(&path)?
-            {
+            } else if kind.is_file() && path.extension().is_some_and(|e| e == "rs") && !opens(&path)? {
                 silent.push(path);
             }
         }
@@ -45,18 +38,14 @@ fn silent_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Not hidden, and no folder that cargo builds into (it marks each).
 fn is_ours(folder: &Path) -> bool {
-    let hidden = folder
-        .file_name()
-        .is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    let hidden = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
     !hidden && !folder.join("CACHEDIR.TAG").exists() && !folder.ends_with("node_modules")
 }
 
 fn opens(file: &Path) -> io::Result<bool> {
     let mut first = String::new();
     BufReader::new(File::open(file)?).read_line(&mut first)?;
-    Ok(first
-        .strip_prefix("//!")
-        .is_some_and(|rest| !rest.trim().is_empty()))
+    Ok(first.strip_prefix("//!").is_some_and(|rest| !rest.trim().is_empty()))
 }
 
 #[cfg(test)]
@@ -75,9 +64,6 @@ mod tests {
         fs::write(temp.join("src/good.rs"), "//! What it is.\n").unwrap();
         let found = silent_files(&temp).unwrap();
         fs::remove_dir_all(&temp).unwrap();
-        assert_eq!(
-            found,
-            [temp.join("src/empty.rs"), temp.join("src/silent.rs")]
-        );
+        assert_eq!(found, [temp.join("src/empty.rs"), temp.join("src/silent.rs")]);
     }
 }

@@ -66,8 +66,7 @@ fn seconds(took: Duration) -> String {
 
 /// The folder that holds this crate's: cargo names it at run time, so a checkout may be moved.
 pub(crate) fn root() -> PathBuf {
-    let own =
-        std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let own = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     let own = PathBuf::from(own);
     own.parent().map_or(own.clone(), PathBuf::from)
 }
@@ -106,10 +105,7 @@ pub(crate) fn shown(command: &Command) -> String {
     let program = PathBuf::from(command.get_program());
     let name = program.file_name().unwrap_or(command.get_program());
     let words = std::iter::once(name).chain(command.get_args());
-    words
-        .map(|w| w.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|w| w.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -131,17 +127,12 @@ mod tests {
             run(command("true", &[]))
         });
         let failed = steps.end().unwrap_err().to_string();
-        assert!(
-            ran && failed.starts_with("`false x` ended with"),
-            "{failed}"
-        );
+        assert!(ran && failed.starts_with("`false x` ended with"), "{failed}");
     }
 
     #[test]
     fn a_program_that_does_not_exist_is_told_as_such() {
-        let failed = run(command("no-such-program-here", &[]))
-            .unwrap_err()
-            .to_string();
+        let failed = run(command("no-such-program-here", &[])).unwrap_err().to_string();
         assert!(failed.contains("cannot be started"), "{failed}");
         assert!(!works(command("no-such-program-here", &[])));
     }

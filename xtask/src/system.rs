@@ -14,11 +14,7 @@ struct Need {
 }
 
 const NEEDS: [Need; 3] = [
-    Need {
-        programs: &["git"],
-        packages: &["git"],
-        why: "worktrees, snapshots and merges are git's",
-    },
+    Need { programs: &["git"], packages: &["git"], why: "worktrees, snapshots and merges are git's" },
     Need {
         programs: &["cc"],
         packages: &["gcc", "libc6-dev"],
@@ -37,11 +33,7 @@ pub(crate) fn prepare() -> Outcome {
     for need in &missing {
         println!("    missing: {} ({})", need.programs.join(", "), need.why);
     }
-    let packages: Vec<&str> = missing
-        .iter()
-        .flat_map(|need| need.packages)
-        .copied()
-        .collect();
+    let packages: Vec<&str> = missing.iter().flat_map(|need| need.packages).copied().collect();
     if !packages.is_empty() {
         install(&packages)?;
     }
@@ -67,9 +59,7 @@ fn install(packages: &[&str]) -> Outcome {
         )));
     }
     let Some(prefix) = root_prefix() else {
-        return Err(Failed(format!(
-            "type `sudo apt-get install --yes {list}`, then try again"
-        )));
+        return Err(Failed(format!("type `sudo apt-get install --yes {list}`, then try again")));
     };
     println!("    installing with apt-get: {list}");
     apt(prefix, &["update", "--quiet"])?;
@@ -89,19 +79,12 @@ fn root_prefix() -> Option<&'static [&'static str]> {
 /// The owner of this process's entry in /proc: std has no call for it.
 fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
-    Path::new("/proc/self")
-        .metadata()
-        .is_ok_and(|own| own.uid() == 0)
+    Path::new("/proc/self").metadata().is_ok_and(|own| own.uid() == 0)
 }
 
 fn apt(prefix: &[&str], args: &[&str]) -> Outcome {
     // `env` and not the process's environment: sudo would drop that.
-    let words = [
-        prefix,
-        &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"],
-        args,
-    ]
-    .concat();
+    let words = [prefix, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"], args].concat();
     run(command(words[0], &words[1..]))
 }
 
@@ -112,19 +95,11 @@ fn toolchain() -> Outcome {
     if missing.is_empty() {
         return Ok(());
     }
-    println!(
-        "    missing: cargo {} (the checks of form)",
-        missing.join(", cargo ")
-    );
+    println!("    missing: cargo {} (the checks of form)", missing.join(", cargo "));
     if !is_on_path("rustup") {
-        return Err(Failed(
-            "install rustfmt and clippy for this toolchain, then try again".to_owned(),
-        ));
+        return Err(Failed("install rustfmt and clippy for this toolchain, then try again".to_owned()));
     }
-    run(command(
-        "rustup",
-        &["component", "add", "rustfmt", "clippy"],
-    ))
+    run(command("rustup", &["component", "add", "rustfmt", "clippy"]))
 }
 
 #[cfg(test)]

@@ -19,15 +19,10 @@ cargo xtask <verb>
   soak              ten minutes of thirty sessions against one store";
 
 /// Ten minutes are long enough for every lease, idle release and log rewrite to come round many times.
-const SOAK: [(&str, &str); 2] = [
-    ("RAILROAD_SOAK_SECS", "600"),
-    ("RAILROAD_SOAK_SESSIONS", "30"),
-];
+const SOAK: [(&str, &str); 2] = [("RAILROAD_SOAK_SECS", "600"), ("RAILROAD_SOAK_SESSIONS", "30")];
 
 pub(crate) fn run(args: &[String]) -> Outcome {
-    let (verb, rest) = args
-        .split_first()
-        .map_or(("help", args), |(verb, rest)| (verb.as_str(), rest));
+    let (verb, rest) = args.split_first().map_or(("help", args), |(verb, rest)| (verb.as_str(), rest));
     if verb != "demo" && rest.iter().any(|a| a == "--help" || a == "-h") {
         return help();
     }
@@ -55,9 +50,7 @@ fn test() -> Outcome {
     steps.must("what the tests need of this system", system::prepare)?;
     steps.must("the real agents that tests run", agents)?;
     check_form(&mut steps);
-    steps.must("build every program", || {
-        run_command(cargo(&["build", "--workspace", "--locked"]))
-    })?;
+    steps.must("build every program", || run_command(cargo(&["build", "--workspace", "--locked"])))?;
     steps.should("run every test", every_test);
     steps.end()
 }
@@ -65,10 +58,7 @@ fn test() -> Outcome {
 fn agents() -> Outcome {
     let script = root().join("tests/agents/install.sh");
     if !script.is_file() {
-        return Err(Failed(format!(
-            "{} is missing: the checkout is not whole",
-            script.display()
-        )));
+        return Err(Failed(format!("{} is missing: the checkout is not whole", script.display())));
     }
     run_command(command("sh", &["tests/agents/install.sh"]))
 }
@@ -80,52 +70,22 @@ fn lint() -> Outcome {
 }
 
 fn check_form(steps: &mut Steps) {
-    steps.should("formatting", || {
-        run_command(cargo(&["fmt", "--all", "--check"]))
-    });
+    steps.should("formatting", || run_command(cargo(&["fmt", "--all", "--check"])));
     steps.should("every file says what it is", openings::check);
-    let clippy = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--locked",
-        "--",
-        "-D",
-        "warnings",
-    ];
+    let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
     steps.should("lints", || run_command(cargo(&clippy)));
 }
 
 fn every_test() -> Outcome {
     if works(cargo(&["nextest", "--version"])) {
-        return run_command(cargo(&[
-            "nextest",
-            "run",
-            "--workspace",
-            "--locked",
-            "--no-fail-fast",
-        ]));
+        return run_command(cargo(&["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]));
     }
     println!("    cargo-nextest is not installed: `cargo test` does the same, more slowly");
-    run_command(cargo(&[
-        "test",
-        "--workspace",
-        "--locked",
-        "--no-fail-fast",
-    ]))
+    run_command(cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]))
 }
 
 fn demo(args: &[String]) -> Outcome {
-    let mut command = cargo(&[
-        "run",
-        "--quiet",
-        "--release",
-        "--locked",
-        "-p",
-        "rrctl",
-        "--",
-        "demo",
-    ]);
+    let mut command = cargo(&["run", "--quiet", "--release", "--locked", "-p", "rrctl", "--", "demo"]);
     command.args(args);
     run_command(command)
 }
@@ -136,10 +96,7 @@ fn install() -> Outcome {
     println!("\nrrctl is in {}", folder.join("rrctl").display());
     let path = std::env::var_os("PATH").unwrap_or_default();
     if !std::env::split_paths(&path).any(|f| f == folder) {
-        println!(
-            "that folder is not on PATH yet: export PATH=\"{}:$PATH\"",
-            folder.display()
-        );
+        println!("that folder is not on PATH yet: export PATH=\"{}:$PATH\"", folder.display());
     }
     println!("next, in a repository that agents work on: rrctl install");
     Ok(())
@@ -155,17 +112,8 @@ fn install_folder() -> PathBuf {
 
 fn soak() -> Outcome {
     // Not through nextest: it ends what takes longer than a test should.
-    let mut command = cargo(&[
-        "test",
-        "--release",
-        "--locked",
-        "-p",
-        "rr-tests",
-        "--test",
-        "soak",
-        "--",
-        "--nocapture",
-    ]);
+    let mut command =
+        cargo(&["test", "--release", "--locked", "-p", "rr-tests", "--test", "soak", "--", "--nocapture"]);
     command.envs(SOAK);
     run_command(command)
 }
@@ -177,21 +125,13 @@ mod tests {
     #[test]
     fn an_unknown_verb_is_refused_with_the_list() {
         let refused = run(&["tset".to_owned()]).unwrap_err().to_string();
-        assert!(
-            refused.starts_with("no verb `tset`") && refused.contains("bench [name]"),
-            "{refused}"
-        );
+        assert!(refused.starts_with("no verb `tset`") && refused.contains("bench [name]"), "{refused}");
     }
 
     #[test]
     fn asking_for_help_or_a_word_too_many_runs_nothing() {
         assert!(run(&["lint".to_owned(), "--help".to_owned()]).is_ok());
-        let refused = run(&["lint".to_owned(), "core".to_owned()])
-            .unwrap_err()
-            .to_string();
-        assert!(
-            refused.starts_with("`lint` takes no arguments"),
-            "{refused}"
-        );
+        let refused = run(&["lint".to_owned(), "core".to_owned()]).unwrap_err().to_string();
+        assert!(refused.starts_with("`lint` takes no arguments"), "{refused}");
     }
 }

@@ -2,7 +2,7 @@
 //! work first, then a fresh look at the file, then the write again; nothing is ever written on a stale copy. Each thing
 //! done is one line of JSON on standard output. Next: `play` listens to these lines.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -34,10 +34,12 @@ pub(crate) enum Step {
     Read {
         path: String,
     },
-    /// Writes the file as it was read, with one more line.
+    /// Writes the file as it was read, with one more line, and the number behind `count` one higher.
     Append {
         path: String,
         line: String,
+        #[serde(default)]
+        count: String,
     },
     /// Writes the number behind `name` one higher than it was read.
     Increment {
@@ -75,19 +77,27 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    /// The file it is about; `None` for steps before which everything else must be done.
-    fn path(&self) -> Option<&str> {
+    /// The files it is about; none for steps before which everything else must be done.
+    fn paths(&self) -> Vec<&str> {
         match self {
             Self::Read { path }
             | Self::Append { path, .. }
             | Self::Increment { path, .. }
             | Self::Replace { path, .. }
             | Self::Write { path, .. }
-            | Self::Delete { path } => Some(path),
-            Self::Shell { path, .. } if !path.is_empty() => Some(path),
-            Self::Shell { .. } | Self::Commit { .. } | Self::StopTurn | Self::SleepMs(_) | Self::HoldUntilKilled => {
-                None
-            }
+            | Self::Delete { path } => vec![path],
+            Self::Commit { paths, .. } => paths.iter().map(String::as_str).collect(),
+            Self::Shell { path, .. } if !path.is_empty() => vec![path],
+            Self::Shell { .. } | Self::StopTurn | Self::SleepMs(_) | Self::HoldUntilKilled => vec![],
+        }
+    }
+
+    /// The number that it raises.
+    fn count(&self) -> &str {
+        match self {
+            Self::Append { count, .. } => count,
+            Self::Increment { name, .. } => name,
+            _ => "",
         }
     }
 
@@ -95,7 +105,6 @@ impl Step {
     fn line(&self) -> &str {
         match self {
             Self::Append { line, .. } | Self::Shell { line, .. } => line,
-            Self::Increment { name, .. } => name,
             Self::Replace { new, .. } => new,
             Self::Write { content, .. } => content,
             _ => "",
@@ -117,6 +126,8 @@ pub(crate) fn load(file_or_json: &str) -> Result<Script, String> {
 enum Went {
     Done,
     Refused,
+    /// Not even reading is let through: the whole fleet stands still, or nobody answers.
+    Standstill,
     /// The agent is to stop: its turn is over.
     Stopped,
 }
@@ -127,13 +138,13 @@ pub(crate) struct Player {
     prompt: String,
     think: Vec<Duration>,
     steps_done: usize,
-    /// The refusal told last, so that waiting is told once.
-    told: Option<String>,
+    /// What is being waited for and was told: waiting is told once.
+    told: BTreeSet<String>,
 }
 
 impl Player {
     pub(crate) fn new(agent: Agent, name: String) -> Self {
-        Self { agent, name, prompt: String::new(), think: vec![], steps_done: 0, told: None }
+        Self { agent, name, prompt: String::new(), think: vec![], steps_done: 0, told: BTreeSet::new() }
     }
 
     /// The whole life of the agent: one session, one prompt, all steps.
@@ -163,12 +174,14 @@ impl Player {
             match self.step(&first)? {
                 Went::Done => {
                     steps.pop_front();
-                    self.told = None;
                     return Ok(());
                 }
                 Went::Stopped => self.begin_again(&mut pause)?,
-                Went::Refused if self.other_work(steps)? => continue,
-                Went::Refused => {}
+                Went::Refused if self.other_work(steps)? => {
+                    pause = LOOK_AGAIN;
+                    continue;
+                }
+                Went::Refused | Went::Standstill => {}
             }
             if start.elapsed() > PATIENCE {
                 return Err(io::Error::other(format!("refused for {} s: {first:?}", PATIENCE.as_secs())));
@@ -180,19 +193,7 @@ impl Player {
 
     /// While the first step has to wait: the next one about another file, if it comes before anything that needs all done.
     fn other_work(&mut self, steps: &mut VecDeque<Step>) -> io::Result<bool> {
-        let mut waiting: Vec<&str> = Vec::new();
-        let mut found = None;
-        for (n, step) in steps.iter().enumerate() {
-            match step.path() {
-                None => break,
-                Some(path) if n > 0 && !waiting.contains(&path) => {
-                    found = Some((n, step.clone()));
-                    break;
-                }
-                Some(path) => waiting.push(path),
-            }
-        }
-        let Some((n, step)) = found else { return Ok(false) };
+        let Some((n, step)) = apart(steps) else { return Ok(false) };
         self.think();
         let done = matches!(self.step(&step)?, Went::Done);
         if done {
@@ -204,7 +205,10 @@ impl Player {
     fn step(&mut self, step: &Step) -> io::Result<Went> {
         match step {
             Step::Read { path } => Ok(self.read(path)?.map_or_else(|went| went, |_| Went::Done)),
-            Step::Append { path, line } => self.rewrite(step, path, |text| format!("{text}{line}\n")),
+            Step::Append { path, line, count } => self.rewrite(step, path, |text| {
+                let text = if count.is_empty() { text.to_owned() } else { incremented(text, count) };
+                format!("{text}{line}\n")
+            }),
             Step::Increment { path, name } => self.rewrite(step, path, |text| incremented(text, name)),
             Step::Replace { path, old, new } => {
                 if let Err(went) = self.read(path)? {
@@ -218,6 +222,7 @@ impl Player {
             Step::Delete { path } => self.tool(step, "Bash", json!({"command": format!("rm {path}")})),
             Step::Commit { message, paths } => {
                 let paths = paths.join(" ");
+                let message = message.replace('\'', "'\\''");
                 let command = format!("git add {paths} && git commit -q -m '{message}' -- {paths}");
                 self.tool(step, "Bash", json!({"command": command}))
             }
@@ -254,8 +259,10 @@ impl Player {
         let call = self.agent.call("Read", json!({"file_path": path}));
         let said = self.agent.before(&call)?;
         if let Some(reason) = said.denied {
-            return self.refused("Read", path, &reason, said.stop).map(Err);
+            let refused = if said.stop { Went::Stopped } else { Went::Standstill };
+            return self.waits("standstill", "", &json!({"reason": reason})).map(|()| Err(refused));
         }
+        self.told.remove("standstill");
         let done = self.agent.act(&call);
         self.agent.after(&call, &done)?;
         Ok(Ok(done.result.unwrap_or_default()))
@@ -263,11 +270,14 @@ impl Player {
 
     fn tool(&mut self, step: &Step, tool: &str, input: Value) -> io::Result<Went> {
         let call = self.agent.call(tool, input);
-        let path = step.path().unwrap_or_default();
+        let path = step.paths().join(" ");
         let said = self.agent.before(&call)?;
         if let Some(reason) = said.denied {
-            return self.refused(tool, path, &reason, said.stop);
+            let refused = if said.stop { Went::Stopped } else { Went::Refused };
+            let why = json!({"tool": tool, "path": path, "reason": reason});
+            return self.waits("refused", &path, &why).map(|()| refused);
         }
+        self.told.remove(&path);
         let done = self.agent.act(&call);
         let (at, ok) = (unix_ms(), done.result.is_ok());
         self.agent.after(&call, &done)?;
@@ -278,19 +288,22 @@ impl Player {
         };
         let output = done.result.err().map(|e| e.to_string());
         self.tell(
-            &json!({"what": what, "tool": tool, "path": path, "line": step.line(), "wrote_at": at, "error": output}),
+            &json!({"what": what, "tool": tool, "path": path, "line": step.line(), "count": step.count(),
+                    "wrote_at": at, "error": output}),
         )?;
         Ok(if ok { Went::Done } else { Went::Refused })
     }
 
-    /// Told once for each thing that is waited for.
-    fn refused(&mut self, tool: &str, path: &str, reason: &str, stop: bool) -> io::Result<Went> {
-        let what = format!("{tool} {path}");
-        if self.told.as_ref() != Some(&what) {
-            self.tell(&json!({"what": "refused", "tool": tool, "path": path, "reason": reason}))?;
-            self.told = Some(what);
+    /// Told once for each file that is waited for, and once for a standstill.
+    fn waits(&mut self, what: &str, path: &str, why: &Value) -> io::Result<()> {
+        if !self.told.insert(if path.is_empty() { what } else { path }.to_owned()) {
+            return Ok(());
         }
-        Ok(if stop { Went::Stopped } else { Went::Refused })
+        let mut told = json!({ "what": what });
+        if let (Some(told), Some(why)) = (told.as_object_mut(), why.as_object()) {
+            told.extend(why.clone());
+        }
+        self.tell(&told)
     }
 
     /// An agent that was stopped goes on when its person says so.
@@ -327,6 +340,22 @@ fn unix_ms() -> u64 {
     rr_runtime::clock::unix_ms()
 }
 
+/// The first step about files that no earlier one is about, before anything that needs all done.
+fn apart(steps: &VecDeque<Step>) -> Option<(usize, Step)> {
+    let mut waiting = steps.front().map(Step::paths).filter(|paths| !paths.is_empty())?;
+    for (n, step) in steps.iter().enumerate().skip(1) {
+        let paths = step.paths();
+        if paths.is_empty() {
+            return None;
+        }
+        if paths.iter().all(|path| !waiting.contains(path)) {
+            return Some((n, step.clone()));
+        }
+        waiting.extend(paths);
+    }
+    None
+}
+
 /// The text with the number behind `name` raised by one; a name that is not there begins at one.
 pub(crate) fn incremented(text: &str, name: &str) -> String {
     let raise = |line: &str| {
@@ -357,12 +386,30 @@ pub(crate) fn incremented(text: &str, name: &str) -> String {
 mod tests {
     use super::*;
 
+    fn append(path: &str) -> Step {
+        Step::Append { path: path.into(), line: "x".into(), count: String::new() }
+    }
+
+    fn commit(path: &str) -> Step {
+        Step::Commit { message: "m".into(), paths: vec![path.into()] }
+    }
+
+    #[test]
+    fn while_a_file_is_held_work_on_others_goes_on_in_its_order() {
+        let next = |steps: &[Step]| apart(&steps.iter().cloned().collect()).map(|(n, _)| n);
+        assert_eq!(next(&[append("a"), commit("a"), append("b")]), Some(2));
+        assert_eq!(next(&[append("a"), append("a"), commit("b")]), Some(2));
+        assert_eq!(next(&[append("a"), Step::StopTurn, append("b")]), None);
+        assert_eq!(next(&[Step::StopTurn, append("b")]), None);
+        assert_eq!(next(&[append("a")]), None);
+    }
+
     #[test]
     fn a_script_is_read_from_its_text_and_unknown_words_are_refused() {
         let text = r#"{"prompt":"p","steps":[{"append":{"path":"a","line":"x"}},"stop_turn",{"sleep_ms":5},
             {"shell":{"command":"true"}},{"commit":{"message":"m","paths":["a"]}},"hold_until_killed"]}"#;
         let script = load(text).expect("understood");
-        assert_eq!(script.steps[0], Step::Append { path: "a".into(), line: "x".into() });
+        assert_eq!(script.steps[0], append("a"));
         assert_eq!(script.steps.len(), 6);
         assert!(load(r#"{"prompt":"p","steps":["dance"]}"#).is_err());
         assert!(load("/no/such/file").is_err());

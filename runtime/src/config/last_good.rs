@@ -42,12 +42,7 @@ pub struct LastGood {
 impl LastGood {
     #[must_use]
     pub fn new(root: &Path) -> Self {
-        Self {
-            file: root.join(REPO_FILE),
-            seen: Seen::Never,
-            good: RepoConfig::default(),
-            error: None,
-        }
+        Self { file: root.join(REPO_FILE), seen: Seen::Never, good: RepoConfig::default(), error: None }
     }
 
     /// The configuration in force: of the file as it is now, or of its last good version together with the error of the
@@ -57,11 +52,7 @@ impl LastGood {
             Ok(None) => self.take(Seen::Absent, Ok(RepoConfig::default())),
             Ok(Some(stamp)) if self.seen == Seen::Version(stamp) => {}
             Ok(Some(stamp)) => {
-                let seen = if is_settled(&stamp) {
-                    Seen::Version(stamp)
-                } else {
-                    Seen::Never
-                };
+                let seen = if is_settled(&stamp) { Seen::Version(stamp) } else { Seen::Never };
                 let now = read(&self.file).and_then(|text| {
                     let text = text.unwrap_or_default();
                     RepoConfig::parse(&text, &self.file)
@@ -157,24 +148,10 @@ mod tests {
 
     #[test]
     fn a_settled_file_is_not_read_again() {
-        let old = Stamp {
-            modified: (1, 0),
-            changed: (1, 0),
-            len: 1,
-            inode: (1, 1),
-        };
+        let old = Stamp { modified: (1, 0), changed: (1, 0), len: 1, inode: (1, 1) };
         assert!(is_settled(&old));
         let now = i64::try_from(unix_ms() / 1_000).unwrap();
-        assert!(!is_settled(&Stamp {
-            changed: (now, 0),
-            ..old
-        }));
-        assert!(
-            !is_settled(&Stamp {
-                modified: (now + 3_600, 0),
-                ..old
-            }),
-            "a stamp ahead of the clock"
-        );
+        assert!(!is_settled(&Stamp { changed: (now, 0), ..old }));
+        assert!(!is_settled(&Stamp { modified: (now + 3_600, 0), ..old }), "a stamp ahead of the clock");
     }
 }

@@ -89,10 +89,7 @@ impl MachineConfig {
     pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
         let written: Written = parse(text, file, &NOT_ENFORCED)?;
         let timing = written.timing.over(Timing::default());
-        timing.check().map_err(|e| ConfigError::Unsafe {
-            file: file.to_owned(),
-            what: format!("timing: {e}"),
-        })?;
+        timing.check().map_err(|e| ConfigError::Unsafe { file: file.to_owned(), what: format!("timing: {e}") })?;
         let store = written.store;
         Ok(Self { store, timing })
     }
@@ -125,18 +122,12 @@ mod tests {
     #[test]
     fn an_empty_file_is_the_embedded_store_at_the_usual_pace() {
         assert_eq!(parsed("").unwrap(), MachineConfig::default());
-        assert_eq!(
-            parsed("store: { kind: embedded }").unwrap().timing,
-            Timing::default()
-        );
+        assert_eq!(parsed("store: { kind: embedded }").unwrap().timing, Timing::default());
     }
 
     #[test]
     fn timings_are_taken_over_one_by_one() {
-        let timing =
-            parsed("timing: { lease: 13s, keep_alive: 1s, cut_off: 3s, claim_window: 2m }")
-                .unwrap()
-                .timing;
+        let timing = parsed("timing: { lease: 13s, keep_alive: 1s, cut_off: 3s, claim_window: 2m }").unwrap().timing;
         let want = Timing {
             lease: Span::from_secs(13),
             keep_alive: Span::from_secs(1),
@@ -150,10 +141,7 @@ mod tests {
     #[test]
     fn timings_that_are_not_safe_together_are_refused() {
         let told = parsed("timing: { lease: 20s }").unwrap_err().to_string();
-        assert!(
-            told.starts_with("config.yaml: timing: cut-off must be at least 10 s below"),
-            "{told}"
-        );
+        assert!(told.starts_with("config.yaml: timing: cut-off must be at least 10 s below"), "{told}");
     }
 
     #[test]
@@ -183,9 +171,6 @@ mod tests {
         assert_eq!(load(None).unwrap().timing.cool, Span::from_secs(1));
         let absent = temp.path().join("absent.yaml");
         assert!(matches!(load(Some(&absent)), Err(ConfigError::Read { .. })));
-        assert_eq!(
-            MachineConfig::load_from(|_| None).unwrap(),
-            MachineConfig::default()
-        );
+        assert_eq!(MachineConfig::load_from(|_| None).unwrap(), MachineConfig::default());
     }
 }

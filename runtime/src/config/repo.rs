@@ -112,10 +112,7 @@ fn repo_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Er
     let Some(name) = Option::<String>::deserialize(from)? else {
         return Ok(None);
     };
-    if name.trim().is_empty()
-        || name.len() > REPO_NAME_BYTES_MAX
-        || name.chars().any(char::is_control)
-    {
+    if name.trim().is_empty() || name.len() > REPO_NAME_BYTES_MAX || name.chars().any(char::is_control) {
         let rule = format!("a repository's name is 1-{REPO_NAME_BYTES_MAX} bytes of visible text");
         return Err(de::Error::custom(rule));
     }
@@ -124,18 +121,16 @@ fn repo_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Er
 
 fn idle<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Span>, D::Error> {
     match Option::<Duration>::deserialize(from)? {
-        Some(Duration(Span::ZERO)) => Err(de::Error::custom(
-            "`idle_release` must be longer than 0: at 0 no lock would last until its write",
-        )),
+        Some(Duration(Span::ZERO)) => {
+            Err(de::Error::custom("`idle_release` must be longer than 0: at 0 no lock would last until its write"))
+        }
         other => Ok(other.map(|d| d.0)),
     }
 }
 
 fn cool<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Span>, D::Error> {
     match Option::<Duration>::deserialize(from)? {
-        Some(Duration(span)) if span > COOL_MAX => {
-            Err(de::Error::custom("`cool` must be at most 60s"))
-        }
+        Some(Duration(span)) if span > COOL_MAX => Err(de::Error::custom("`cool` must be at most 60s")),
         other => Ok(other.map(|d| d.0)),
     }
 }
@@ -143,9 +138,7 @@ fn cool<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Span>, D::Error> {
 fn globs<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Glob>, D::Error> {
     let patterns = Option::<Vec<Pattern>>::deserialize(from)?.unwrap_or_default();
     if patterns.len() > EXCLUSIVE_MAX {
-        return Err(de::Error::custom(format!(
-            "at most {EXCLUSIVE_MAX} patterns"
-        )));
+        return Err(de::Error::custom(format!("at most {EXCLUSIVE_MAX} patterns")));
     }
     Ok(patterns.into_iter().map(|p| p.0).collect())
 }
@@ -180,30 +173,21 @@ mod tests {
                     across_worktrees: warn\n  idle_release: 2m\n  cool: 0s\n  on_agent_death: end\n  \
                     exclusive: [\"**/package.json\", Cargo.lock]\n";
         let config = parsed(text).unwrap();
-        assert_eq!(
-            (config.fleet.as_str(), config.repo.as_deref()),
-            ("blue", Some("shop"))
-        );
+        assert_eq!((config.fleet.as_str(), config.repo.as_deref()), ("blue", Some("shop")));
         assert_eq!(config.on_unavailable, OnUnavailable::Allow);
         assert_eq!(config.locks.mode, LockMode::PessimisticRead);
         assert_eq!(config.locks.on_agent_death, OnAgentDeath::End);
         let names: Vec<&str> = config.locks.exclusive.iter().map(Glob::as_str).collect();
         assert_eq!(names, ["**/package.json", "Cargo.lock"]);
         let timing = config.timing(Timing::default());
-        assert_eq!(
-            (timing.idle_release, timing.cool),
-            (Span::from_secs(120), Span::ZERO)
-        );
+        assert_eq!((timing.idle_release, timing.cool), (Span::from_secs(120), Span::ZERO));
     }
 
     #[test]
     fn an_unknown_key_is_refused_with_its_place_its_line_and_a_suggestion() {
         let text = refusal("fleet: blue\nlocks:\n  idle_relase: 10m\n");
         let first = text.lines().next().unwrap();
-        assert!(
-            first.starts_with("railroad.yaml:3:3: unknown key `idle_relase`"),
-            "{first}"
-        );
+        assert!(first.starts_with("railroad.yaml:3:3: unknown key `idle_relase`"), "{first}");
         assert!(first.ends_with("did you mean `idle_release`?"), "{first}");
         assert!(text.contains("3 |   idle_relase: 10m"), "{text}");
         assert!(refusal("lock: {}").contains("did you mean `locks`?"));
@@ -223,34 +207,20 @@ mod tests {
     fn a_wrong_value_is_refused_with_its_place_and_the_rule() {
         for (text, at, rule) in [
             ("fleet: Blue Team", "1:8", "fleet name must be 1-63 of"),
-            (
-                "locks: { cool: 10 }",
-                "1:16",
-                "a duration is a whole number and one of ms, s, m, h",
-            ),
+            ("locks: { cool: 10 }", "1:16", "a duration is a whole number and one of ms, s, m, h"),
             ("locks: { cool: 61s }", "1:", "at most 60s"),
             ("locks: { idle_release: 0s }", "1:", "longer than 0"),
             ("locks: { exclusive: [ok, ../x] }", "1:26", "../x"),
             ("repo: \"\"", "1:", "visible text"),
             ("locks: 3", "1:8", "mapping"),
             ("fleet: a\nfleet: b", "2:1", "duplicate"),
-            (
-                "locks: { mode: pesimistic }",
-                "1:16",
-                "did you mean `pessimistic`?",
-            ),
+            ("locks: { mode: pesimistic }", "1:16", "did you mean `pessimistic`?"),
             ("fleet: [", "1:", ""),
         ] {
             let told = refusal(text);
-            assert!(
-                told.starts_with(&format!("railroad.yaml:{at}")),
-                "{text}: {told}"
-            );
+            assert!(told.starts_with(&format!("railroad.yaml:{at}")), "{text}: {told}");
             assert!(told.contains(rule), "{text}: {told}");
-            assert!(
-                !told.lines().next().unwrap().contains("at line"),
-                "the place is told once: {told}"
-            );
+            assert!(!told.lines().next().unwrap().contains("at line"), "the place is told once: {told}");
         }
     }
 }

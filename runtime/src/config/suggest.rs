@@ -52,13 +52,8 @@ mod tests {
 
     #[test]
     fn the_distance_is_the_number_of_slips() {
-        for (a, b, slips) in [
-            ("", "", 0),
-            ("", "ab", 2),
-            ("ab", "ba", 1),
-            ("kitten", "sitting", 3),
-            ("abc", "abc", 0),
-        ] {
+        for (a, b, slips) in [("", "", 0), ("", "ab", 2), ("ab", "ba", 1), ("kitten", "sitting", 3), ("abc", "abc", 0)]
+        {
             assert_eq!((distance(a, b), distance(b, a)), (slips, slips), "{a} {b}");
         }
     }

@@ -17,13 +17,8 @@ pub(super) struct Pattern(pub(super) Glob);
 impl<'de> Deserialize<'de> for Duration {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        let bad = || {
-            format!("a duration is a whole number and one of ms, s, m, h (as `10m`), got {text:?}")
-        };
-        span(&text)
-            .map(Self)
-            .ok_or_else(bad)
-            .map_err(de::Error::custom)
+        let bad = || format!("a duration is a whole number and one of ms, s, m, h (as `10m`), got {text:?}");
+        span(&text).map(Self).ok_or_else(bad).map_err(de::Error::custom)
     }
 }
 
@@ -31,8 +26,7 @@ impl<'de> Deserialize<'de> for Pattern {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
         let glob = Glob::parse(&text);
-        glob.map(Self)
-            .map_err(|e| de::Error::custom(format!("{text:?}: {e}")))
+        glob.map(Self).map_err(|e| de::Error::custom(format!("{text:?}: {e}")))
     }
 }
 
@@ -52,27 +46,11 @@ mod tests {
 
     #[test]
     fn a_duration_is_a_number_and_a_unit() {
-        for (text, ms) in [
-            ("0s", 0),
-            ("250ms", 250),
-            ("15s", 15_000),
-            ("10m", 600_000),
-            ("1h", 3_600_000),
-        ] {
+        for (text, ms) in [("0s", 0), ("250ms", 250), ("15s", 15_000), ("10m", 600_000), ("1h", 3_600_000)] {
             assert_eq!(span(text), Some(Span::from_millis(ms)), "{text}");
         }
-        for bad in [
-            "",
-            "10",
-            "s",
-            "-1s",
-            "+1s",
-            "1.5s",
-            "1 s",
-            "1d",
-            "99999999999999999999s",
-            "18446744073709551615h",
-        ] {
+        for bad in ["", "10", "s", "-1s", "+1s", "1.5s", "1 s", "1d", "99999999999999999999s", "18446744073709551615h"]
+        {
             assert_eq!(span(bad), None, "{bad}");
         }
     }

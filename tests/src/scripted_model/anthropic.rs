@@ -21,32 +21,17 @@ pub(super) struct Conversation {
 }
 
 pub(super) fn read(request: &Value) -> Conversation {
-    let messages = request["messages"]
-        .as_array()
-        .map_or(&[][..], Vec::as_slice);
+    let messages = request["messages"].as_array().map_or(&[][..], Vec::as_slice);
     let blocks_of = |role: &'static str| {
-        messages
-            .iter()
-            .filter(move |message| message["role"] == role)
-            .flat_map(|message| blocks(&message["content"]))
+        messages.iter().filter(move |message| message["role"] == role).flat_map(|message| blocks(&message["content"]))
     };
-    let user_texts: Vec<String> = blocks_of("user")
-        .filter_map(|block| text_of(&block))
-        .collect();
-    let script = user_texts
-        .iter()
-        .rev()
-        .find_map(|text| script_named_in(text));
+    let user_texts: Vec<String> = blocks_of("user").filter_map(|block| text_of(&block)).collect();
+    let script = user_texts.iter().rev().find_map(|text| script_named_in(text));
     let said: Vec<Value> = blocks_of("assistant").collect();
     let step = script.as_deref().map_or(0, |name| next_step(name, &said));
     Conversation {
         step,
-        tools: request["tools"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|tool| string(&tool["name"]))
-            .collect(),
+        tools: request["tools"].as_array().into_iter().flatten().filter_map(|tool| string(&tool["name"])).collect(),
         tool_results: blocks_of("user")
             .filter(|block| block["type"] == "tool_result")
             .map(|b| tool_result(&b))
@@ -66,9 +51,7 @@ fn blocks(content: &Value) -> Vec<Value> {
 }
 
 fn text_of(block: &Value) -> Option<String> {
-    (block["type"] == "text")
-        .then(|| string(&block["text"]))
-        .flatten()
+    (block["type"] == "text").then(|| string(&block["text"])).flatten()
 }
 
 fn string(value: &Value) -> Option<String> {
@@ -76,10 +59,7 @@ fn string(value: &Value) -> Option<String> {
 }
 
 fn tool_result(block: &Value) -> ToolResult {
-    let texts: Vec<String> = blocks(&block["content"])
-        .into_iter()
-        .filter_map(|block| text_of(&block))
-        .collect();
+    let texts: Vec<String> = blocks(&block["content"]).into_iter().filter_map(|block| text_of(&block)).collect();
     ToolResult {
         tool_use_id: string(&block["tool_use_id"]).unwrap_or_default(),
         is_error: block["is_error"].as_bool().unwrap_or(false),
@@ -89,46 +69,32 @@ fn tool_result(block: &Value) -> ToolResult {
 
 fn script_named_in(text: &str) -> Option<String> {
     let (_, rest) = text.rsplit_once("script=")?;
-    let name: String = rest
-        .chars()
-        .take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
-        .collect();
+    let name: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).collect();
     (!name.is_empty()).then_some(name)
 }
 
 fn next_step(script: &str, said: &[Value]) -> usize {
-    said.iter()
-        .filter_map(|block| step_of(script, block))
-        .max()
-        .map_or(0, |step| step + 1)
+    said.iter().filter_map(|block| step_of(script, block)).max().map_or(0, |step| step + 1)
 }
 
 fn step_of(script: &str, block: &Value) -> Option<usize> {
     if let Some(id) = block["id"].as_str() {
-        let (step, index) = id
-            .strip_prefix("toolu_")?
-            .strip_prefix(script)?
-            .strip_prefix('_')?
-            .split_once('_')?;
+        let (step, index) = id.strip_prefix("toolu_")?.strip_prefix(script)?.strip_prefix('_')?.split_once('_')?;
         index.parse::<usize>().ok()?;
         return step.parse().ok();
     }
-    let (_, rest) = block["text"]
-        .as_str()?
-        .rsplit_once(&format!("[{script}#"))?;
+    let (_, rest) = block["text"].as_str()?.rsplit_once(&format!("[{script}#"))?;
     rest.split_once(']')?.0.parse().ok()
 }
 
 /// The answer's blocks with their marks, and why the model stopped.
 fn content(script: &str, step: usize, answer: &Answer) -> (Vec<Value>, &'static str) {
     match answer {
-        Answer::Words(words) => (
-            vec![json!({"type": "text", "text": format!("{words} [{script}#{step}]")})],
-            "end_turn",
-        ),
+        Answer::Words(words) => {
+            (vec![json!({"type": "text", "text": format!("{words} [{script}#{step}]")})], "end_turn")
+        }
         Answer::Calls(calls) => {
-            let mut blocks =
-                vec![json!({"type": "text", "text": format!("Step. [{script}#{step}]")})];
+            let mut blocks = vec![json!({"type": "text", "text": format!("Step. [{script}#{step}]")})];
             blocks.extend(calls.iter().enumerate().map(|(i, (name, input))| {
                 json!({"type": "tool_use", "id": format!("toolu_{script}_{step}_{i}"), "name": name, "input": input})
             }));
@@ -158,16 +124,13 @@ pub(super) fn events(model: &Value, script: &str, step: usize, answer: &Answer) 
         events.extend(block_events(index, block));
     }
     let usage = json!({"input_tokens": 100, "output_tokens": 20});
-    events.push(json!({"type": "message_delta", "delta": {"stop_reason": stop_reason, "stop_sequence": null}, "usage": usage}));
+    events.push(
+        json!({"type": "message_delta", "delta": {"stop_reason": stop_reason, "stop_sequence": null}, "usage": usage}),
+    );
     events.push(json!({"type": "message_stop"}));
     events
         .iter()
-        .map(|event| {
-            format!(
-                "event: {}\ndata: {event}\n\n",
-                event["type"].as_str().unwrap_or_default()
-            )
-        })
+        .map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default()))
         .collect()
 }
 

@@ -45,10 +45,7 @@ pub(super) enum Answer {
 
 impl Script {
     pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            steps: Vec::new(),
-        }
+        Self { name: name.into(), steps: Vec::new() }
     }
 
     #[must_use]
@@ -59,10 +56,7 @@ impl Script {
 
     #[must_use]
     pub fn tool(self, name: impl Into<String>, input: Value) -> Self {
-        self.step(Step::Tool {
-            name: name.into(),
-            input,
-        })
+        self.step(Step::Tool { name: name.into(), input })
     }
 
     #[must_use]
@@ -100,10 +94,7 @@ impl Script {
             gates.clear();
             position += 1;
         }
-        Turn {
-            gates,
-            answer: Answer::Words("Done.".to_owned()),
-        }
+        Turn { gates, answer: Answer::Words("Done.".to_owned()) }
     }
 }
 
@@ -118,11 +109,7 @@ pub struct Gate {
 impl Gate {
     /// Open once `open` says so; `what` is told when it never does.
     pub fn when(what: impl Into<String>, open: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self {
-            what: what.into(),
-            limit: GATE_LIMIT,
-            open: Arc::new(open),
-        }
+        Self { what: what.into(), limit: GATE_LIMIT, open: Arc::new(open) }
     }
 
     /// Open once `path` exists.
@@ -135,10 +122,7 @@ impl Gate {
     pub fn latch(what: impl Into<String>) -> (Self, Latch) {
         let latch = Latch(Arc::default());
         let seen = Arc::clone(&latch.0);
-        (
-            Self::when(what, move || seen.load(Ordering::Acquire)),
-            latch,
-        )
+        (Self::when(what, move || seen.load(Ordering::Acquire)), latch)
     }
 
     #[must_use]
@@ -150,10 +134,7 @@ impl Gate {
 
 impl std::fmt::Debug for Gate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gate")
-            .field("what", &self.what)
-            .field("limit", &self.limit)
-            .finish_non_exhaustive()
+        f.debug_struct("Gate").field("what", &self.what).field("limit", &self.limit).finish_non_exhaustive()
     }
 }
 

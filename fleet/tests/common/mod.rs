@@ -1,0 +1,301 @@
+//! What the fleet's tests share: a fleet on an embedded store in a folder of its own, with faults in between, and time that
+//! is only as long as it has to be. Tasks run on one thread and in virtual time, and the store answers in place; so a seed
+//! decides the order of everything. Each test binary uses a part of it.
+#![allow(dead_code, unreachable_pub)]
+
+pub mod line;
+pub mod replay;
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rr_core::glob::Glob;
+use rr_core::id::{Entropy, FleetName, HostId, RepoId};
+use rr_core::limits::Timing;
+use rr_core::path::RepoPath;
+use rr_core::scope::{Claim, Name, Scope};
+use rr_core::time::{BootTime, Clock, Span};
+use rr_fleet::{
+    Answer, Fleet, FleetError, Grant, GrantedLock, Registered, Request, Session, SessionRecord, WaitEnd, Waiter,
+};
+use rr_store::embedded::{Disk, RealDisk};
+use rr_store::faulty::{Call, Fault, FaultyStore};
+use rr_store::suite::ManualClock;
+use rr_store::{EmbeddedStore, KeyValue, Keys, Options, Store};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use self::line::{Direct, Line};
+
+pub const PREFIX: &str = "rr/v1/default/";
+
+/// SplitMix64 (Steele, Lea, Flood 2014): the same on every machine.
+#[derive(Debug)]
+pub struct Seeded(Mutex<u64>);
+
+impl Seeded {
+    pub fn new(seed: u64) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(seed)))
+    }
+
+    pub fn number(&self) -> u64 {
+        let mut state = self.0.lock().unwrap();
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = *state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub fn below(&self, n: u64) -> u64 {
+        self.number() % n
+    }
+
+    pub fn one_in(&self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    pub fn pick<'a, T>(&self, from: &'a [T]) -> &'a T {
+        &from[usize::try_from(self.below(from.len() as u64)).unwrap()]
+    }
+}
+
+impl Entropy for Seeded {
+    fn bits(&self) -> [u8; 16] {
+        (u128::from(self.number()) << 64 | u128::from(self.number())).to_be_bytes()
+    }
+}
+
+/// Tokio's time, which a test can let pass at will.
+pub struct VirtualClock(tokio::time::Instant);
+
+impl Clock for VirtualClock {
+    fn now(&self) -> BootTime {
+        BootTime::from_millis(u64::try_from(self.0.elapsed().as_millis()).unwrap())
+    }
+}
+
+/// A disk that is as fast as memory, and full when told so. What is tested here is read back by no other process.
+#[derive(Default)]
+pub struct QuickDisk {
+    full: AtomicBool,
+}
+
+impl QuickDisk {
+    pub fn fill(&self) {
+        self.full.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Disk for QuickDisk {
+    fn overwrite(&self, file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+        RealDisk.overwrite(file, bytes, at)
+    }
+
+    fn extend(&self, file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+        if self.full.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { RealDisk.extend(file, bytes, at) }
+    }
+
+    fn sync(&self, _: &File) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn shorten(&self, file: &File, len: u64) -> io::Result<()> {
+        RealDisk.shorten(file, len)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+}
+
+/// One fleet under test.
+pub struct Stage {
+    _dir: TempDir,
+    /// The store's own time: leases run out by it.
+    pub clock: Arc<ManualClock>,
+    pub disk: Arc<QuickDisk>,
+    pub embedded: Arc<EmbeddedStore>,
+    pub faulty: Arc<FaultyStore>,
+    pub line: Arc<Line>,
+    pub random: Arc<Seeded>,
+    pub fleet: Fleet,
+}
+
+impl Stage {
+    pub async fn new() -> Self {
+        Self::seeded(0).await
+    }
+
+    pub async fn seeded(seed: u64) -> Self {
+        Self::with(seed, Options::default()).await
+    }
+
+    pub async fn with(seed: u64, options: Options) -> Self {
+        let (dir, disk) = (tempfile::tempdir().unwrap(), Arc::new(QuickDisk::default()));
+        let clock = Arc::new(ManualClock::default());
+        // Long enough a history to replay all that a test does.
+        let options = Options { disk: disk.clone(), history_changes_max: 1 << 20, ..options };
+        let embedded = EmbeddedStore::open(&dir.path().join("store"), options, clock.clone()).unwrap();
+        let faulty = FaultyStore::new(Arc::new(Direct(embedded.clone())));
+        let random = Seeded::new(seed);
+        let line = Line::new(faulty.clone(), Arc::new(Direct(embedded.clone())), Seeded::new(!seed));
+        let fleet = open(line.clone(), random.clone()).await.unwrap();
+        Self { _dir: dir, clock, disk, embedded, faulty, line, random, fleet }
+    }
+
+    pub async fn session(&self, n: u64) -> Session {
+        match self.fleet.register(&record(n), "host").await.unwrap() {
+            Registered::New(session) => session,
+            Registered::SlotTaken { by, .. } => panic!("slot {n} is taken by {by}"),
+        }
+    }
+
+    pub async fn sessions(&self, count: u64) -> Vec<Session> {
+        let mut all = Vec::new();
+        for n in 0..count {
+            all.push(self.session(n).await);
+        }
+        all
+    }
+
+    pub async fn ask(&self, session: &Session, claims: &[Claim]) -> Result<Answer, FleetError> {
+        self.fleet.request(session, request(claims)).await
+    }
+
+    pub async fn granted(&self, session: &Session, claims: &[Claim]) -> Grant {
+        match self.ask(session, claims).await.unwrap() {
+            Answer::Granted(grant) => grant,
+            other => panic!("not granted: {other:?}"),
+        }
+    }
+
+    pub async fn lock(&self, session: &Session, claim: Claim) -> GrantedLock {
+        self.granted(session, &[claim]).await.locks.remove(0)
+    }
+
+    pub async fn queued(&self, session: &Session, claims: &[Claim]) -> Waiter {
+        match self.ask(session, claims).await.unwrap() {
+            Answer::Queued(waiter, _) => waiter,
+            other => panic!("not queued: {other:?}"),
+        }
+    }
+
+    /// Waits in the background, for so many virtual seconds.
+    pub fn wait(&self, session: &Session, waiter: Waiter, secs: u64) -> JoinHandle<Result<WaitEnd, FleetError>> {
+        let (fleet, session) = (self.fleet.clone(), session.clone());
+        let until = fleet.clock().now() + Span::from_secs(secs);
+        tokio::spawn(async move { fleet.wait(&session, waiter, until).await })
+    }
+
+    /// Lets the store's time pass, and what ends with it end.
+    pub async fn advance(&self, secs: u64) {
+        self.clock.advance(Span::from_secs(secs));
+        // Whatever is written makes the store look at its leases first.
+        self.embedded.grant(Span::from_secs(1)).await.unwrap();
+    }
+
+    /// Everything in the store below a part of the fleet's keys.
+    pub async fn below(&self, part: &str) -> Vec<KeyValue> {
+        self.embedded.range(Keys::prefix(format!("{PREFIX}{part}"))).await.unwrap().kvs
+    }
+
+    /// The keys that must go with the sessions that wrote them, and marks.
+    pub async fn left_behind(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        for part in ["sess/", "slot/", "x/", "s/", "q/", "op/", "mark/", "fleet/ack/"] {
+            left.extend(self.below(part).await.into_iter().map(|kv| kv.key));
+        }
+        left
+    }
+
+    /// The call of this kind after `before` others has this fault.
+    pub fn fault(&self, call: Call, before: usize, fault: Fault) {
+        for _ in 0..before {
+            self.faulty.plan(call, Fault::Delay(Span::ZERO));
+        }
+        self.faulty.plan(call, fault);
+    }
+
+    /// Takes back the faults that did not come to pass.
+    pub async fn calm(&self) {
+        for call in [Call::Txn, Call::Range, Call::Revoke, Call::KeepAlive, Call::Grant] {
+            // A planned fault is used up by the next call of its kind.
+            while self.faulty_left(call).await {}
+        }
+    }
+
+    async fn faulty_left(&self, call: Call) -> bool {
+        let before = self.faulty.faults_happened();
+        match call {
+            Call::Txn => drop(self.faulty.txn(rr_store::Txn::default()).await),
+            Call::Range => drop(self.faulty.range(Keys::one("x")).await),
+            Call::Revoke => drop(self.faulty.revoke(rr_store::LeaseId(1)).await),
+            Call::KeepAlive => drop(self.faulty.keep_alive(rr_store::LeaseId(1)).await),
+            Call::Grant | Call::Watch | Call::Compact => {}
+        }
+        self.faulty.faults_happened() != before
+    }
+}
+
+pub async fn open(store: Arc<dyn Store>, entropy: Arc<dyn Entropy>) -> Result<Fleet, FleetError> {
+    let clock = Arc::new(VirtualClock(tokio::time::Instant::now()));
+    Fleet::open(store, &FleetName::default(), clock, entropy, Timing::default()).await
+}
+
+/// Lets virtual time pass: all that can go on has gone on by then.
+pub async fn pass(ms: u64) {
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+}
+
+pub fn record(n: u64) -> SessionRecord {
+    SessionRecord {
+        host: HostId::from_random([1; 16]),
+        host_name: "host".into(),
+        boot: "boot".into(),
+        pid: 1,
+        start: 1,
+        agent: "test".into(),
+        agent_session: n.to_string(),
+        workspace: format!("/w/{n}"),
+        since_unix_ms: 0,
+        task: String::new(),
+        warning: String::new(),
+    }
+}
+
+pub fn repo() -> RepoId {
+    RepoId::parse("0123456789abcdef").unwrap()
+}
+
+pub fn request(claims: &[Claim]) -> Request {
+    Request { repo: repo(), claims: claims.to_vec(), doing: "test".into(), now_unix_ms: 0 }
+}
+
+pub fn path(text: &str) -> Scope {
+    Scope::Path(RepoPath::parse(text.as_bytes()).unwrap())
+}
+
+pub fn glob(folder: &str, pattern: &str) -> Scope {
+    Scope::Glob { folder: RepoPath::parse(folder.as_bytes()).unwrap(), glob: Glob::parse(pattern).unwrap() }
+}
+
+pub fn named(name: &str) -> Scope {
+    Scope::Named(Name::parse(name).unwrap())
+}
+
+pub fn write(text: &str) -> Claim {
+    Claim::exclusive(path(text))
+}
+
+pub fn read(text: &str) -> Claim {
+    Claim::shared(path(text))
+}

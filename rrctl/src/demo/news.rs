@@ -1,0 +1,112 @@
+//! The show's live text: who does what, who waits for whom. One line an event; on a terminal with colours. Owns wording
+//! only; silent when the result is wanted as JSON. Next: `play` says what happened.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::exit::Failure;
+use crate::out;
+
+/// Columns of the longest usual name.
+const NAME_COLUMNS: usize = 12;
+/// Longest piece of a reason that is shown where it names none of ours.
+const REASON_CHARS: usize = 90;
+/// Terminal colours that can be told apart on light and dark.
+const COLOURS: [u8; 6] = [36, 33, 35, 32, 34, 31];
+
+pub(crate) struct News {
+    silent: bool,
+    colours: bool,
+    start: Instant,
+    /// Our agents by pid, in the order of their appearance.
+    cast: BTreeMap<u64, String>,
+    order: Vec<String>,
+}
+
+impl News {
+    pub(crate) fn new(silent: bool) -> Self {
+        let colours = std::io::stdout().is_terminal();
+        Self { silent, colours, start: Instant::now(), cast: BTreeMap::new(), order: Vec::new() }
+    }
+
+    pub(crate) fn restart(&mut self) {
+        self.start = Instant::now();
+    }
+
+    /// A line of the show itself.
+    pub(crate) fn say(&self, text: &str) -> Result<(), Failure> {
+        if self.silent { Ok(()) } else { out::text(&format!("{text}\n")) }
+    }
+
+    /// What an agent told, if it is worth a line.
+    pub(crate) fn agent(&mut self, name: &str, told: &Value) -> Result<(), Failure> {
+        if told["what"] == "started" {
+            self.cast.insert(told["pid"].as_u64().unwrap_or(0), name.to_owned());
+            self.order.push(name.to_owned());
+        }
+        let text = self.words(told);
+        if text.is_empty() { Ok(()) } else { self.line(name, &text) }
+    }
+
+    pub(crate) fn line(&self, name: &str, text: &str) -> Result<(), Failure> {
+        let seconds = self.start.elapsed().as_secs_f64();
+        let padded = format!("{name:NAME_COLUMNS$}");
+        let colour = self.order.iter().position(|n| n == name).map(|n| COLOURS[n % COLOURS.len()]);
+        let shown = match colour {
+            Some(colour) if self.colours => format!("\u{1b}[{colour}m{padded}\u{1b}[0m"),
+            _ => padded,
+        };
+        self.say(&format!("{seconds:6.2} s  {shown}  {text}"))
+    }
+
+    fn words(&self, told: &Value) -> String {
+        let text = |name: &str| told[name].as_str().unwrap_or_default();
+        let path = text("path");
+        match text("what") {
+            "started" => format!("starts: {} (pid {})", text("prompt"), told["pid"]),
+            "wrote" if text("tool") == "Bash" => format!("writes {path} by a shell command"),
+            "wrote" => format!("writes {path}"),
+            "committed" => format!("commits {path}"),
+            "holding" => "holds a lock".to_owned(),
+            "refused" => format!("HELD BACK: {} {path}: {}", text("tool"), self.why(text("reason"))),
+            "standstill" => format!("STANDS STILL: {}", self.why(text("reason"))),
+            "failed" => format!("fails: {} {path}: {}", text("tool"), text("error")),
+            "stopped" => "is stopped, and asked to go on".to_owned(),
+            "finished" => "is done".to_owned(),
+            _ => String::new(),
+        }
+    }
+
+    /// The one of ours whom a reason names, else the reason.
+    fn why(&self, reason: &str) -> String {
+        let named = |(pid, _): &(&u64, &String)| reason.contains(&format!("pid {pid} on"));
+        match self.cast.iter().find(named) {
+            Some((_, name)) if reason.contains("since you read it") => format!("{name} has changed it: reads it again"),
+            Some((_, name)) => format!("waits for {name}"),
+            None => reason.split(". ").next().unwrap_or_default().chars().take(REASON_CHARS).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn whoever_is_waited_for_is_named() {
+        let mut news = News::new(true);
+        news.agent("docs", &json!({"what": "started", "pid": 77})).expect("silent");
+        let told = |reason: &str| {
+            news.words(&json!({"what": "refused", "tool": "Write", "path": "a.ts", "reason": reason}))
+        };
+        let held = "a.ts is being edited by session ab (claude, pid 77 on box), since 1 s";
+        assert_eq!(told(held), "HELD BACK: Write a.ts: waits for docs");
+        assert!(told("a.ts was changed by session ab (claude, pid 77 on box) since you read it").contains("again"));
+        assert!(told("The fleet is paused").ends_with("The fleet is paused"));
+    }
+}
