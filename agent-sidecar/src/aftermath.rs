@@ -40,6 +40,9 @@ impl Service {
         }
         if let Some(flight) = &flight {
             facts.extend(self.compare(who, event, flight).await);
+            if flight.stages {
+                who.lock().keep_index(&call.id);
+            }
         }
         self.call_over(who, &call.id).await;
         self.tell_who_waits(who);
@@ -90,7 +93,7 @@ impl Service {
         }
         let change = Change { session: who.sid().clone(), repo: repo.clone(), disk: disk.to_owned(), at: self.now() };
         self.changes().note(path.clone(), change);
-        let by = current(&self.view).who(who.sid(), None);
+        let by = self.who(who.sid(), None);
         for other in self.all().into_iter().filter(|o| o.sid() != who.sid()) {
             let read_it = other.lock().reads.iter().any(|((_, p), v)| p == disk && *v != version);
             if read_it {
@@ -158,11 +161,10 @@ impl Service {
 
     /// A command changed a file that somebody else holds: both are told in their next texts.
     fn hit(&self, who: &AgentSession, repo: &Arc<Repo>, path: &RepoPath, holder: &AgentSession) -> String {
-        let view = current(&self.view);
-        holder.notify(messages::hit_by(&path.to_string(), &view.who(who.sid(), None)));
+        holder.notify(messages::hit_by(&path.to_string(), &self.who(who.sid(), None)));
         self.note_change(who, None, repo, path, &repo.tree.root.join(path.shown()));
         tracing::warn!(by = %who.sid(), holder = %holder.sid(), %path, "a command changed a file that another session holds");
-        messages::hit_others(&path.to_string(), &view.who(holder.sid(), None))
+        messages::hit_others(&path.to_string(), &self.who(holder.sid(), None))
     }
 
     /// Changes that nobody else made: noted, locked where free, and told if the command had not named them.
@@ -205,7 +207,7 @@ impl Service {
             let Some(what) = held else { continue };
             if inner.told_waiters.insert(waiter.since) {
                 drop(inner);
-                who.notify(messages::waited_for(&what, &view.who(&waiter.session, None)));
+                who.notify(messages::waited_for(&what, &self.who(&waiter.session, None)));
             }
         }
     }

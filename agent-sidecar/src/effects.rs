@@ -26,6 +26,8 @@ pub(crate) struct Effects {
     pub compare: Option<Arc<Repo>>,
     /// A git commit is among it: locks of what is clean afterwards can go.
     pub commits: bool,
+    /// Something is staged: it must not be committed by somebody else.
+    pub stages: bool,
     pub shell: bool,
 }
 
@@ -35,6 +37,15 @@ pub(crate) struct TreeUse {
     pub command: String,
     pub sweeps: bool,
     pub moves: bool,
+}
+
+impl Effects {
+    /// A command that touches the work tree at large: it needs the tree to itself. Not the repository's root, which would
+    /// exclude every other work tree as well.
+    fn use_tree(&mut self, repo: &Arc<Repo>, command: &str, sweeps: bool, moves: bool) {
+        self.claims.push((repo.clone(), Claim::exclusive(repo.shared(Shared::Tree))));
+        self.trees.push(TreeUse { repo: repo.clone(), command: command.to_owned(), sweeps, moves });
+    }
 }
 
 /// Why a call cannot be judged by its files.
@@ -131,7 +142,9 @@ fn shell_write(target: Target, how: How, repos: &Repos, found: &mut Effects) -> 
         }
         Target::Tree(path) => {
             if let Some(place) = repos.place(&path, follow)? {
-                if place.disk.is_dir() && !is_link(&place.disk) {
+                if place.path.is_root() {
+                    found.use_tree(&place.repo, "a command on the whole folder", false, true);
+                } else if place.disk.is_dir() && !is_link(&place.disk) {
                     found.claims.push(claim_on(&place));
                 } else {
                     found.writes.push(place);
@@ -172,6 +185,7 @@ fn git_use(git: &GitUse, cwd: &Path, repos: &Repos, found: &mut Effects) -> Resu
     let dir = git.work_tree.as_deref().or(git.dir.as_deref()).unwrap_or(cwd);
     let Some(repo) = repos.around(dir).map_err(PlaceError::from)? else { return Ok(()) };
     found.commits |= git.command == "commit";
+    found.stages |= git.resources.contains(&GitResource::Index);
     for resource in &git.resources {
         let what = match resource {
             GitResource::Head => Shared::Head,
@@ -184,8 +198,7 @@ fn git_use(git: &GitUse, cwd: &Path, repos: &Repos, found: &mut Effects) -> Resu
     }
     let (moves, sweeps) = (git.tree.moves() && !names_only_paths(git, &repo), git.tree.sweeps());
     if moves || sweeps {
-        found.claims.push((repo.clone(), Claim::exclusive(repo.shared(Shared::Tree))));
-        found.trees.push(TreeUse { repo, command: git.command.clone(), sweeps, moves });
+        found.use_tree(&repo, &format!("`git {}`", git.command), sweeps, moves);
     } else if git.tree.moves() {
         for target in &git.paths {
             shell_write(target.clone(), How::Write, repos, found)?;

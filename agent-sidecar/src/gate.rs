@@ -134,7 +134,7 @@ impl Service {
         }
         self.note_reads(who, event, found);
         let before = found.compare.clone().zip(compared);
-        self.begin(who, event, call, before, found.commits);
+        self.begin(who, event, call, before, found);
         Ok(())
     }
 
@@ -195,7 +195,7 @@ impl Service {
         drop(inner);
         let what = place.path.to_string();
         let change = self.changes().of(&place.repo, &place.path).cloned();
-        let by = change.filter(|c| c.session != *who.sid()).map(|c| current(&self.view).who(&c.session, None));
+        let by = change.filter(|c| c.session != *who.sid()).map(|c| self.who(&c.session, None));
         Some((format!("{what} (stale)"), messages::stale(&what, by.as_ref())))
     }
 
@@ -204,7 +204,7 @@ impl Service {
         let view = current(&self.view);
         let held = |place: &Place| {
             let row = view.holder(&place.repo.id, &place.path, who.sid())?;
-            let by = view.who(&row.session, Some(row.since_unix_ms));
+            let by = self.who(&row.session, Some(row.since_unix_ms));
             Some(messages::read_under_edit(&place.path.to_string(), &by))
         };
         found.reads.iter().filter_map(held).collect()
@@ -271,8 +271,7 @@ impl Service {
             let files: Vec<String> =
                 dirty.iter().flat_map(|d| d.paths()).filter(theirs).take(5).map(|p| p.display().to_string()).collect();
             if !files.is_empty() && (tree.sweeps || tree.moves) {
-                let what = format!("git {}", tree.command);
-                return Some((what, messages::would_sweep(&tree.command, &files.join(", "))));
+                return Some((tree.command.clone(), messages::would_sweep(&tree.command, &files.join(", "))));
             }
         }
         None
@@ -313,9 +312,7 @@ impl Service {
             needs.push(Need { repo: place.repo.clone(), claim, only_for });
         }
         for (repo, claim) in &found.claims {
-            // What is staged must not be committed by somebody else: the index is kept until it is committed.
-            let staged = !found.commits && claim.scope == repo.shared(Shared::Index);
-            let only_for = (matches!(claim.scope, Scope::Named(_)) && !staged).then(|| call.id.clone());
+            let only_for = matches!(claim.scope, Scope::Named(_)).then(|| call.id.clone());
             needs.push(Need { repo: repo.clone(), claim: claim.clone(), only_for });
         }
         let trees: Vec<_> =
@@ -358,11 +355,18 @@ impl Service {
         event: &Event,
         call: &ToolCall,
         before: Option<(Arc<crate::repos::Repo>, rr_git::Dirty)>,
-        commits: bool,
+        found: &Effects,
     ) {
         let started = self.now();
         let may_change = call.action.may_change();
-        let flight = InFlight { agent_id: event.agent_id.clone(), started, may_change, before, commits };
+        let flight = InFlight {
+            agent_id: event.agent_id.clone(),
+            started,
+            may_change,
+            before,
+            commits: found.commits,
+            stages: found.stages && !found.commits,
+        };
         who.lock().in_flight.insert(call.id.clone(), flight);
     }
 

@@ -328,6 +328,7 @@ impl Service {
                 state: LockState::Usable(row.token),
                 repo: repo.clone(),
                 touched: now,
+                since_unix_ms: row.since_unix_ms,
                 cool_until: now,
                 claim_by: None,
                 // A call's own lock has no call any more: it goes when it has been idle.

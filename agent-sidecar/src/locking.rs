@@ -100,7 +100,7 @@ impl Service {
             rr_core::scope::Scope::Path(p) => view.holder(&need.repo.id, p, who.sid()),
             _ => None,
         };
-        let by = path.map(|row| view.who(&row.session, Some(row.since_unix_ms)));
+        let by = path.map(|row| self.who(&row.session, Some(row.since_unix_ms)));
         messages::still_waiting(shown, by.as_ref(), waited)
     }
 
@@ -150,6 +150,7 @@ impl Service {
                     state,
                     repo: repo.clone(),
                     touched: now,
+                    since_unix_ms: unix_ms(),
                     cool_until,
                     claim_by,
                     only_for: need.only_for.clone(),
@@ -215,9 +216,8 @@ impl Service {
         what: &str,
         blockers: &[Blocker],
     ) -> Got {
-        let view = current(&self.view);
         let mut facts: Vec<String> =
-            blockers.iter().map(|b| messages::allowed_beside(what, &view.who(b.session(), None))).collect();
+            blockers.iter().map(|b| messages::allowed_beside(what, &self.who(b.session(), None))).collect();
         let rest: Vec<Need> =
             needs.iter().filter(|n| !blockers.iter().any(|b| conflicts(b, &n.claim))).cloned().collect();
         if rest.is_empty() {
@@ -242,7 +242,7 @@ impl Service {
                     view.others(&needs[0].repo.id, &needs[0].repo.tree.root.display().to_string(), &no_session());
                 let files =
                     held.iter().find(|(sid, ..)| *sid == b.session()).map(|(.., f)| f.join(", ")).unwrap_or_default();
-                messages::tree_in_use(&view.who(b.session(), None), &files)
+                messages::tree_in_use(&self.who(b.session(), None), &files)
             }
             None => self.held_by(what, blockers),
         };
@@ -250,18 +250,23 @@ impl Service {
     }
 
     fn held_by(&self, what: &str, blockers: &[Blocker]) -> String {
-        let view = current(&self.view);
         let holder = blockers.iter().find(|b| matches!(b, Blocker::Holder(_))).or(blockers.first());
-        let who = holder.map(|b| {
-            let rows = view.waiters().iter().find(|w| w.session == *b.session()).map(|w| w.since_unix_ms);
-            let since = match b {
-                Blocker::Holder(h) => view.lock_since(&h.session, h.token).or(rows),
-                Blocker::Ahead(_) => rows,
-            };
-            view.who(b.session(), since)
-        });
-        let who = who.unwrap_or_else(|| view.who(&no_session(), None));
+        let sid = holder.map_or_else(no_session, |b| b.session().clone());
+        let who = self.who(&sid, holder.and_then(|b| self.since(b)));
         messages::held(what, &who, place_in_line(blockers), self.timing.claim_window)
+    }
+
+    /// Since when a blocker is one, by the wall clock.
+    fn since(&self, blocker: &Blocker) -> Option<u64> {
+        let view = current(&self.view);
+        match blocker {
+            Blocker::Holder(h) => {
+                let local = self.all().into_iter().find(|s| *s.sid() == h.session);
+                let known = local.and_then(|s| s.lock().granted_at(h.token));
+                known.or_else(|| view.lock_since(&h.session, h.token))
+            }
+            Blocker::Ahead(w) => view.waiters().iter().find(|row| row.since == w.since).map(|row| row.since_unix_ms),
+        }
     }
 
     /// Whether a repository only warns of edits in other work trees, and all that is in the way is there.
@@ -338,7 +343,7 @@ impl Service {
         let apart = apart.map_or_else(String::new, |(more, less)| {
             format!(" (+{more} -{less} lines; compare with {})", change.disk.display())
         });
-        let by = current(&self.view).who(&change.session, None);
+        let by = self.who(&change.session, None);
         Some(messages::elsewhere(&path.to_string(), &by, &change.repo.tree.branch(), &apart))
     }
 

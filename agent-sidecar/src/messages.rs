@@ -212,7 +212,7 @@ pub(crate) fn tree_in_use(who: &Who, what: &str) -> String {
 
 pub(crate) fn would_sweep(command: &str, files: &str) -> String {
     format!(
-        "`git {command}` would take along uncommitted work of other sessions: {files}. Name only your own paths (`git add PATH`, `git commit PATH`, `git stash push -- PATH`)."
+        "{command} would move or take along uncommitted work of other sessions: {files}. Name only your own paths (`git add PATH`, `git commit PATH`, `git stash push -- PATH`)."
     )
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rr_core::id::HostId;
+use rr_core::id::{HostId, SessionId};
 use rr_core::limits::Timing;
 use rr_core::permit::PermitView;
 use rr_core::time::{BootTime, Clock};
@@ -13,11 +13,11 @@ use rr_fleet::{Fleet, FleetState};
 
 use crate::call::{Answer, Event, Kind, Verdict};
 use crate::hosts::{Output, claude};
-use crate::messages;
+use crate::messages::{self, Who};
 use crate::repos::Repos;
 use crate::socket::Question;
 use crate::table::{AgentKey, AgentSession, Changes};
-use crate::view::SharedView;
+use crate::view::{SharedView, current, in_words};
 
 pub(crate) struct Service {
     pub fleet: Fleet,
@@ -68,6 +68,13 @@ impl Service {
     /// All sessions at this moment.
     pub(crate) fn all(&self) -> Vec<Arc<AgentSession>> {
         self.sessions().values().cloned().collect()
+    }
+
+    /// A session in words. Those of this machine are known at first hand, others from the view.
+    pub(crate) fn who(&self, sid: &SessionId, since_unix_ms: Option<u64>) -> Who {
+        let local = self.all().into_iter().find(|s| s.sid() == sid).map(|s| s.lock().record.clone());
+        let view = current(&self.view);
+        in_words(sid, local.as_ref().or(view.session(sid)), since_unix_ms)
     }
 
     pub(crate) fn permit(&self) -> MutexGuard<'_, PermitView> {

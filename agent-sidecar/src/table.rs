@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rr_core::id::SessionId;
+use rr_core::id::{SessionId, Token};
 use rr_core::lock::{LockEvent, LockState};
 use rr_core::path::RepoPath;
 use rr_core::scope::{Claim, Mode, Scope};
@@ -77,6 +77,8 @@ pub(crate) struct HeldLock {
     pub state: LockState,
     pub repo: Arc<Repo>,
     pub touched: BootTime,
+    /// When it was granted, by the wall clock: for display only.
+    pub since_unix_ms: u64,
     pub cool_until: BootTime,
     /// Given on if not used by then: it was granted from the queue while its session did other things.
     pub claim_by: Option<BootTime>,
@@ -102,6 +104,8 @@ pub(crate) struct InFlight {
     /// The tree before a shell call, to see after it what it changed.
     pub before: Option<(Arc<Repo>, Dirty)>,
     pub commits: bool,
+    /// It stages without committing: the index stays its session's until that has been done.
+    pub stages: bool,
 }
 
 impl AgentSession {
@@ -170,12 +174,27 @@ impl Inner {
 
     /// Assumes that something is under way until the session shows that it is not (H16).
     pub(crate) fn assume_busy(&mut self, now: BootTime) {
-        let call = InFlight { agent_id: None, started: now, may_change: true, before: None, commits: false };
+        let call =
+            InFlight { agent_id: None, started: now, may_change: true, before: None, commits: false, stages: false };
         self.in_flight.insert(EARLIER_CALL.to_owned(), call);
     }
 
     pub(crate) fn may_change_in_flight(&self) -> usize {
         self.in_flight.values().filter(|c| c.may_change).count()
+    }
+
+    /// When a lock was granted, by the wall clock.
+    pub(crate) fn granted_at(&self, token: Token) -> Option<u64> {
+        self.locks.iter().find(|l| l.grant.token == token).map(|l| l.since_unix_ms)
+    }
+
+    /// What was staged is not committed yet: the index stays locked beyond its call.
+    pub(crate) fn keep_index(&mut self, id: &str) {
+        for lock in self.locks.iter_mut().filter(|l| l.only_for.as_deref() == Some(id)) {
+            if lock.grant.claim.scope == lock.repo.shared(crate::repos::Shared::Index) {
+                lock.only_for = None;
+            }
+        }
     }
 
     /// Locks that nothing needs any more: out of the table, to be given back to the store.

@@ -93,30 +93,22 @@ impl View {
     pub(crate) fn waiters(&self) -> &[WaiterRow] {
         &self.waiters
     }
-
-    /// A session in words.
-    pub(crate) fn who(&self, sid: &SessionId, since_unix_ms: Option<u64>) -> Who {
-        let since = since_unix_ms.map(|then| Span::from_millis(unix_ms().saturating_sub(then)));
-        let session = sid.short().to_owned();
-        match self.session(sid) {
-            Some(r) => Who {
-                session,
-                agent: r.agent.clone(),
-                host: r.host_name.clone(),
-                pid: r.pid,
-                task: r.task.clone(),
-                since,
-            },
-            None => {
-                Who { session, agent: "agent".into(), host: "unknown host".into(), pid: 0, task: String::new(), since }
-            }
-        }
-    }
 }
 
 fn parent(path: &RepoPath) -> Option<RepoPath> {
     let (folder, _) = path.shown().rsplit_once('/').unwrap_or(("", ""));
     if path.is_root() { None } else { RepoPath::parse(folder.as_bytes()).ok() }
+}
+
+/// A session in words, from its record if there is one.
+pub(crate) fn in_words(sid: &SessionId, record: Option<&SessionRecord>, since_unix_ms: Option<u64>) -> Who {
+    let since = since_unix_ms.map(|then| Span::from_millis(unix_ms().saturating_sub(then)));
+    let session = sid.short().to_owned();
+    let Some(r) = record else {
+        let (agent, host) = ("agent".to_owned(), "unknown host".to_owned());
+        return Who { session, agent, host, pid: 0, task: String::new(), since };
+    };
+    Who { session, agent: r.agent.clone(), host: r.host_name.clone(), pid: r.pid, task: r.task.clone(), since }
 }
 
 pub(crate) fn current(view: &SharedView) -> Arc<View> {

@@ -2,7 +2,7 @@
 //! this test, its hooks put in place by `rrctl install`, its daemon started by the first hook that runs.
 //!
 //! Each file holds the claims of one part: `sharing` (who may write a file, and when), `stopping` (the pause), `ends`
-//! (agents and daemons that are killed), `guarding` (the hooks themselves), `subagents`. `stage` is what they stand on.
+//! (agents and daemons that are killed), `guarding` (the hooks themselves), `beside` (sub-agents, background commands). `stage` is what they stand on.
 
 #[path = "claude_story/ends.rs"]
 mod ends;
@@ -14,5 +14,5 @@ mod sharing;
 mod stage;
 #[path = "claude_story/stopping.rs"]
 mod stopping;
-#[path = "claude_story/subagents.rs"]
-mod subagents;
+#[path = "claude_story/beside.rs"]
+mod beside;

@@ -1,7 +1,9 @@
-//! Sub-agents: what they write is gated and held under the session of the agent that started them.
+//! What goes on besides the main agent: sub-agents and background commands are gated and hold their files under its
+//! session, also when its own turn is over.
 
 use std::path::Path;
 
+use anyhow::Context as _;
 use rr_tests::claude::{Running, story};
 use rr_tests::scripted_model::{Gate, Script};
 use serde_json::{Value, json};
@@ -88,6 +90,26 @@ fn a_background_sub_agent_keeps_its_locks_after_the_main_agents_turn() {
         stage.ended(a).await?;
         stage.passed("sub", 1)?;
         assert_eq!(stage.text(OWN)?, "export const sub = 1;\n// more\n");
+        stage.until("nothing is held any more", || stage.locks().is_empty()).await
+    });
+}
+
+#[test]
+fn a_background_command_keeps_its_file_after_the_agents_turn() {
+    story(|program| async move {
+        let stage = Stage::new(program).await?;
+        let alive = stage.file("alive");
+        std::fs::write(&alive, "").context("let the command run")?;
+        let mut writes = shell("while [ -e alive ]; do echo more >> src/shared.ts; sleep 0.05; done");
+        writes["run_in_background"] = json!(true);
+        let a = stage.start(Script::new("a").tool("Bash", writes).text("It goes on by itself."))?;
+        stage.until("the agent's turn is over", || stops(&a) > 0).await?;
+        stage.play(Script::new("b").tool("Bash", shell("echo '// b' >> src/shared.ts")).text("Not now.")).await?;
+        assert!(stage.denied("b", 0)?.contains(SHARED));
+        assert!(stage.is_held_by(SHARED, &a), "{:#?}\n{}", stage.locks(), stage.daemon_log());
+        std::fs::remove_file(&alive).context("end the command")?;
+        stage.ended(a).await?;
+        assert!(!stage.text(SHARED)?.contains("// b"));
         stage.until("nothing is held any more", || stage.locks().is_empty()).await
     });
 }
