@@ -21,7 +21,7 @@ pub(crate) enum Linkage {
 const FLAGS: [&str; 9] = [
     "--edition=2024",
     "--crate-type=bin",
-    "-Copt-level=s",
+    "-Copt-level=z",
     "-Cpanic=abort",
     "-Ccodegen-units=1",
     "-Clto=fat",
@@ -29,6 +29,11 @@ const FLAGS: [&str; 9] = [
     "-Cstrip=symbols",
     "-Crelocation-model=static",
 ];
+
+/// For a static program: all of it in two mappings instead of four. Each mapping costs the kernel time at the start, and code
+/// and constants that lie together come in with fewer page faults.
+const STATIC_FLAGS: [&str; 2] =
+    ["-Ctarget-feature=+crt-static", "-Clink-arg=-Wl,-z,noseparate-code,-z,norelro,--build-id=none,--no-eh-frame-hdr"];
 
 /// Compiles `source` for `target` to `out`. `linker` is what the user configured for cross-compiling, if anything;
 /// `env` is for the source's `env!`.
@@ -44,10 +49,10 @@ pub(crate) fn compile(
     for (linkage, target) in ladder(rustc, target) {
         let mut command = Command::new(rustc);
         command.envs(env.iter().copied()).args(FLAGS).arg("--target").arg(&target).arg("--crate-name=rr_hook");
-        command.arg(match linkage {
-            Linkage::StaticMusl | Linkage::StaticGlibc => "-Ctarget-feature=+crt-static",
+        command.args(match linkage {
+            Linkage::StaticMusl | Linkage::StaticGlibc => &STATIC_FLAGS[..],
             // A dynamic program at a fixed address is refused by some systems.
-            Linkage::Dynamic => "-Crelocation-model=pie",
+            Linkage::Dynamic => &["-Crelocation-model=pie"],
         });
         if let Some(linker) = linker {
             command.arg(joined("-Clinker=", linker));

@@ -43,6 +43,10 @@ impl Service {
             if flight.stages {
                 who.lock().keep_index(&call.id);
             }
+            if flight.may_change {
+                self.look_at_gate(who).await;
+                facts.extend(self.unguarded(who));
+            }
         }
         self.call_over(who, &call.id).await;
         self.tell_who_waits(who);
@@ -71,7 +75,7 @@ impl Service {
 
     /// What a command named as its writes: the agent knows what is in them as well as it can.
     fn shell_wrote(&self, who: &AgentSession, event: &Event, call: &ToolCall) {
-        if let Ok(found) = effects::of(&call.action, &event.cwd, &self.repos) {
+        if let Ok(found) = effects::of(&call.action, &event.cwd, &self.repos, &self.guarded) {
             for place in &found.writes {
                 let changed = {
                     let inner = who.lock();
@@ -91,9 +95,15 @@ impl Service {
         if let Some(event) = event {
             who.lock().saw(event.agent_id.as_ref(), disk, version.clone());
         }
-        let change = Change { session: who.sid().clone(), repo: repo.clone(), disk: disk.to_owned(), at: self.now() };
-        self.changes().note(path.clone(), change);
         let by = self.who(who.sid(), None);
+        let change = Change {
+            session: who.sid().clone(),
+            who: by.clone(),
+            repo: repo.clone(),
+            disk: disk.to_owned(),
+            at: self.now(),
+        };
+        self.changes().note(path.clone(), change);
         for other in self.all().into_iter().filter(|o| o.sid() != who.sid()) {
             let read_it = other.lock().reads.iter().any(|((_, p), v)| p == disk && *v != version);
             if read_it {

@@ -7,6 +7,7 @@ use rr_fleet::Fleet;
 use rr_runtime::dirs::Dirs;
 use tokio_util::sync::CancellationToken;
 
+use crate::guarded::Guarded;
 use crate::service::Service;
 use crate::socket::{self, SocketError};
 use crate::view::{self, SharedView};
@@ -36,7 +37,8 @@ pub enum SidecarError {
 pub async fn run(setup: Setup) -> Result<(), SidecarError> {
     let Setup { fleet, dirs, host, shutdown } = setup;
     let view = SharedView::default();
-    let service = Arc::new(Service::new(fleet.clone(), host, view.clone()));
+    let guarded = Guarded::new(&[dirs.state.clone(), dirs.runtime.clone()]);
+    let service = Arc::new(Service::new(fleet.clone(), host, view.clone(), guarded));
 
     service.adopt().await.map_err(SidecarError::Adopt)?;
     service.read_permit().await;

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rr_core::glob::Glob;
-use rr_core::path::RepoPath;
 use rr_core::scope::{Claim, Scope};
 use rr_shell::{Analysis, Certainty, Env, GitResource, GitUse, How, Target};
 
 use crate::call::Action;
+use crate::guarded::Guarded;
 use crate::repos::{Place, PlaceError, Repo, Repos, Shared};
 
 /// What a call would do, as far as can be told.
@@ -63,7 +63,7 @@ impl From<PlaceError> for Objection {
 }
 
 /// Finds the effects of a call.
-pub(crate) fn of(action: &Action, cwd: &Path, repos: &Repos) -> Result<Effects, Objection> {
+pub(crate) fn of(action: &Action, cwd: &Path, repos: &Repos, guarded: &Guarded) -> Result<Effects, Objection> {
     let mut found = Effects::default();
     match action {
         Action::Harmless => {}
@@ -73,19 +73,20 @@ pub(crate) fn of(action: &Action, cwd: &Path, repos: &Repos) -> Result<Effects, 
                 found.reads.extend(repos.place(path, true).ok().flatten());
             }
         }
-        Action::Write { paths, .. } => write_all(paths, repos, &mut found)?,
+        Action::Write { paths, .. } => write_all(paths, repos, guarded, &mut found)?,
         Action::Unknown { paths } => {
-            write_all(paths, repos, &mut found)?;
+            write_all(paths, repos, guarded, &mut found)?;
             found.compare = around(repos, cwd);
         }
-        Action::Shell { command } => shell(command, cwd, repos, &mut found)?,
+        Action::Shell { command } => shell(command, cwd, repos, guarded, &mut found)?,
     }
-    protected(&found)?;
+    guarded.check_claims(&found)?;
     Ok(found)
 }
 
-fn write_all(paths: &[PathBuf], repos: &Repos, found: &mut Effects) -> Result<(), Objection> {
+fn write_all(paths: &[PathBuf], repos: &Repos, guarded: &Guarded, found: &mut Effects) -> Result<(), Objection> {
     for path in paths {
+        guarded.check_path(path, true)?;
         if let Some(place) = repos.written(path)? {
             if place.disk.is_dir() {
                 found.claims.push(claim_on(&place));
@@ -97,17 +98,19 @@ fn write_all(paths: &[PathBuf], repos: &Repos, found: &mut Effects) -> Result<()
     Ok(())
 }
 
-fn shell(command: &str, cwd: &Path, repos: &Repos, found: &mut Effects) -> Result<(), Objection> {
+fn shell(command: &str, cwd: &Path, repos: &Repos, guarded: &Guarded, found: &mut Effects) -> Result<(), Objection> {
     found.shell = true;
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let analysis = rr_shell::analyse(command, &Env { cwd, home: home.as_deref() });
     if let Certainty::Unparsable(why) = &analysis.certainty {
         return Err(Objection::Unparsable(why.clone()));
     }
+    guarded.check_commands(&analysis)?;
     for path in &analysis.reads {
         found.reads.extend(repos.place(path, true).ok().flatten());
     }
     for write in &analysis.writes {
+        guarded.check_target(&write.target)?;
         shell_write(write.target.clone(), write.how, repos, found)?;
     }
     for git in &analysis.git {
@@ -172,7 +175,8 @@ fn claim_on(place: &Place) -> (Arc<Repo>, Claim) {
 
 /// A pattern that cannot be expressed as a lock becomes a lock on its whole folder: too much, never too little.
 fn pattern_claim(place: &Place, pattern: &str) -> (Arc<Repo>, Claim) {
-    match Glob::parse(pattern) {
+    // A match may be a folder, and what is done to it is done to all below: `**` also stands for nothing.
+    match Glob::parse(&format!("{pattern}/**")) {
         Ok(glob) => {
             let scope = Scope::Glob { folder: place.path.clone(), glob };
             (place.repo.clone(), Claim::exclusive(scope))
@@ -218,32 +222,6 @@ fn names_only_paths(git: &GitUse, repo: &Repo) -> bool {
     git.command == "checkout" && !git.paths.is_empty() && git.paths.iter().all(is_file)
 }
 
-/// The guard's own files: settings that could switch the hooks off, and Railroad's folder (H41).
-fn protected(found: &Effects) -> Result<(), Objection> {
-    let single = found.writes.iter().map(|p| &p.path);
-    let wide = found.claims.iter().filter_map(|(_, c)| match &c.scope {
-        Scope::Path(p) if c.mode == rr_core::scope::Mode::Exclusive => Some(p),
-        _ => None,
-    });
-    for path in single.chain(wide) {
-        if guards(path) {
-            return Err(Objection::Protected(path.to_string()));
-        }
-    }
-    Ok(())
-}
-
-fn guards(path: &RepoPath) -> bool {
-    let parts: Vec<&str> = path.key_parts().iter().map(String::as_str).collect();
-    match parts.as_slice() {
-        [".railroad", "inbox", ..] => false,
-        [".railroad", ..] => true,
-        [.., ".claude", name] => name.starts_with("settings") && name.ends_with(".json"),
-        [.., ".claude"] => true,
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::process::Command;
@@ -268,7 +246,7 @@ mod tests {
     }
 
     fn shell_effects(root: &Path, command: &str) -> Result<Effects, Objection> {
-        of(&Action::Shell { command: command.into() }, root, &Repos::default())
+        of(&Action::Shell { command: command.into() }, root, &Repos::default(), &Guarded::default())
     }
 
     fn writes(root: &Path, command: &str) -> Vec<String> {
@@ -287,7 +265,7 @@ mod tests {
         assert_eq!(writes(&root, "rm -rf src"), ["src"]);
         assert_eq!(writes(&root, "mv a.txt d.txt"), ["a.txt", "d.txt"]);
         assert_eq!(writes(&root, "cp a.txt src"), ["src/a.txt"]);
-        assert_eq!(writes(&root, "rm *.txt"), ["*.txt"]);
+        assert_eq!(writes(&root, "rm *.txt"), ["*.txt/**"]);
         assert!(writes(&root, "grep -r x . | head > /dev/null").is_empty());
         assert!(writes(&root, "echo hi > /tmp/elsewhere-of-any-repository").is_empty());
     }
@@ -314,6 +292,6 @@ mod tests {
             assert!(matches!(shell_effects(&root, command), Err(Objection::Protected(_))), "{command}");
         }
         let tool = Action::Write { paths: vec![root.join(".claude/settings.json")], whole: true };
-        assert!(matches!(of(&tool, &root, &Repos::default()), Err(Objection::Protected(_))));
+        assert!(matches!(of(&tool, &root, &Repos::default(), &Guarded::default()), Err(Objection::Protected(_))));
     }
 }

@@ -86,9 +86,15 @@ impl Service {
         Some(messages::not_connected(why))
     }
 
+    /// Says that the gate was taken away, as long as it is.
+    pub(crate) fn unguarded(&self, who: &AgentSession) -> Option<String> {
+        let inner = who.lock();
+        inner.record.warning.starts_with(crate::keeper::UNGUARDED).then(|| messages::unguarded(&inner.record.warning))
+    }
+
     async fn judge(self: &Arc<Self>, who: &Arc<AgentSession>, event: &Event, call: &ToolCall) -> Answer {
         if call.action.may_change() {
-            if let Some(reason) = self.unfit(who) {
+            if let Some(reason) = self.unfit(who).or_else(|| self.unguarded(who)) {
                 return Answer::deny(reason);
             }
             if let Some(answer) = self.tell_losses(who) {
@@ -140,7 +146,7 @@ impl Service {
 
     fn effects(&self, event: &Event, call: &ToolCall) -> Result<Effects, Objection> {
         // Parsing and a few looks at the disk: short, and on the path of one call only.
-        tokio::task::block_in_place(|| effects::of(&call.action, &event.cwd, &self.repos))
+        tokio::task::block_in_place(|| effects::of(&call.action, &event.cwd, &self.repos, &self.guarded))
     }
 
     fn object(&self, who: &AgentSession, objection: Objection) -> Answer {
@@ -195,7 +201,7 @@ impl Service {
         drop(inner);
         let what = place.path.to_string();
         let change = self.changes().of(&place.repo, &place.path).cloned();
-        let by = change.filter(|c| c.session != *who.sid()).map(|c| self.who(&c.session, None));
+        let by = change.filter(|c| c.session != *who.sid()).map(|c| c.who);
         Some((format!("{what} (stale)"), messages::stale(&what, by.as_ref())))
     }
 

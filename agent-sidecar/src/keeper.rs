@@ -1,6 +1,7 @@
 //! What goes on without calls: leases renewed, fences lifted only on proof, locks that rest or idle moved on, dead agents
 //! cleaned up after with everything they started (D4b), switched-off gates noticed (H41).
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::guard::{Gate, gate};
 use crate::messages;
-use crate::processes::{Process, descendants, describe, survivors};
+use crate::processes::{Process, Snapshot, describe, survivors};
 use crate::service::Service;
 use crate::table::{AgentKey, AgentSession, EARLIER_CALL, HeldLock, Inner};
 use crate::turns::LOCAL_FINGERPRINT;
@@ -26,6 +27,8 @@ use crate::turns::LOCAL_FINGERPRINT;
 const TICK: Duration = Duration::from_secs(1);
 /// Settings files are looked at every so many ticks: a switched-off gate is flagged well within 60 s.
 const GUARD_TICKS: u64 = 10;
+/// How a warning about a gate that was taken away begins.
+pub(crate) const UNGUARDED: &str = "unguarded";
 /// Left-overs that are to be ended get this long after SIGTERM.
 const TERM_GRACE: Duration = Duration::from_secs(5);
 /// A keep-alive that takes longer counts as failed.
@@ -36,9 +39,12 @@ impl Service {
     pub(crate) async fn keep(self: Arc<Self>, shutdown: CancellationToken) {
         let mut ticks = 0u64;
         while !shutdown.is_cancelled() {
-            let looks = self.all().into_iter().map(|who| {
-                let service = self.clone();
-                async move { service.look_after(&who, ticks).await }
+            let all = self.all();
+            let busy = all.iter().any(|who| who.lock().may_change_in_flight() > 0);
+            let running = busy.then(Snapshot::take).map(Arc::new);
+            let looks = all.into_iter().map(|who| {
+                let (service, running) = (self.clone(), running.clone());
+                async move { service.look_after(&who, ticks, running.as_deref()).await }
             });
             futures::future::join_all(looks).await;
             self.follow_state().await;
@@ -49,7 +55,7 @@ impl Service {
         self.all().iter().for_each(|who| super::pause::thaw(who));
     }
 
-    async fn look_after(self: &Arc<Self>, who: &Arc<AgentSession>, ticks: u64) {
+    async fn look_after(self: &Arc<Self>, who: &Arc<AgentSession>, ticks: u64, running: Option<&Snapshot>) {
         let state = who.lock().heartbeat.look(self.now()).clone();
         match state {
             SessionState::Live | SessionState::Suspect => self.renew(who).await,
@@ -57,8 +63,9 @@ impl Service {
             SessionState::Dead(_) | SessionState::Closed => return,
         }
         self.move_locks_on(who).await;
-        if who.lock().may_change_in_flight() > 0 {
-            let children = descendants(who.process);
+        let busy = who.lock().may_change_in_flight() > 0;
+        if let Some(running) = running.filter(|_| busy) {
+            let children = running.below(who.process);
             let mut inner = who.lock();
             if children.is_empty() {
                 inner.in_flight.remove(EARLIER_CALL);
@@ -67,6 +74,7 @@ impl Service {
             inner.children.extend(children);
         }
         if ticks.is_multiple_of(GUARD_TICKS) {
+            // It may have been put back.
             self.look_at_gate(who).await;
         }
     }
@@ -200,7 +208,7 @@ impl Service {
     }
 
     /// Says in the session's record when its hooks are gone from the settings while it runs.
-    async fn look_at_gate(&self, who: &AgentSession) {
+    pub(crate) async fn look_at_gate(&self, who: &AgentSession) {
         let (project, seen, warned) = {
             let inner = who.lock();
             (inner.record.workspace.clone(), inner.hooks_seen, inner.record.warning.clone())
@@ -214,7 +222,8 @@ impl Service {
                 ""
             }
         };
-        if warned != warning {
+        let about_this = warned.is_empty() || warned.starts_with(UNGUARDED);
+        if warned != warning && about_this {
             self.warn(who, warning).await;
         }
     }
@@ -243,12 +252,7 @@ impl Service {
         }
         let first = !std::mem::replace(&mut who.lock().ended, true);
         if first {
-            {
-                let mut sessions = self.sessions();
-                if sessions.get(&who.key).is_some_and(|s| Arc::ptr_eq(s, who)) {
-                    sessions.remove(&who.key);
-                }
-            }
+            self.forget(who);
             self.withdraw_requests(who).await;
             self.end(who, Ending::Died { gone: true }).await;
         }
@@ -259,6 +263,29 @@ impl Service {
             [format!("RAILROAD_SESSION={}", who.key.session), format!("CLAUDE_CODE_SESSION_ID={}", who.key.session)];
         let known = who.lock().children.clone();
         survivors(&known, who.process, &marks).into_iter().collect()
+    }
+
+    /// What the agent's shell commands left running while the agent lives on. Only they carry our mark: its servers do not.
+    pub(crate) fn still_running(&self, who: &AgentSession) -> Vec<Process> {
+        let mark = format!("RAILROAD_SESSION={}", who.key.session);
+        survivors(&BTreeSet::new(), who.process, &[mark]).into_iter().collect()
+    }
+
+    /// Waits until nothing of a session's shell commands runs any more.
+    pub(crate) async fn until_quiet(&self, who: &AgentSession) {
+        let mut left = self.still_running(who);
+        if left.is_empty() {
+            return;
+        }
+        let names: Vec<String> = left.iter().map(|p| describe(*p)).collect();
+        self.warn(who, &format!("its turn is over; still running: {}", names.join(", "))).await;
+        while !left.is_empty() {
+            for process in &left {
+                process.gone().await;
+            }
+            left = self.still_running(who);
+        }
+        self.warn(who, "").await;
     }
 
     /// Keeps a dead agent's locks until what it started is gone too: it may still be writing.
@@ -297,6 +324,8 @@ impl Service {
             let mut inner = Inner::new(Heartbeat::registered(sent, self.timing), row.record.clone(), sent);
             inner.locks = self.adopted_locks(&row.sid, &all.locks, Path::new(&row.record.workspace));
             tracing::info!(sid = %row.sid, locks = inner.locks.len(), "took over a session of an earlier life");
+            inner.hooks_seen =
+                row.record.warning.starts_with(UNGUARDED) || gate(Path::new(&row.record.workspace)) == Gate::On;
             inner.assume_busy(sent);
             self.enrol(key, agent, session, inner);
         }

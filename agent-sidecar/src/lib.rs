@@ -10,6 +10,7 @@ mod call;
 mod effects;
 mod gate;
 mod guard;
+mod guarded;
 mod hosts;
 mod json;
 mod keeper;

@@ -16,6 +16,10 @@ use crate::service::Service;
 use crate::table::{AgentSession, HeldLock, Waiting};
 use crate::view::current;
 
+/// How often and how long a hand-over under way is waited for: together well below the hook's budget.
+const HAND_OVER_LOOKS: u32 = 30;
+const HAND_OVER_EVERY: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// One lock that a call needs.
 #[derive(Clone)]
 pub(crate) struct Need {
@@ -47,6 +51,7 @@ impl Service {
         let _one_at_a_time = who.acquiring.lock().await;
         let mut missing: Vec<Need> = Vec::new();
         for need in needs {
+            self.let_hand_over(who, need).await;
             match self.held(who, need) {
                 Held::Yes => {}
                 Held::No => missing.push(need.clone()),
@@ -66,12 +71,29 @@ impl Service {
         Got::All(facts)
     }
 
+    /// A lock this session waits for and nobody here holds any more is on its way: a denial now would be out of date when it is
+    /// read.
+    async fn let_hand_over(&self, who: &AgentSession, need: &Need) {
+        let on_its_way = || {
+            let waits = who.lock().waits_for(&need.claim).is_some();
+            waits
+                && !self
+                    .all()
+                    .iter()
+                    .any(|o| o.sid() != who.sid() && o.lock().covering(&need.repo, &need.claim).is_some())
+        };
+        for _ in 0..HAND_OVER_LOOKS {
+            if !on_its_way() {
+                return;
+            }
+            tokio::time::sleep(HAND_OVER_EVERY).await;
+        }
+    }
+
     fn held(&self, who: &AgentSession, need: &Need) -> Held {
         let now = self.now();
         let mut inner = who.lock();
-        let waited_for =
-            |w: &&Waiting| w.waiter.claims().iter().any(|c| c.mode == Mode::Exclusive && c.covers(&need.claim));
-        if let Some(waiting) = inner.waiting.iter().find(waited_for) {
+        if let Some(waiting) = inner.waits_for(&need.claim) {
             let (shown, waited) = (waiting.shown.clone(), now.since(waiting.since));
             drop(inner);
             return Held::NotYet(self.still_waiting(who, need, &shown, waited));
@@ -343,8 +365,7 @@ impl Service {
         let apart = apart.map_or_else(String::new, |(more, less)| {
             format!(" (+{more} -{less} lines; compare with {})", change.disk.display())
         });
-        let by = self.who(&change.session, None);
-        Some(messages::elsewhere(&path.to_string(), &by, &change.repo.tree.branch(), &apart))
+        Some(messages::elsewhere(&path.to_string(), &change.who, &change.repo.tree.branch(), &apart))
     }
 
     /// Gives up every place in line of a session whose turn is over.

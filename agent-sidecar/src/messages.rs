@@ -191,6 +191,12 @@ pub(crate) fn protected(what: &str) -> String {
     )
 }
 
+pub(crate) fn unguarded(warning: &str) -> String {
+    format!(
+        "This session is {warning}. Nothing more is changed until a person has put the hooks back (`rrctl install`)."
+    )
+}
+
 pub(crate) fn refused_place(why: &str) -> String {
     format!("Not let through: {why}. Name a path inside the repository that is one file under one name.")
 }

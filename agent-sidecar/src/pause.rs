@@ -9,7 +9,7 @@ use rr_fleet::{AckRecord, AckState, FleetState};
 use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
 
-use crate::processes::descendants;
+use crate::processes::Snapshot;
 use crate::service::Service;
 use crate::table::AgentSession;
 
@@ -102,7 +102,7 @@ fn freeze(who: &AgentSession) {
     if who.lock().may_change_in_flight() == 0 {
         return;
     }
-    for process in descendants(who.process) {
+    for process in Snapshot::take().below(who.process) {
         if who.lock().frozen.insert(process) {
             process.signal(Signal::STOP);
         }

@@ -94,21 +94,29 @@ pub(crate) fn agent_in(chain: &[(Process, String)], named: Option<u32>) -> Optio
     claimed.or_else(nearest).or_else(|| chain.get(1)).map(|(p, _)| *p)
 }
 
-/// Everything that a process started and that still runs, itself not included.
-pub(crate) fn descendants(root: Process) -> BTreeSet<Process> {
-    let all: Vec<(u32, Stat)> = pids().filter_map(|pid| stat(pid).map(|s| (pid, s))).collect();
-    let mut family: BTreeSet<u32> = BTreeSet::from([root.pid]);
-    let mut found = BTreeSet::new();
-    loop {
-        let more: Vec<&(u32, Stat)> =
-            all.iter().filter(|(pid, s)| family.contains(&s.parent) && !family.contains(pid)).collect();
-        if more.is_empty() {
-            return found;
-        }
-        for (pid, s) in more {
-            family.insert(*pid);
-            if s.state != 'Z' {
-                found.insert(Process { pid: *pid, start: s.start });
+/// All processes at one moment. Taking it costs a look at each, so one is shared by all questions of the same moment.
+pub(crate) struct Snapshot(Vec<(u32, Stat)>);
+
+impl Snapshot {
+    pub(crate) fn take() -> Self {
+        Self(pids().filter_map(|pid| stat(pid).map(|s| (pid, s))).collect())
+    }
+
+    /// Everything that a process started and that still runs, itself not included.
+    pub(crate) fn below(&self, root: Process) -> BTreeSet<Process> {
+        let mut family: BTreeSet<u32> = BTreeSet::from([root.pid]);
+        let mut found = BTreeSet::new();
+        loop {
+            let is_new = |(pid, s): &&(u32, Stat)| family.contains(&s.parent) && !family.contains(pid);
+            let more: Vec<&(u32, Stat)> = self.0.iter().filter(is_new).collect();
+            if more.is_empty() {
+                return found;
+            }
+            for (pid, s) in more {
+                family.insert(*pid);
+                if s.state != 'Z' {
+                    found.insert(Process { pid: *pid, start: s.start });
+                }
             }
         }
     }
@@ -127,7 +135,8 @@ pub(crate) fn survivors(known: &BTreeSet<Process>, agent: Process, marks: &[Stri
             found.insert(Process { pid, start: s.start });
         }
     }
-    let below: Vec<Process> = found.iter().flat_map(|p| descendants(*p)).collect();
+    let now = Snapshot::take();
+    let below: Vec<Process> = found.iter().flat_map(|p| now.below(*p)).collect();
     found.extend(below);
     // A hook of the agent that is just ending asks us, and waits for our answer.
     found.retain(|p| *p != agent && stat(p.pid).is_some_and(|s| s.comm != "rr-hook"));
@@ -188,7 +197,7 @@ mod tests {
         let mut shell = Command::new("sh").args(["-c", "RR_MARK=m1 sleep 60 & wait"]).spawn().expect("sh");
         let root = Process::of(shell.id()).expect("runs");
         let children = loop {
-            let found = descendants(root);
+            let found = Snapshot::take().below(root);
             if found.iter().any(|p| stat(p.pid).is_some_and(|s| s.comm == "sleep")) {
                 break found;
             }

@@ -12,6 +12,7 @@ use rr_core::time::{BootTime, Clock};
 use rr_fleet::{Fleet, FleetState};
 
 use crate::call::{Answer, Event, Kind, Verdict};
+use crate::guarded::Guarded;
 use crate::hosts::{Output, claude};
 use crate::messages::{self, Who};
 use crate::repos::Repos;
@@ -27,6 +28,7 @@ pub(crate) struct Service {
     pub timing: Timing,
     pub clock: Arc<dyn Clock>,
     pub repos: Repos,
+    pub guarded: Guarded,
     pub view: SharedView,
     pub tasks: tokio_util::task::TaskTracker,
     sessions: Mutex<HashMap<AgentKey, Arc<AgentSession>>>,
@@ -38,7 +40,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn new(fleet: Fleet, host: HostId, view: SharedView) -> Self {
+    pub(crate) fn new(fleet: Fleet, host: HostId, view: SharedView, guarded: Guarded) -> Self {
         Self {
             host,
             host_name: rr_runtime::host::host_name(),
@@ -47,6 +49,7 @@ impl Service {
             clock: fleet.clock().clone(),
             fleet,
             repos: Repos::default(),
+            guarded,
             view,
             tasks: tokio_util::task::TaskTracker::new(),
             sessions: Mutex::default(),

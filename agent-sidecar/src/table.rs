@@ -14,6 +14,7 @@ use rr_core::time::BootTime;
 use rr_fleet::{GrantedLock, Session, SessionRecord, Unclean, Waiter};
 use rr_git::Dirty;
 
+use crate::messages::Who;
 use crate::processes::Process;
 use crate::repos::Repo;
 use crate::versions::Version;
@@ -69,6 +70,8 @@ pub(crate) struct Inner {
     pub told_state: u64,
     /// The hooks were seen in the agent's settings once: their absence is then a finding (H41).
     pub hooks_seen: bool,
+    /// Counts turns: a release that waits for the end of one must not touch the next.
+    pub turn: u64,
 }
 
 #[derive(Clone)]
@@ -147,6 +150,7 @@ impl Inner {
             unreleased: Vec::new(),
             told_state: 0,
             hooks_seen: false,
+            turn: 0,
         }
     }
 
@@ -155,6 +159,12 @@ impl Inner {
         self.locks
             .iter_mut()
             .find(|l| l.grant.repo == repo.id && !matches!(l.state, LockState::Lost(_)) && l.grant.claim.covers(claim))
+    }
+
+    /// The request in the queue that would bring this claim.
+    pub(crate) fn waits_for(&self, claim: &Claim) -> Option<&Waiting> {
+        let brings = |w: &&Waiting| w.waiter.claims().iter().any(|c| c.mode == Mode::Exclusive && c.covers(claim));
+        self.waiting.iter().find(brings)
     }
 
     pub(crate) fn apply(&mut self, event: LockEvent) {
@@ -236,6 +246,8 @@ impl HeldLock {
 #[derive(Clone)]
 pub(crate) struct Change {
     pub session: SessionId,
+    /// In words, as of then: its session may be over when somebody asks.
+    pub who: Who,
     pub at: BootTime,
     pub repo: Arc<Repo>,
     pub disk: PathBuf,

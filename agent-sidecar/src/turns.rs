@@ -181,6 +181,7 @@ impl Service {
             let record = {
                 let mut inner = who.lock();
                 inner.record.task = task;
+                inner.turn += 1;
                 inner.refusals.clear();
                 inner.record.clone()
             };
@@ -258,24 +259,66 @@ impl Service {
     }
 
     /// The end of a turn: what was locked for it is given back, unless something of it still works in the background.
-    pub(crate) async fn turn_over(&self, who: &Arc<AgentSession>, busy: bool) -> Answer {
-        if !busy {
-            who.lock().in_flight.clear();
-            self.withdraw_requests(who).await;
-            let over = who.lock().take_locks(|_| true);
-            self.give_back(who, over).await;
+    pub(crate) async fn turn_over(self: &Arc<Self>, who: &Arc<AgentSession>, busy: bool) -> Answer {
+        if busy {
+            return Answer::default();
+        }
+        let turn = {
+            let mut inner = who.lock();
+            inner.in_flight.clear();
+            inner.turn += 1;
+            inner.turn
+        };
+        self.withdraw_requests(who).await;
+        if self.still_running(who).is_empty() {
+            self.release_all(who).await;
+            return Answer::default();
+        }
+        // What a command left running may still write (D4b): the locks stay until it is gone, or the next turn ends.
+        let (service, who) = (self.clone(), who.clone());
+        self.tasks.spawn(async move {
+            service.until_quiet(&who).await;
+            let idle = { who.lock().turn == turn && who.lock().in_flight.is_empty() };
+            if idle {
+                service.release_all(&who).await;
+            }
+        });
+        Answer::default()
+    }
+
+    async fn release_all(&self, who: &AgentSession) {
+        let over = who.lock().take_locks(|_| true);
+        self.give_back(who, over).await;
+    }
+
+    pub(crate) async fn session_over(self: &Arc<Self>, who: &Arc<AgentSession>) -> Answer {
+        self.withdraw_requests(who).await;
+        if self.still_running(who).is_empty() {
+            self.farewell(who).await;
+        } else {
+            let (service, who) = (self.clone(), who.clone());
+            self.tasks.spawn(async move {
+                service.until_quiet(&who).await;
+                service.farewell(&who).await;
+            });
         }
         Answer::default()
     }
 
-    pub(crate) async fn session_over(self: &Arc<Self>, who: &Arc<AgentSession>) -> Answer {
+    async fn farewell(&self, who: &Arc<AgentSession>) {
         let first = !std::mem::replace(&mut who.lock().ended, true);
         if first {
-            self.sessions().remove(&who.key);
-            self.withdraw_requests(who).await;
+            self.forget(who);
             self.end(who, Ending::Clean).await;
         }
-        Answer::default()
+    }
+
+    /// Takes a session out of the table, unless its name has gone to another by now.
+    pub(crate) fn forget(&self, who: &Arc<AgentSession>) {
+        let mut sessions = self.sessions();
+        if sessions.get(&who.key).is_some_and(|s| Arc::ptr_eq(s, who)) {
+            sessions.remove(&who.key);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use rr_core::scope::{Claim, Mode, Scope};
 use rr_store::{Compare, KeyValue, Keys, Op, OpReply, Revision, TXN_OPS_MAX, Txn, TxnReply};
 
 use crate::keys::Tree;
-use crate::queue::{Look, Waiter};
+use crate::queue::{Look, WaitEnd, Waiter};
 use crate::records::{ClaimRecord, HolderRecord, MarkRecord, OpRecord, QueueRecord, decode, encode, shown_of};
 use crate::session::Session;
 use crate::settle::{Attempt, Settled};
@@ -111,6 +111,10 @@ impl Fleet {
         match self.look(session, &waiter).await {
             Ok(Look::Granted(grant)) => Ok(Answer::Granted(grant)),
             Ok(Look::Blocked(view_blockers, _)) => Ok(Answer::Queued(waiter, view_blockers)),
+            // Refused as part of a ring before its first look: its wait will say so.
+            Ok(Look::Gone) if self.why_gone(session, &waiter).await? == WaitEnd::Ring => {
+                Ok(Answer::Queued(waiter, vec![]))
+            }
             Ok(Look::Gone) => Ok(Answer::Lost),
             Err(error) => {
                 self.cancel(session, &waiter).await;

@@ -202,7 +202,7 @@ impl Fleet {
     }
 
     /// The entry went without a grant: refused as part of a ring, or the session is over.
-    async fn why_gone(&self, session: &Session, waiter: &Waiter) -> Result<WaitEnd, FleetError> {
+    pub(crate) async fn why_gone(&self, session: &Session, waiter: &Waiter) -> Result<WaitEnd, FleetError> {
         let key = self.keys.op(&session.sid, &waiter.op);
         let record = self.get(&key, "read why a queue entry went").await?;
         let record = record.map(|kv| decode::<OpRecord>(&kv)).transpose()?;

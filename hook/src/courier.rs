@@ -70,9 +70,7 @@ fn carry(options: &Options, input: &mut Input, watchdog: &mut Watchdog) -> Resul
 
 fn hello(options: &Options) -> Vec<u8> {
     let cwd = env::current_dir().ok();
-    let present = wire::ENV_NAMES
-        .iter()
-        .filter_map(|name| Some((*name, env::var_os(name)?.into_vec())));
+    let present = wire::ENV_NAMES.iter().filter_map(|name| Some((*name, env::var_os(name)?.into_vec())));
     let cwd = cwd.as_ref().map(|path| path.as_os_str().as_bytes());
     let mut frame = Vec::with_capacity(HELLO_LEN_USUAL);
     wire::push_hello(&mut frame, options.agent.as_bytes(), cwd, present);
@@ -146,9 +144,7 @@ fn send(stream: &mut UnixStream, parts: [&[u8]; 3], budget: Budget) -> Result<bo
         if budget.is_spent() {
             return Err(Trouble::NoAnswer);
         }
-        stream
-            .set_write_timeout(Some(budget.left()))
-            .map_err(Trouble::io("set the time limit"))?;
+        stream.set_write_timeout(Some(budget.left())).map_err(Trouble::io("set the time limit"))?;
         match stream.write_vectored(rest) {
             Ok(count) => IoSlice::advance_slices(&mut rest, count),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -171,9 +167,7 @@ fn receive(stream: &mut UnixStream, budget: Budget) -> Result<Answer, Trouble> {
     let (mut start, mut end) = (0, 0);
     let mut answer = Answer::default();
     loop {
-        while let Some(frame) =
-            wire::first_frame(&buffer[start..end]).map_err(|_| garbage("a frame is too long"))?
-        {
+        while let Some(frame) = wire::first_frame(&buffer[start..end]).map_err(|_| garbage("a frame is too long"))? {
             if take(&frame, &mut answer)? {
                 return Ok(answer);
             }

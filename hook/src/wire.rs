@@ -194,10 +194,7 @@ mod tests {
     #[test]
     fn a_frame_longer_than_the_limit_is_refused_before_it_is_read() {
         assert_eq!(first_frame(b"O\x01\0\x01\0"), Err(FrameTooLong(65_537)));
-        assert_eq!(
-            first_frame(b"O\xff\xff\xff\xff"),
-            Err(FrameTooLong(u32::MAX))
-        );
+        assert_eq!(first_frame(b"O\xff\xff\xff\xff"), Err(FrameTooLong(u32::MAX)));
         assert_eq!(first_frame(b"O\0\0\x01\0"), Ok(None));
     }
 

@@ -36,7 +36,8 @@ fn those_who_wait_are_served_in_their_order_and_the_holder_is_told_of_them() {
     let mut waiters: Vec<Agent> = ["w1", "w2", "w3"].iter().map(|n| Agent::start(&sandbox, n)).collect();
     for (place, waiter) in waiters.iter_mut().enumerate() {
         let said = waiter.write("a.txt", "x\n");
-        let words = if place == 0 { "You are next in line".to_owned() } else { format!("{place} other session(s) are ahead") };
+        let words =
+            if place == 0 { "You are next in line".to_owned() } else { format!("{place} other session(s) are ahead") };
         said.must_be_denied(&[&words]);
     }
     until("the holder is told", || holder.shell("true").context.contains("is waiting for a.txt"));
@@ -106,7 +107,11 @@ fn locks_of_a_dead_agent_stay_until_what_it_started_is_gone() {
     until("the survivor is named", || warning("still running"));
     two.write("a.txt", "y\n").must_be_denied(&["a.txt is being edited by session"]);
     let found = Command::new("pgrep").args(["-f", "^sleep 300$"]).output().expect("pgrep");
-    for survivor in String::from_utf8_lossy(&found.stdout).lines().filter_map(|l| l.parse().ok()).filter(|p| started_here(*p, &sandbox)) {
+    for survivor in String::from_utf8_lossy(&found.stdout)
+        .lines()
+        .filter_map(|l| l.parse().ok())
+        .filter(|p| started_here(*p, &sandbox))
+    {
         signal(survivor, Signal::KILL);
     }
     until("freed", || sandbox.holder("a.txt").as_deref() != Some("one") && !warning("still running"));
@@ -114,6 +119,23 @@ fn locks_of_a_dead_agent_stay_until_what_it_started_is_gone() {
 
 fn started_here(pid: u32, sandbox: &Sandbox) -> bool {
     std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == sandbox.repo)
+}
+
+#[test]
+fn locks_outlast_a_turn_while_a_command_of_it_still_writes() {
+    let sandbox = Sandbox::new();
+    let _daemon = Daemon::start(&sandbox);
+    let (mut one, mut two) = (Agent::start(&sandbox, "one"), Agent::start(&sandbox, "two"));
+    let command = "(while [ ! -e ../end ]; do echo x >> a.txt; sleep 0.02; done) > /dev/null 2>&1 & echo started";
+    one.shell(command).must_pass();
+    one.stop();
+    two.write("a.txt", "y\n").must_be_denied(&["a.txt is being edited by session"]);
+    one.session_end();
+    two.write("a.txt", "y\n").must_be_denied(&["a.txt"]);
+    std::fs::write(sandbox.path().join("end"), "").expect("end it");
+    until("given on once the command is gone", || sandbox.holder("a.txt").as_deref() == Some("two"));
+    two.write("a.txt", "y\n").must_pass();
+    assert_eq!(sandbox.text("a.txt"), "y\n", "nobody wrote behind its back");
 }
 
 #[test]
@@ -164,7 +186,11 @@ fn one_file_has_one_writer_over_all_work_trees_and_the_next_learns_what_changed(
     until("granted", || sandbox.holder("a.txt").as_deref() == Some("two"));
     let said = two.edit("a.txt", "1", "3").must_pass();
     assert!(said.context.contains("was last changed by session"), "{}", said.context);
-    assert!(said.context.contains("on branch main in another work tree") && said.context.contains("+2 -1"), "{}", said.context);
+    assert!(
+        said.context.contains("on branch main in another work tree") && said.context.contains("+2 -1"),
+        "{}",
+        said.context
+    );
     // HEAD and index are each work tree's own.
     two.shell("git commit -qam three").must_pass();
     one.shell("git commit -qam two").must_pass();

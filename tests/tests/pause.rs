@@ -56,7 +56,8 @@ fn a_hard_pause_also_stops_what_runs_and_a_resume_lets_it_go_on() {
     let sandbox = Sandbox::new();
     let _daemon = Daemon::start(&sandbox);
     let mut one = Agent::start(&sandbox, "one");
-    let run = one.pre("Bash", &json!({"command": "while [ ! -e stop ]; do echo x >> ticks; sleep 0.02; done"})).must_pass();
+    let run =
+        one.pre("Bash", &json!({"command": "while [ ! -e stop ]; do echo x >> ticks; sleep 0.02; done"})).must_pass();
     std::thread::scope(|scope| {
         let runner = scope.spawn(|| one.act(&run.id));
         let ticks = || sandbox.text("ticks").len();
@@ -134,7 +135,11 @@ fn the_daemon_listens_on_no_network_address() {
         .collect();
     for table in ["tcp", "tcp6", "udp", "udp6"] {
         let text = std::fs::read_to_string(format!("/proc/{}/net/{table}", daemon.pid())).unwrap_or_default();
-        let open = text.lines().skip(1).filter_map(|l| l.split_whitespace().nth(9)).find(|inode| sockets.iter().any(|s| s == inode));
+        let open = text
+            .lines()
+            .skip(1)
+            .filter_map(|l| l.split_whitespace().nth(9))
+            .find(|inode| sockets.iter().any(|s| s == inode));
         assert_eq!(open, None, "an open {table} socket");
     }
 }

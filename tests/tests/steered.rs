@@ -36,7 +36,7 @@ fn an_agent_that_is_killed_leaves_no_lock() {
     one.shell("echo 1 > a.txt").must_pass();
     two.edit("a.txt", "1", "2").must_be_denied(&["a.txt"]);
     one.kill9();
-    until("its lock is gone", || sandbox.holder("a.txt").as_deref() != Some("one"));
+    until("its lock has gone to the one who waited", || sandbox.holder("a.txt").as_deref() == Some("two"));
     two.read("a.txt").must_pass();
     two.edit("a.txt", "1", "2").must_pass();
     assert_eq!(sandbox.text("a.txt"), "2\n");

@@ -53,7 +53,8 @@ fn the_first_write_locks_by_itself_and_the_second_writer_is_told_who_and_what_ne
     assert_eq!(sandbox.holder("src/types/api.ts").as_deref(), Some("one"));
     let said = two.write("src/types/api.ts", "mine\n");
     let pid = format!("pid {}", one.pid());
-    let reason = said.must_be_denied(&["src/types/api.ts is being edited by session", &pid, "rework the types", "since"]);
+    let reason =
+        said.must_be_denied(&["src/types/api.ts is being edited by session", &pid, "rework the types", "since"]);
     assert!(reason.contains("next in line") && reason.contains("Other files are free"), "{reason}");
     assert_eq!(sandbox.text("src/types/api.ts"), "export type A = 1\n");
 }
@@ -144,7 +145,9 @@ fn readers_are_never_blocked_and_are_told() {
     let _daemon = Daemon::start(&sandbox);
     let (mut one, mut two) = (Agent::start(&sandbox, "one"), Agent::start(&sandbox, "two"));
     one.edit("api.ts", "v1", "v2").must_pass();
-    until("told that it is under edit", || two.read("api.ts").must_pass().context.contains("api.ts is being edited by"));
+    until("told that it is under edit", || {
+        two.read("api.ts").must_pass().context.contains("api.ts is being edited by")
+    });
     let seen = two.read("api.ts").must_pass();
     assert_eq!(seen.output.trim(), "v2", "right after a write is over the new text is read");
     one.edit("api.ts", "v2", "v3").must_pass();
@@ -177,8 +180,20 @@ fn a_command_for_the_whole_work_tree_does_not_move_or_sweep_the_work_of_others()
     let (mut one, mut two) = (Agent::start(&sandbox, "one"), Agent::start(&sandbox, "two"));
     one.edit("a.txt", "1", "2").must_pass();
     let sweeping = [
-        "git checkout topic", "git switch topic", "git stash", "git stash -u", "git reset --hard", "git add -A", "git add .",
-        "git commit -am x", "git clean -fd", "git restore .", "git checkout -- .", "git merge topic", "git rebase topic", "git pull",
+        "git checkout topic",
+        "git switch topic",
+        "git stash",
+        "git stash -u",
+        "git reset --hard",
+        "git add -A",
+        "git add .",
+        "git commit -am x",
+        "git clean -fd",
+        "git restore .",
+        "git checkout -- .",
+        "git merge topic",
+        "git rebase topic",
+        "git pull",
     ];
     for command in sweeping {
         let said = two.shell(command);
@@ -250,7 +265,27 @@ fn the_guards_own_files_are_out_of_reach_for_every_tool() {
     one.write(".claude/settings.local.json", "{\"disableAllHooks\":true}").must_be_denied(&["guard"]);
     one.shell("echo '{\"disableAllHooks\":true}' > .claude/settings.local.json").must_be_denied(&["guard"]);
     one.shell("rm -r .claude").must_be_denied(&["guard"]);
+    let user = sandbox.home.join(".claude/settings.json").display().to_string();
+    one.write(&user, "{\"disableAllHooks\":true}").must_be_denied(&["guard"]);
+    one.prompt("something else").must_pass();
+    one.shell(&format!("mkdir -p {0} && echo x > {user}", sandbox.home.join(".claude").display()))
+        .must_be_denied(&["guard"]);
+    one.shell(&format!("rm -rf {}", sandbox.state.display())).must_be_denied(&["guard"]);
+    one.shell("rrctl uninstall").must_be_denied(&["guard"]);
+    one.shell("rm -rf .c*").must_be_denied(&["guard"]);
     assert_eq!(sandbox.text(".claude/settings.local.json"), "{}\n");
+}
+
+#[test]
+fn a_pattern_that_matches_a_folder_reaches_the_held_file_in_it() {
+    let sandbox = Sandbox::new();
+    sandbox.commit(&[("src/a.txt", "1\n")]);
+    let _daemon = Daemon::start(&sandbox);
+    let (mut one, mut two) = (Agent::start(&sandbox, "one"), Agent::start(&sandbox, "two"));
+    one.edit("src/a.txt", "1", "2").must_pass();
+    two.shell("rm -rf s*").must_be_denied(&["is being edited by session"]);
+    two.shell("rm -rf src").must_be_denied(&["is being edited by session"]);
+    assert_eq!(sandbox.text("src/a.txt"), "2\n");
 }
 
 #[test]

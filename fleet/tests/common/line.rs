@@ -26,7 +26,8 @@ impl Wake for Unpark {
 /// Runs a future on this thread. Only for those that some other thread finishes.
 fn finish<T>(future: impl Future<Output = T>) -> T {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut future = pin!(future);
+    // Tokio would have a task that did much give way now and then, which here nobody could wake.
+    let mut future = pin!(tokio::task::unconstrained(future));
     loop {
         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(done) => return done,
@@ -94,6 +95,11 @@ impl Line {
     /// From now on every call is delayed a little, so that tasks overtake one another.
     pub fn shuffle(&self, on: bool) {
         self.plan.lock().unwrap().shuffled = on;
+    }
+
+    /// From now on the order of calls is this seed's.
+    pub fn reseed(&self, seed: u64) {
+        self.random.reseed(seed);
     }
 
     pub fn late(&self, per_mille: u64) {

@@ -42,6 +42,10 @@ impl Seeded {
         Arc::new(Self(Mutex::new(seed)))
     }
 
+    pub fn reseed(&self, seed: u64) {
+        *self.0.lock().unwrap() = seed;
+    }
+
     pub fn number(&self) -> u64 {
         let mut state = self.0.lock().unwrap();
         *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -240,10 +244,22 @@ impl Stage {
             Call::Range => drop(self.faulty.range(Keys::one("x")).await),
             Call::Revoke => drop(self.faulty.revoke(rr_store::LeaseId(1)).await),
             Call::KeepAlive => drop(self.faulty.keep_alive(rr_store::LeaseId(1)).await),
-            Call::Grant | Call::Watch | Call::Compact => {}
+            Call::Grant => drop(self.faulty.grant(Span::from_secs(1)).await),
+            Call::Watch | Call::Compact => {}
         }
         self.faulty.faults_happened() != before
     }
+}
+
+/// The seeds of a random test: so many, or the one that is to be replayed.
+pub fn seeds(count: u64) -> impl Iterator<Item = u64> {
+    let one = std::env::var("RR_SEED").ok().map(|seed| seed.parse::<u64>().expect("RR_SEED is a number"));
+    one.map_or(0..count, |seed| seed..seed + 1)
+}
+
+/// How to see a failure of one seed again.
+pub fn replay_with(seed: u64, test: &str) -> String {
+    format!("seed {seed}; again: RR_SEED={seed} cargo nextest run -p rr-fleet {test}")
 }
 
 pub async fn open(store: Arc<dyn Store>, entropy: Arc<dyn Entropy>) -> Result<Fleet, FleetError> {

@@ -101,9 +101,8 @@ mod tests {
     fn whoever_is_waited_for_is_named() {
         let mut news = News::new(true);
         news.agent("docs", &json!({"what": "started", "pid": 77})).expect("silent");
-        let told = |reason: &str| {
-            news.words(&json!({"what": "refused", "tool": "Write", "path": "a.ts", "reason": reason}))
-        };
+        let told =
+            |reason: &str| news.words(&json!({"what": "refused", "tool": "Write", "path": "a.ts", "reason": reason}));
         let held = "a.ts is being edited by session ab (claude, pid 77 on box), since 1 s";
         assert_eq!(told(held), "HELD BACK: Write a.ts: waits for docs");
         assert!(told("a.ts was changed by session ab (claude, pid 77 on box) since you read it").contains("again"));

@@ -8,9 +8,9 @@ pub(crate) const SHARED: &str = "src/types/api.ts";
 /// The number in it that each of them raises.
 pub(crate) const COUNTER: &str = "API_TYPES";
 /// In place of the model's thinking, before each step: tens of milliseconds, where a model takes seconds.
-const THINK_MS: std::ops::Range<u64> = 40..90;
+const THINK_MS: std::ops::Range<u64> = 60..120;
 /// Changes that each agent makes to each of its own files.
-const ROUNDS: usize = 2;
+const ROUNDS: usize = 3;
 
 /// What is in the repository before the first agent starts.
 pub(crate) const FILES: [(&str, &str); 6] = [

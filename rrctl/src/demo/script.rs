@@ -14,9 +14,9 @@ use super::agent::Agent;
 
 /// A step that is refused for longer than this is given up: something is broken.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// A refused agent with nothing else to do looks again after this long, and then after twice as long, up to the second.
+/// A refused agent with nothing else to do looks again after this long, then after twice as long, up to the longest.
 const LOOK_AGAIN: Duration = Duration::from_millis(60);
-const LOOK_AGAIN_MAX: Duration = Duration::from_millis(800);
+const LOOK_AGAIN_MAX: Duration = Duration::from_millis(300);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -287,10 +287,8 @@ impl Player {
             (_, true) => "wrote",
         };
         let output = done.result.err().map(|e| e.to_string());
-        self.tell(
-            &json!({"what": what, "tool": tool, "path": path, "line": step.line(), "count": step.count(),
-                    "wrote_at": at, "error": output}),
-        )?;
+        self.tell(&json!({"what": what, "tool": tool, "path": path, "line": step.line(), "count": step.count(),
+                    "wrote_at": at, "error": output}))?;
         Ok(if ok { Went::Done } else { Went::Refused })
     }
 

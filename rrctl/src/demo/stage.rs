@@ -114,7 +114,8 @@ impl Stage {
         let place = Place { hook: PathBuf::new(), own, root };
         // From here on the folder goes when this goes.
         let mut stage = Self { place, daemon: None, keep };
-        stage.place.hook = hookbin::place(&stage.place.root.join("bin")).map_err(|e| Failure::at("place the hook", &e))?;
+        stage.place.hook =
+            hookbin::place(&stage.place.root.join("bin")).map_err(|e| Failure::at("place the hook", &e))?;
         stage.fill(title, files).await?;
         stage.start_daemon().await?;
         Ok(stage)

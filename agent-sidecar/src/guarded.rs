@@ -1,0 +1,129 @@
+//! What agents may not change: the settings that put the gate in front of them, and Railroad's own files and programs (H41). Decided
+//! from names and paths; it is a guard rail in the open, not a sandbox (D17).
+
+use std::path::{Path, PathBuf};
+
+use rr_core::path::RepoPath;
+use rr_core::scope::{Claim, Mode, Scope};
+use rr_shell::{Analysis, Invocation, Target};
+
+use crate::effects::{Effects, Objection};
+
+/// In every repository: the settings files of Claude Code, and Railroad's folder.
+const IN_REPOSITORY: [&str; 3] = [".claude/settings.json", ".claude/settings.local.json", ".railroad"];
+/// What a person decides: an agent that could do it could let itself go on.
+const PERSONS_COMMANDS: [&str; 4] = ["uninstall", "down", "release", "resume"];
+const OUR_PROGRAMS: [&str; 4] = ["rrctl", "rr-hook", "rr-sidecar", "rr-coordinator"];
+
+/// Places outside of repositories that are out of reach.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Guarded {
+    places: Vec<PathBuf>,
+}
+
+impl Guarded {
+    /// The user's and the machine's agent settings, and these folders of ours.
+    pub(crate) fn new(own: &[PathBuf]) -> Self {
+        let home = std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".claude"));
+        let moved = std::env::var_os("CLAUDE_CONFIG_DIR").map(PathBuf::from);
+        let settings = [home, moved].into_iter().flatten().map(|d| d.join("settings.json"));
+        let mut places: Vec<PathBuf> = settings.chain(own.iter().cloned()).collect();
+        places.push(PathBuf::from("/etc/claude-code"));
+        Self { places }
+    }
+
+    /// One file (or, `whole`, a folder with all in it) that is to be changed.
+    pub(crate) fn check_path(&self, path: &Path, whole: bool) -> Result<(), Objection> {
+        let inside = |g: &&PathBuf| path.starts_with(g) || (whole && g.starts_with(path));
+        let named = is_settings(path);
+        match self.places.iter().find(inside) {
+            None if !named => Ok(()),
+            _ => Err(Objection::Protected(path.display().to_string())),
+        }
+    }
+
+    pub(crate) fn check_target(&self, target: &Target) -> Result<(), Objection> {
+        match target {
+            Target::File(path) => self.check_path(path, false),
+            Target::Tree(path) => self.check_path(path, true),
+            Target::Glob { dir, .. } => self.check_path(dir, false),
+            Target::Into { path, name, .. } => {
+                self.check_path(path, false)?;
+                self.check_path(&path.join(name), true)
+            }
+            Target::Unknown => Ok(()),
+        }
+    }
+
+    /// Locks that would cover a guarded file of the repository.
+    pub(crate) fn check_claims(&self, found: &Effects) -> Result<(), Objection> {
+        let single = found.writes.iter().map(|p| Scope::Path(p.path.clone()));
+        let wide =
+            found.claims.iter().filter(|(_, c)| c.mode == Mode::Exclusive).map(|(_, c): &(_, Claim)| c.scope.clone());
+        for scope in single.chain(wide) {
+            if guards().iter().any(|g| g.meets(&scope)) && !is_inbox(&scope) {
+                return Err(Objection::Protected(scope.to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Commands that are a person's, or that end our own programs.
+    pub(crate) fn check_commands(&self, analysis: &Analysis) -> Result<(), Objection> {
+        let own_pid = std::process::id().to_string();
+        match analysis.invocations.iter().find(|i| is_ours_to_refuse(i, &own_pid)) {
+            Some(i) => {
+                let words: Vec<&str> = i.args.iter().map(rr_shell::Word::text).collect();
+                Err(Objection::Protected(format!("`{} {}`", i.name().unwrap_or_default(), words.join(" "))))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn is_ours_to_refuse(call: &Invocation, own_pid: &str) -> bool {
+    let words: Vec<&str> = call.args.iter().map(rr_shell::Word::text).collect();
+    match call.name() {
+        Some("rrctl") => words.iter().any(|w| PERSONS_COMMANDS.contains(w)),
+        Some("kill" | "pkill" | "killall") => words.iter().any(|w| *w == own_pid || OUR_PROGRAMS.contains(w)),
+        // It deletes what git ignores, and the settings are ignored.
+        Some("git") => {
+            let ignored = |w: &&str| w.starts_with('-') && !w.starts_with("--") && w.contains(['x', 'X']);
+            words.contains(&"clean") && words.iter().any(ignored)
+        }
+        _ => false,
+    }
+}
+
+fn guards() -> Vec<Scope> {
+    IN_REPOSITORY.iter().filter_map(|p| RepoPath::parse(p.as_bytes()).ok()).map(Scope::Path).collect()
+}
+
+/// The one place of Railroad's folder that agents write to.
+fn is_inbox(scope: &Scope) -> bool {
+    let Scope::Path(path) = scope else { return false };
+    path.key_parts().first().is_some_and(|p| p == ".railroad") && path.key_parts().get(1).is_some_and(|p| p == "inbox")
+}
+
+/// A settings file of Claude Code in any folder, by its name.
+fn is_settings(path: &Path) -> bool {
+    let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let folder = path.parent().and_then(Path::file_name).map(|n| n.to_string_lossy().to_lowercase());
+    folder.as_deref() == Some(".claude") && name.starts_with("settings") && name.ends_with(".json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_and_own_folders_are_out_of_reach_wherever_they_are() {
+        let guarded = Guarded::new(&[PathBuf::from("/var/own")]);
+        for path in ["/home/x/.claude/settings.json", "/any/.claude/Settings.Local.json", "/var/own/store/log"] {
+            assert!(guarded.check_path(Path::new(path), false).is_err(), "{path}");
+        }
+        assert!(guarded.check_path(Path::new("/var"), true).is_err(), "a folder around it");
+        assert!(guarded.check_path(Path::new("/var"), false).is_ok());
+        assert!(guarded.check_path(Path::new("/home/x/settings.json"), false).is_ok());
+    }
+}

@@ -1,0 +1,64 @@
+//! The demo keeps its word: it is the first thing that a newcomer sees, and its exit code is its verdict.
+
+use rr_tests::daemon::Sandbox;
+
+#[test]
+fn five_agents_lose_nothing_while_one_is_killed_and_all_are_paused() {
+    let sandbox = Sandbox::new();
+    let shown = sandbox.json(&["demo", "--seed", "7"]);
+    let number = |name: &str| shown[name].as_u64().unwrap_or_else(|| panic!("{name} is no number in {shown}"));
+    assert_eq!((number("agents"), number("seed")), (5, 7));
+    assert_eq!(number("lost_updates"), 0, "{shown}");
+    assert_eq!(number("writes_while_paused"), 0, "{shown}");
+    assert_eq!(number("writes"), 40, "every agent has done all of its work: {shown}");
+    assert!(number("held_back") > 0, "all of them need one file: {shown}");
+    assert_eq!(number("killed"), 1);
+    let held = shown["killed_holding"].as_array().expect("a list");
+    assert!(held.iter().any(|lock| lock == "src/types/api.ts"), "{shown}");
+    assert!(number("paused_ms") >= 500, "{shown}");
+    assert!(number("parallel_ms") < number("sequential_ms"), "{shown}");
+    assert_eq!(shown["kept"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn a_demo_that_is_interrupted_leaves_nothing_behind() {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::Stdio;
+
+    use rr_tests::daemon::{rrctl_program, signal, until};
+
+    let sandbox = Sandbox::new();
+    let temporary = sandbox.path().join("tmp");
+    std::fs::create_dir(&temporary).expect("make a folder");
+    let mut command = sandbox.command(rrctl_program());
+    command.args(["demo", "--seed", "1"]).env("TMPDIR", &temporary).stdout(Stdio::piped());
+    let mut demo = command.spawn().expect("the demo starts");
+    let mut lines = BufReader::new(demo.stdout.take().expect("a pipe")).lines();
+    let writes = |line: &str| line.contains("  writes ");
+    assert!(lines.any(|line| writes(&line.expect("a line"))), "agents are at work");
+    let left = || std::fs::read_dir(&temporary).expect("look").count();
+    let ours = temporary.canonicalize().expect("a path").display().to_string();
+    assert_eq!(left(), 1);
+    assert!(!running_with(&ours).is_empty());
+    signal(demo.id(), rustix::process::Signal::INT);
+    drop(lines);
+    assert!(!demo.wait().expect("it ends").success());
+    until("its processes have ended", || running_with(&ours).is_empty());
+    assert_eq!(left(), 0, "the folder is gone");
+}
+
+/// Processes in whose environment or arguments a folder is named.
+fn running_with(folder: &str) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").expect("look at the processes").flatten();
+    let names = |entry: std::fs::DirEntry| {
+        let of = |file: &str| std::fs::read(entry.path().join(file)).unwrap_or_default();
+        let text = [of("environ"), of("cmdline")].concat();
+        // The demo itself knows the folder above only as TMPDIR; what it has started knows a folder in it.
+        let found = String::from_utf8_lossy(&text).contains(&format!("{folder}/rr-"));
+        found.then(|| entry.file_name().to_string_lossy().into_owned())
+    };
+    processes
+        .filter(|e| e.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()))
+        .filter_map(names)
+        .collect()
+}
