@@ -29,7 +29,10 @@ impl Who {
 
 /// What a lock is on, in words.
 pub(crate) fn scope(scope: &Scope) -> String {
-    let Scope::Named(name) = scope else { return scope.to_string() };
+    let Scope::Named(name) = scope else {
+        let text = scope.to_string();
+        return text.strip_suffix("/**").map_or(text.clone(), str::to_owned);
+    };
     let words = match name.as_str().split('.').next() {
         Some("tree") => "the whole work tree",
         Some("head") => "the HEAD of this work tree",

@@ -66,6 +66,12 @@ impl Glob {
         self.ends_after(relative, |live| live.contains(&self.parts.len()))
     }
 
+    /// Whether the pattern covers this path and everything below it: only one that ends in `**` does.
+    #[must_use]
+    pub fn covers_all_of(&self, relative: &[String]) -> bool {
+        matches!(self.parts.last(), Some(Part::Deep)) && self.matches(relative)
+    }
+
     /// Whether the pattern covers this path or anything below it.
     #[must_use]
     pub fn reaches_into(&self, relative: &[String]) -> bool {

@@ -112,7 +112,7 @@ impl Scope {
             (Self::Path(a), Self::Path(b)) => a.covers(b),
             (Self::Path(a), Self::Glob { folder, .. }) => a.covers(folder),
             (Self::Path(a), Self::Named(_)) => a.is_root(),
-            (Self::Glob { folder, glob }, Self::Path(p)) => glob_covers_leaf(folder, glob, p),
+            (Self::Glob { folder, glob }, Self::Path(p)) => glob_covers_path(folder, glob, p),
             _ => self == other,
         }
     }
@@ -143,9 +143,8 @@ fn path_meets_glob(p: &RepoPath, folder: &RepoPath, glob: &Glob) -> bool {
     p.covers(folder) || (folder.covers(p) && glob.reaches_into(&p.key_parts()[folder.key_parts().len()..]))
 }
 
-/// A pattern never covers a whole folder, so it covers a path only in the sense of that one name.
-fn glob_covers_leaf(folder: &RepoPath, glob: &Glob, p: &RepoPath) -> bool {
-    folder.covers(p) && glob.matches(&p.key_parts()[folder.key_parts().len()..])
+fn glob_covers_path(folder: &RepoPath, glob: &Glob, p: &RepoPath) -> bool {
+    folder.covers(p) && glob.covers_all_of(&p.key_parts()[folder.key_parts().len()..])
 }
 
 #[cfg(test)]
@@ -280,5 +279,9 @@ mod tests {
         assert!(Claim::exclusive(path("src")).covers(&Claim::shared(path("src/a"))));
         assert!(!Claim::shared(path("src")).covers(&Claim::exclusive(path("src/a"))));
         assert!(!Claim::exclusive(path("src/a")).covers(&Claim::exclusive(path("src"))));
+        let below =
+            |g: &str| Claim::exclusive(Scope::Glob { folder: RepoPath::root(), glob: Glob::parse(g).expect(g) });
+        assert!(below("s*/**").covers(&Claim::exclusive(path("src"))));
+        assert!(!below("s*").covers(&Claim::exclusive(path("src"))), "not what is in it");
     }
 }

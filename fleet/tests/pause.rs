@@ -85,7 +85,7 @@ async fn fill(stage: &Stage, new_keys: bool) {
         while n < 100_000 {
             n += 1;
             let key = format!("fill/{}", if new_keys { n } else { 0 });
-            match stage.embedded.txn(Txn::default().then(vec![Op::put(key, vec![7; size])])).await {
+            match stage.direct.txn(Txn::default().then(vec![Op::put(key, vec![7; size])])).await {
                 Err(StoreError::NoSpace(_)) => break,
                 other => drop(other.unwrap()),
             }
@@ -113,7 +113,7 @@ async fn a_full_store_pauses_by_deleting_and_resumes_when_there_is_room() {
             assert!(stage.fleet.state().await.unwrap().is_paused());
         } else {
             let free = Txn::default().then(vec![Op::Delete(rr_store::Keys::prefix("fill/"))]);
-            stage.embedded.txn(free).await.unwrap();
+            stage.direct.txn(free).await.unwrap();
             assert!(matches!(resume(&stage, Epoch(1), |_| true).await, ResumeDone::Resumed { .. }));
         }
     }
@@ -193,7 +193,7 @@ async fn a_resume_from_before_a_restore_does_not_run_the_restored_fleet() {
     stage.line.hold(1);
     assert!(stage.fleet.resume(epoch, "late", |_| true).await.is_err());
     let rotate = Txn::default().then(vec![Op::put(format!("{PREFIX}meta/gen"), "restored")]);
-    stage.embedded.txn(rotate).await.unwrap();
+    stage.direct.txn(rotate).await.unwrap();
     assert_eq!(stage.line.deliver().await, 0);
     assert!(stage.fleet.state().await.unwrap().is_paused());
 }

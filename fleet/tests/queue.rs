@@ -197,7 +197,7 @@ async fn silent_broken_and_forgotten_watches_only_slow_a_waiter_down() {
         pass(50).await;
         match fault {
             "ended" => stage.faulty.end_watches(),
-            "compacted" => stage.embedded.compact(stage.embedded.stats().revision).await.unwrap(),
+            "compacted" => stage.direct.compact(stage.embedded.stats().revision).await.unwrap(),
             _ => {}
         }
         stage.fleet.release(&held).await.unwrap();
@@ -235,11 +235,11 @@ async fn an_unreadable_holder_or_waiter_grants_nothing() {
     let stage = Stage::new().await;
     let all = stage.sessions(2).await;
     let lock = stage.lock(&all[0], write("a")).await;
-    stage.embedded.txn(Txn::default().then(vec![Op::put(lock.key.clone(), "from another world")])).await.unwrap();
+    stage.direct.txn(Txn::default().then(vec![Op::put(lock.key.clone(), "from another world")])).await.unwrap();
     assert!(stage.ask(&all[1], &[write("a")]).await.is_err());
     assert!(stage.below("q/").await.is_empty());
     let key = format!("{PREFIX}q/{}/{}.{}", common::repo(), all[0].sid, "0".repeat(32));
-    stage.embedded.txn(Txn::default().then(vec![Op::Delete(Keys::one(lock.key)), Op::put(key, "{}")])).await.unwrap();
+    stage.direct.txn(Txn::default().then(vec![Op::Delete(Keys::one(lock.key)), Op::put(key, "{}")])).await.unwrap();
     assert!(stage.ask(&all[1], &[Claim::exclusive(path("b"))]).await.is_err());
     assert!(stage.below("x/").await.is_empty());
 }

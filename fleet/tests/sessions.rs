@@ -162,11 +162,11 @@ async fn each_death_has_its_cause() {
     stage.fleet.end(&all[0], Ending::Died { gone: true }).await.unwrap();
     assert_eq!(stage.fleet.prove(&all[0]).await.unwrap(), Proof::Dead(DeathCause::LeaseGone));
     let key = stage.below("sess/").await.into_iter().find(|kv| kv.key.ends_with(all[1].sid.as_str())).unwrap().key;
-    stage.embedded.txn(Txn::default().then(vec![Op::Delete(Keys::one(key))])).await.unwrap();
+    stage.direct.txn(Txn::default().then(vec![Op::Delete(Keys::one(key))])).await.unwrap();
     assert_eq!(stage.fleet.prove(&all[1]).await.unwrap(), Proof::Dead(DeathCause::KeyGone));
     assert!(matches!(stage.fleet.prove(&all[2]).await.unwrap(), Proof::Alive { .. }));
     let rotate = Txn::default().then(vec![Op::put(format!("{PREFIX}meta/gen"), "another")]);
-    stage.embedded.txn(rotate).await.unwrap();
+    stage.direct.txn(rotate).await.unwrap();
     assert_eq!(stage.fleet.prove(&all[2]).await.unwrap(), Proof::Dead(DeathCause::GenerationChanged));
     assert!(matches!(stage.ask(&all[2], &[write("a")]).await.unwrap(), Answer::Lost));
     assert!(stage.below("q/").await.is_empty() && stage.below("x/").await.is_empty());
@@ -179,7 +179,7 @@ async fn a_revoked_host_gets_no_lock_and_no_session() {
     let lock = stage.lock(&all[0], write("a")).await;
     let waiter = stage.queued(&all[1], &[write("a")]).await;
     let waiting = stage.wait(&all[1], waiter, 60);
-    stage.embedded.txn(Txn::default().then(vec![Op::put(format!("{PREFIX}deny/host"), "left")])).await.unwrap();
+    stage.direct.txn(Txn::default().then(vec![Op::put(format!("{PREFIX}deny/host"), "left")])).await.unwrap();
     assert!(register(&stage.fleet, 7).await.is_err());
     assert!(matches!(stage.ask(&all[0], &[write("b")]).await.unwrap(), Answer::Lost));
     stage.fleet.release(&lock).await.unwrap();
@@ -224,7 +224,7 @@ async fn a_fleet_is_opened_once_and_a_newer_schema_is_refused() {
     stage.fault(Call::Txn, 0, Fault::LostReply);
     open(stage.line.clone(), stage.random.clone()).await.unwrap();
     assert_eq!(stage.below("").await, first);
-    stage.embedded.txn(Txn::default().then(vec![Op::put(format!("{PREFIX}meta/schema"), "2")])).await.unwrap();
+    stage.direct.txn(Txn::default().then(vec![Op::put(format!("{PREFIX}meta/schema"), "2")])).await.unwrap();
     let store: Arc<dyn Store> = stage.line.clone();
     let refused = open(store, stage.random.clone()).await.err();
     assert!(matches!(refused, Some(FleetError::NewerSchema { found: 2 })));

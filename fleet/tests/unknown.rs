@@ -89,7 +89,7 @@ async fn ask(stage: &Stage, session: &Session, other: &Session, way: Way, faults
     if matches!(way, Way::Waits) {
         // By another way than the one that fails.
         let held = in_the_way.expect("somebody is in the way");
-        stage.embedded.revoke(other.lease).await.unwrap();
+        stage.direct.revoke(other.lease).await.unwrap();
         drop(held);
     }
     match stage.wait(session, waiter, 2).await.unwrap() {
@@ -127,7 +127,7 @@ async fn told_is_what_is_there(way: Way, call: Call, before: usize, fate: Fate) 
     }
     if matches!(way, Way::Waits) {
         // What the one in the way left when its lease was revoked.
-        stage.embedded.txn(Txn::default().then(vec![Op::Delete(Keys::prefix(format!("{PREFIX}mark/")))])).await.unwrap();
+        stage.direct.txn(Txn::default().then(vec![Op::Delete(Keys::prefix(format!("{PREFIX}mark/")))])).await.unwrap();
     }
     assert_eq!(stage.left_behind().await, Vec::<String>::new(), "{story}");
     replay::check(&replay::events(&stage.embedded).await).unwrap_or_else(|why| panic!("{story}: {why}"));

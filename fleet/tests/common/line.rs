@@ -10,10 +10,14 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::{FutureExt as _, StreamExt as _, stream};
 use rr_core::time::Span;
 use rr_store::{KeepAlive, Keys, LeaseId, RangeReply, Revision, Store, StoreError, Txn, TxnReply, WatchStream};
 
 use super::Seeded;
+
+/// How often a watch is looked at while calls take turns.
+const LOOK: Duration = Duration::from_millis(3);
 
 struct Unpark(Thread);
 
@@ -152,6 +156,18 @@ impl Line {
     }
 }
 
+/// Whoever is woken by another thread is woken in an order that no seed decides; so this one looks by itself.
+fn in_turn(watch: WatchStream) -> WatchStream {
+    Box::pin(stream::unfold(watch, |mut watch| async move {
+        loop {
+            if let Some(item) = watch.next().now_or_never() {
+                return item.map(|item| (item, watch));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }))
+}
+
 #[async_trait]
 impl Store for Line {
     async fn txn(&self, txn: Txn) -> Result<TxnReply, StoreError> {
@@ -186,7 +202,9 @@ impl Store for Line {
     }
 
     async fn watch(&self, keys: Keys, from: Revision) -> Result<WatchStream, StoreError> {
-        self.above.watch(keys, from).await
+        let watch = self.above.watch(keys, from).await?;
+        let shuffled = self.plan.lock().unwrap().shuffled;
+        Ok(if shuffled { in_turn(watch) } else { watch })
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), StoreError> {

@@ -128,6 +128,8 @@ pub struct Stage {
     pub clock: Arc<ManualClock>,
     pub disk: Arc<QuickDisk>,
     pub embedded: Arc<EmbeddedStore>,
+    /// The same without faults, and without giving virtual time a chance to pass.
+    pub direct: Arc<Direct<EmbeddedStore>>,
     pub faulty: Arc<FaultyStore>,
     pub line: Arc<Line>,
     pub random: Arc<Seeded>,
@@ -149,11 +151,12 @@ impl Stage {
         // Long enough a history to replay all that a test does.
         let options = Options { disk: disk.clone(), history_changes_max: 1 << 20, ..options };
         let embedded = EmbeddedStore::open(&dir.path().join("store"), options, clock.clone()).unwrap();
-        let faulty = FaultyStore::new(Arc::new(Direct(embedded.clone())));
+        let direct = Arc::new(Direct(embedded.clone()));
+        let faulty = FaultyStore::new(direct.clone());
         let random = Seeded::new(seed);
-        let line = Line::new(faulty.clone(), Arc::new(Direct(embedded.clone())), Seeded::new(!seed));
+        let line = Line::new(faulty.clone(), direct.clone(), Seeded::new(!seed));
         let fleet = open(line.clone(), random.clone()).await.unwrap();
-        Self { _dir: dir, clock, disk, embedded, faulty, line, random, fleet }
+        Self { _dir: dir, clock, disk, embedded, direct, faulty, line, random, fleet }
     }
 
     pub async fn session(&self, n: u64) -> Session {
@@ -204,7 +207,7 @@ impl Stage {
     pub async fn advance(&self, secs: u64) {
         self.clock.advance(Span::from_secs(secs));
         // Whatever is written makes the store look at its leases first.
-        self.embedded.grant(Span::from_secs(1)).await.unwrap();
+        self.direct.grant(Span::from_secs(1)).await.unwrap();
     }
 
     /// Everything in the store below a part of the fleet's keys.

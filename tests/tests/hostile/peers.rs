@@ -186,7 +186,7 @@ fn a_session_resumed_at_once_is_never_unguarded() {
 fn room_for_a_crowd() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    drop(setrlimit(Resource::Nofile, raised));
+    let _ = setrlimit(Resource::Nofile, raised);
     let now = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let room = usize::try_from(now).unwrap_or(usize::MAX).saturating_sub(200).min(CROWD);
     if room < CROWD {
