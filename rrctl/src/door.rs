@@ -98,9 +98,12 @@ pub(crate) fn unopened(error: &OpenError) -> Failure {
     match error {
         OpenError::InUse { .. } => failure,
         OpenError::Newer { .. } => failure.hint("install the newer rrctl again"),
-        OpenError::Damaged { kept_at, .. } => {
-            failure.hint(format!("look at {} before anything else", kept_at.display()))
-        }
+        // Moving the file is the person's word that what it held may be forgotten: no option does that by the way.
+        OpenError::Damaged { kept_at, .. } => failure.hint(format!(
+            "it holds who has which lock and whether the fleet is paused; to start with nothing of that known, end all \
+             agents, then: mv {} ~/ && rrctl up --detach",
+            kept_at.display()
+        )),
         OpenError::Io { .. } => failure.hint("rrctl doctor"),
     }
 }

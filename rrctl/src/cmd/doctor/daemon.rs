@@ -3,6 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::io::Read as _;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,8 @@ use crate::view::FleetView;
 
 /// As the embedded store names it.
 const LOCK_FILE: &str = "store.lock";
+const LOG_FILE: &str = "store.log";
+const DAMAGED: &str = "store.log.damaged-";
 const OWNER_BYTES_MAX: u64 = 256;
 /// An event that belongs to no call and registers no session, about no file: only the way is measured.
 const PROBE: &str = r#"{"hook_event_name":"ConfigChange","session_id":"doctor","cwd":"/"}"#;
@@ -55,8 +58,24 @@ pub(super) fn store(dirs: &Dirs) -> Row {
             format!("the daemon (pid {}) does not own {}", daemon.pid, dirs.store_dir().display()),
             "it runs with another RAILROAD_STATE_DIR: rrctl down --wait && rrctl up --detach",
         ),
-        (Ok(()), None) => Row::ok(CHECK, "free: no daemon runs"),
+        (Ok(()), None) => match damaged(dirs) {
+            Some(kept) => Row::fail(
+                CHECK,
+                format!("damaged, and kept at {}: no daemon starts", kept.display()),
+                "rrctl up says what to do",
+            ),
+            None => Row::ok(CHECK, "free: no daemon runs"),
+        },
     }
+}
+
+/// A log that was found damaged and that nobody has taken away: while it lies there no new one is begun.
+fn damaged(dirs: &Dirs) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(dirs.store_dir()).ok()?.flatten().map(|entry| entry.path());
+    let (kept, others): (Vec<_>, Vec<_>) =
+        entries.partition(|path| path.to_string_lossy().contains(DAMAGED));
+    let is_settled = others.iter().any(|path| path.ends_with(LOG_FILE));
+    if is_settled { None } else { kept.into_iter().max() }
 }
 
 pub(super) async fn answers(dirs: &Dirs) -> Vec<Row> {
