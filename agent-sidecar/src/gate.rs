@@ -192,13 +192,21 @@ impl Service {
         if !call.action.may_change() {
             return None;
         }
-        let inner = who.lock();
-        let seen = |place: &&Place| {
-            let version = inner.reads.get(&(event.agent_id.clone(), place.disk.clone()));
-            version.is_some_and(|v| !v.is_current(&place.disk))
+        let mut inner = who.lock();
+        let kept: Vec<_> =
+            found.writes.iter().filter(|p| held_all_along(&mut inner, p)).map(|p| p.disk.clone()).collect();
+        let unsure = inner.memory_gaps && matches!(call.action, Action::Write { .. });
+        let is_stale = |place: &&Place| match inner.reads.get(&(event.agent_id.clone(), place.disk.clone())) {
+            Some(version) => !version.is_current(&place.disk),
+            None => unsure && place.disk.exists() && !kept.contains(&place.disk),
         };
-        let place = found.writes.iter().find(seen)?;
+        let place = found.writes.iter().find(is_stale)?;
+        let known = inner.reads.contains_key(&(event.agent_id.clone(), place.disk.clone()));
         drop(inner);
+        if !known {
+            let what = place.path.to_string();
+            return Some((format!("{what} (unread)"), messages::unread(&what)));
+        }
         let what = place.path.to_string();
         let change = self.changes().of(&place.repo, &place.path).cloned();
         let by = change.filter(|c| c.session != *who.sid()).map(|c| c.who);
@@ -391,6 +399,12 @@ impl Service {
             self.call_over(who, &id).await;
         }
     }
+}
+
+/// Whether a lock from before the sidecar's present life still covers this file.
+fn held_all_along(inner: &mut crate::table::Inner, place: &Place) -> bool {
+    let claim = Claim::exclusive(Scope::Path(place.path.clone()));
+    inner.covering(&place.repo, &claim).is_some_and(|l| l.adopted)
 }
 
 fn stop_file_of(found: &Effects) -> Option<std::path::PathBuf> {

@@ -326,6 +326,7 @@ impl Service {
             tracing::info!(sid = %row.sid, locks = inner.locks.len(), "took over a session of an earlier life");
             inner.hooks_seen =
                 row.record.warning.starts_with(UNGUARDED) || gate(Path::new(&row.record.workspace)) == Gate::On;
+            inner.memory_gaps = true;
             inner.assume_busy(sent);
             self.enrol(key, agent, session, inner);
         }
@@ -363,6 +364,7 @@ impl Service {
                 // A call's own lock has no call any more: it goes when it has been idle.
                 only_for: None,
                 unclean: Vec::new(),
+                adopted: true,
             }
         })
         .collect()

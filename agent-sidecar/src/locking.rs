@@ -177,6 +177,7 @@ impl Service {
                     claim_by,
                     only_for: need.only_for.clone(),
                     unclean: if cooling { grant.unclean.clone() } else { Vec::new() },
+                    adopted: false,
                 });
             }
         }

@@ -129,6 +129,12 @@ pub(crate) fn stale(what: &str, by: Option<&Who>) -> String {
     )
 }
 
+pub(crate) fn unread(what: &str) -> String {
+    format!(
+        "It is not known which version of {what} this session has read (it was resumed, or Railroad was restarted). Read the file again, then make the change."
+    )
+}
+
 pub(crate) fn read_under_edit(what: &str, who: &Who) -> String {
     format!(
         "{what} is being edited by {}. Reading is fine; its contents may change, and you will be told when they have.",

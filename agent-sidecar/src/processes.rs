@@ -126,11 +126,13 @@ impl Snapshot {
 /// carries the session's mark in its environment.
 pub(crate) fn survivors(known: &BTreeSet<Process>, agent: Process, marks: &[String]) -> BTreeSet<Process> {
     let mut found: BTreeSet<Process> = known.iter().copied().filter(|p| p.is_alive()).collect();
+    // Only groups that a child leads: the agent's own group may hold its neighbours.
+    let leaders: BTreeSet<u32> = known.iter().map(|p| p.pid).collect();
     let groups: BTreeSet<u32> = found.iter().filter_map(|p| stat(p.pid)).map(|s| s.group).collect();
-    let own_group = stat(std::process::id()).map(|s| s.group);
+    let groups: BTreeSet<u32> = groups.intersection(&leaders).copied().collect();
     for pid in pids() {
         let Some(s) = stat(pid) else { continue };
-        let in_group = groups.contains(&s.group) && Some(s.group) != own_group;
+        let in_group = groups.contains(&s.group);
         if pid != std::process::id() && s.state != 'Z' && (in_group || carries(pid, marks)) {
             found.insert(Process { pid, start: s.start });
         }

@@ -9,7 +9,7 @@ use rr_core::session::{Heartbeat, SessionState};
 use rr_fleet::{Ending, Registered, Session, SessionRecord};
 use rr_runtime::clock::unix_ms;
 
-use crate::call::{Answer, Event};
+use crate::call::{Answer, Event, Kind};
 use crate::guard::{Gate, gate};
 use crate::messages;
 use crate::processes::{Process, agent_in, chain};
@@ -49,7 +49,9 @@ impl Service {
             return Err(messages::not_connected("the calling process is already gone"));
         };
         let project = question.env("CLAUDE_PROJECT_DIR").map_or_else(|| event.cwd.clone(), Into::into);
-        self.register(key, agent, &project).await
+        // Whoever begins with another event has had a life that we did not see.
+        let fresh = matches!(&event.kind, Kind::SessionStart { source } if source == "startup" || source == "clear");
+        self.register(key, agent, &project, !fresh).await
     }
 
     /// A session that may go on under this name: same process, entitled to act. An id that belongs to another running process
@@ -74,6 +76,7 @@ impl Service {
         key: AgentKey,
         agent: Process,
         project: &Path,
+        memory_gaps: bool,
     ) -> Result<Arc<AgentSession>, String> {
         let lost = self.bury_old(&key).await;
         let record = SessionRecord {
@@ -102,7 +105,8 @@ impl Service {
                 return Err(messages::not_connected("its session could not be registered in the store"));
             }
         };
-        let inner = Inner::new(Heartbeat::registered(sent, self.timing), record, sent);
+        let mut inner = Inner::new(Heartbeat::registered(sent, self.timing), record, sent);
+        inner.memory_gaps = memory_gaps || !lost.is_empty();
         let who = self.enrol(key, agent, session, inner);
         if !lost.is_empty() {
             who.notify(messages::session_lost(&lost));
@@ -161,9 +165,8 @@ impl Service {
         if let Some(file) = question.env("CLAUDE_ENV_FILE") {
             mark_environment(Path::new(file), &who.key.session);
         }
-        if source == "compact" || source == "clear" {
-            // The agent has forgotten what it read: what it believes of a file is no longer older than the file.
-            who.lock().reads.clear();
+        if source == "resume" {
+            who.lock().memory_gaps = true;
         }
         let project = who.lock().record.workspace.clone();
         who.lock().hooks_seen = gate(Path::new(&project)) == Gate::On;

@@ -257,11 +257,7 @@ impl Fleet {
     }
 
     /// Marks without their holder: somebody ended uncleanly there.
-    fn unclean(
-        &self,
-        marks: &[KeyValue],
-        holders: &BTreeSet<Place>,
-    ) -> Result<Vec<Unclean>, FleetError> {
+    fn unclean(&self, marks: &[KeyValue], holders: &BTreeSet<Place>) -> Result<Vec<Unclean>, FleetError> {
         let mut out = Vec::new();
         for kv in marks {
             let Some((_, anchor, session, n)) = self.keys.parse_holder(Tree::Mark, &kv.key) else { continue };

@@ -134,11 +134,7 @@ impl Fleet {
 
     async fn try_pause(&self, id: &str, hold: &Hold) -> Result<Option<PauseDone>, FleetError> {
         let state = self.state().await?;
-        if state.is_paused() {
-            self.add_hold(&state, id, hold).await
-        } else {
-            self.withdraw(&state, id, hold).await
-        }
+        if state.is_paused() { self.add_hold(&state, id, hold).await } else { self.withdraw(&state, id, hold).await }
     }
 
     /// One try to delete the permit. `None`: somebody else was faster, look again.

@@ -9,9 +9,7 @@ use std::sync::Arc;
 use common::{PREFIX, Seeded, Stage, glob, named, pass, path, record, replay, replay_with, seeds};
 use rr_core::scope::Claim;
 use rr_core::time::Span;
-use rr_fleet::{
-    Answer, Ending, Fleet, GrantedLock, Hold, HoldKind, Registered, Released, Session, WaitEnd,
-};
+use rr_fleet::{Answer, Ending, Fleet, GrantedLock, Hold, HoldKind, Registered, Released, Session, WaitEnd};
 use rr_store::faulty::{Fault, FaultyStore};
 use rr_store::{Change, WatchEvent};
 
@@ -19,12 +17,8 @@ const ACTORS: u64 = 5;
 const STEPS: u64 = 16;
 const SEEDS: u64 = 250;
 /// Per mille of all calls.
-const CHANCES: [(Fault, u32); 4] = [
-    (Fault::LostReply, 25),
-    (Fault::Dropped, 25),
-    (Fault::Refused, 20),
-    (Fault::Delay(Span::from_millis(30)), 60),
-];
+const CHANCES: [(Fault, u32); 4] =
+    [(Fault::LostReply, 25), (Fault::Dropped, 25), (Fault::Refused, 20), (Fault::Delay(Span::from_millis(30)), 60)];
 const LATE: u64 = 25;
 
 struct Actor {
@@ -213,7 +207,8 @@ async fn everybody_holds_what_he_was_told(stage: &Stage, actors: &[Actor]) -> Re
         let told: BTreeSet<_> = actor.held.iter().map(|lock| lock.key.as_str()).collect();
         for tree in ["x/", "s/", "q/"] {
             let own = |key: &str| key.contains(session.sid.as_str());
-            if let Some(kv) = stage.below(tree).await.iter().find(|kv| own(&kv.key) && !told.contains(kv.key.as_str())) {
+            if let Some(kv) = stage.below(tree).await.iter().find(|kv| own(&kv.key) && !told.contains(kv.key.as_str()))
+            {
                 return Err(format!("nobody knows of {}", kv.key));
             }
         }

@@ -10,7 +10,7 @@ use rr_store::faulty::{Call, Fault};
 use rr_store::{Keys, Op, Store, Txn};
 
 /// Enough to see what grows with the number of waiters; each costs a look at all the others.
-const CROWD: u64 = 150;
+const CROWD: u64 = 300;
 
 fn lock_of(end: WaitEnd) -> rr_fleet::GrantedLock {
     match end {

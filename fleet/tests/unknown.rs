@@ -152,7 +152,11 @@ async fn a_read_back_that_fails_leaves_no_entry_in_the_queue() {
             let stage = Stage::new().await;
             let all = stage.sessions(2).await;
             stage.lock(&all[0], write("a")).await;
-            if late { stage.line.hold(1) } else { stage.fault(Call::Txn, 1, Fault::LostReply) }
+            if late {
+                stage.line.hold(1);
+            } else {
+                stage.fault(Call::Txn, 1, Fault::LostReply);
+            }
             stage.faulty.plan(Call::Range, fault);
             assert!(stage.ask(&all[1], &[write("a")]).await.is_err());
             assert_eq!(stage.line.deliver().await, 0);

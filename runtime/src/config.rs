@@ -86,16 +86,22 @@ fn explain(error: &serde_yaml::Error, file: &Path, not_enforced: &[&str]) -> Con
             return ConfigError::NotEnforced { file, line, column, key, snippet };
         }
         E::SerdeUnknownField { field, expected, .. } => {
-            let what = format!("unknown key `{field}` (known here: {})", expected.join(", "));
-            (what, suggest::nearest(field, expected))
+            let meant = suggest::nearest(field, expected);
+            (format!("unknown key `{field}`{}", choice(meant, "known here", expected)), meant)
         }
         E::SerdeUnknownVariant { variant, expected, .. } => {
-            let what = format!("unknown value `{variant}` (one of: {})", expected.join(", "));
-            (what, suggest::nearest(variant, expected))
+            let meant = suggest::nearest(variant, expected);
+            (format!("unknown value `{variant}`{}", choice(meant, "one of", expected)), meant)
         }
         other => (plain(other), None),
     };
     ConfigError::Wrong { file: file.to_owned(), line, column, what, suggestion: suggestion.map(str::to_owned), snippet }
+}
+
+/// What there is to choose from, where no word is near: agents are shown the first words of an error only, and a suggestion
+/// must be among them.
+fn choice(meant: Option<&str>, label: &str, expected: &[&str]) -> String {
+    if meant.is_some() { String::new() } else { format!(" ({label}: {})", expected.join(", ")) }
 }
 
 /// The message without its position, which stands in front of it already.

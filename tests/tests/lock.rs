@@ -173,6 +173,24 @@ fn a_killed_daemon_comes_back_with_every_lock_and_forgets_no_waiter_for_long() {
 }
 
 #[test]
+fn what_was_read_before_a_daemon_was_killed_is_not_written_back_over_newer_work() {
+    let sandbox = Sandbox::new();
+    sandbox.commit(&[("a.txt", "0\n")]);
+    let mut daemon = Daemon::start(&sandbox);
+    let mut one = Agent::start(&sandbox, "one");
+    let mut two = Agent::start(&sandbox, "two");
+    let old = one.read("a.txt").must_pass().output;
+    daemon.kill9();
+    daemon.restart();
+    two.read("a.txt").must_pass();
+    two.write("a.txt", "0\ntwo\n").must_pass();
+    two.stop();
+    one.write("a.txt", &format!("{old}one\n")).must_be_denied(&["a.txt", "read"]);
+    one.read("a.txt").must_pass();
+    one.write("a.txt", "0\ntwo\none\n").must_pass();
+}
+
+#[test]
 fn one_file_has_one_writer_over_all_work_trees_and_the_next_learns_what_changed() {
     let sandbox = Sandbox::new();
     sandbox.commit(&[("a.txt", "1\n")]);

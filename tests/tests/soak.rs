@@ -23,6 +23,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(15);
 const ASK_AGAIN_MAX: Duration = Duration::from_millis(300);
 /// An edit refused this often is left for another.
 const ASKED_MAX: u32 = 6;
+/// Longest thought between reading and writing: long enough for a daemon to die and come back.
+const THINK_MS_MAX: usize = 400;
 /// Nothing may be refused for longer, whatever happens.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A pause is kept up this long with eyes on the files.
@@ -276,6 +278,9 @@ impl<'a> Worker<'a> {
         let mut wait = ASK_AGAIN;
         for _ in 0..ASKED_MAX {
             if let Some((tool, input)) = call(self) {
+                // A model thinks between reading and writing; others write and daemons die meanwhile.
+                let think = self.dice.below(THINK_MS_MAX) as u64;
+                thread::sleep(Duration::from_millis(think));
                 match self.attempt(tool, &input) {
                     Made::No => {}
                     made => return made,

@@ -13,7 +13,7 @@ struct Need {
     why: &'static str,
 }
 
-const NEEDS: [Need; 3] = [
+const NEEDS: [Need; 6] = [
     Need { programs: &["git"], packages: &["git"], why: "worktrees, snapshots and merges are git's" },
     Need {
         programs: &["cc"],
@@ -25,6 +25,9 @@ const NEEDS: [Need; 3] = [
         packages: &["nodejs", "npm"],
         why: "the test with a real agent installs it through npm",
     },
+    Need { programs: &["pgrep"], packages: &["procps"], why: "stories look for what a killed agent left running" },
+    Need { programs: &["unshare"], packages: &["util-linux"], why: "real agents run without a network" },
+    Need { programs: &["ip"], packages: &["iproute2"], why: "and with a loopback of their own" },
 ];
 
 /// Sees to it that all is there.
@@ -100,6 +103,14 @@ fn toolchain() -> Outcome {
         return Err(Failed("install rustfmt and clippy for this toolchain, then try again".to_owned()));
     }
     run(command("rustup", &["component", "add", "rustfmt", "clippy"]))
+}
+
+/// The target whose programs start quickest, for the hook. It can be done without: the hook is then a little slower to start.
+pub(crate) fn quick_hook() {
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    if is_on_path("rustup") && !works(command("rustup", &["target", "add", &target])) {
+        println!("    {target} could not be added: rr-hook is built without it, and starts a little slower");
+    }
 }
 
 #[cfg(test)]

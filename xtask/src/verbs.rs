@@ -91,6 +91,7 @@ fn demo(args: &[String]) -> Outcome {
 }
 
 fn install() -> Outcome {
+    system::quick_hook();
     run_command(cargo(&["install", "--path", "rrctl", "--locked"]))?;
     let folder = install_folder();
     println!("\nrrctl is in {}", folder.join("rrctl").display());

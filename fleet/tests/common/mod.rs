@@ -9,7 +9,7 @@ pub mod replay;
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -84,14 +84,19 @@ impl Clock for VirtualClock {
 }
 
 /// A disk that is as fast as memory, and full when told so. What is tested here is read back by no other process.
-#[derive(Default)]
 pub struct QuickDisk {
-    full: AtomicBool,
+    left: AtomicU64,
+}
+
+impl Default for QuickDisk {
+    fn default() -> Self {
+        Self { left: AtomicU64::new(u64::MAX / 2) }
+    }
 }
 
 impl QuickDisk {
     pub fn fill(&self) {
-        self.full.store(true, Ordering::SeqCst);
+        self.left.store(0, Ordering::SeqCst);
     }
 }
 
@@ -101,7 +106,10 @@ impl Disk for QuickDisk {
     }
 
     fn extend(&self, file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
-        if self.full.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { RealDisk.extend(file, bytes, at) }
+        let len = bytes.len() as u64;
+        let taken = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(len));
+        taken.map_err(|_| io::Error::from(io::ErrorKind::StorageFull))?;
+        RealDisk.extend(file, bytes, at)
     }
 
     fn sync(&self, _: &File) -> io::Result<()> {
@@ -113,6 +121,7 @@ impl Disk for QuickDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        self.left.fetch_add(std::fs::metadata(path)?.len(), Ordering::SeqCst);
         RealDisk.remove(path)
     }
 

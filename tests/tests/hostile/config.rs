@@ -110,7 +110,7 @@ fn a_file_that_is_none_or_too_large_is_survived() {
         one.prompt("next");
         one.write(&format!("f{n}.txt"), "1\n").must_pass();
         assert_eq!(sandbox.holder(&format!("f{n}.txt")).as_deref(), Some("one"));
-        assert_eq!(sandbox.rrctl(&["doctor"]).status.code(), Some(6), "{:.20}", text);
+        assert_eq!(sandbox.rrctl(&["doctor"]).status.code(), Some(6), "{text:.20}");
     }
     std::fs::remove_file(sandbox.repo.join("railroad.yaml")).expect("remove");
     std::fs::create_dir(sandbox.repo.join("railroad.yaml")).expect("a folder in its place");

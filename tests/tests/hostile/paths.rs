@@ -25,7 +25,8 @@ fn must_stay_closed(agent: &mut Agent, path: &str, words: &[&str]) {
     agent.prompt(path);
     agent.write(path, "two\n").must_be_denied(words);
     agent.prompt("the same by a shell");
-    agent.shell(&format!("echo two > '{path}'")).must_be_denied(words);
+    let last = &words[words.len() - 1..];
+    agent.shell(&format!("echo two > '{path}'")).must_be_denied(last);
 }
 
 #[test]
@@ -271,8 +272,9 @@ fn a_path_with_a_nul_is_denied() {
         let said = ask(&sandbox, write_of(&sandbox, path).to_string().as_bytes());
         said.must_deny(&["Not let through"]);
     }
+    // No program can be given an argument with one: what an agent would make of it is not known.
     let said = ask(&sandbox, before(&sandbox, "Bash", &json!({"command": "echo x > a\0b"})).to_string().as_bytes());
-    said.must_deny(&[]);
+    said.must_deny(&["could not be understood"]);
     assert!(sandbox.locks().is_empty());
     must_be_well(&sandbox);
 }
@@ -293,7 +295,7 @@ fn a_path_of_a_mebibyte_is_denied_at_once() {
     ] {
         let call = write_of(&sandbox, &format!("{path}a.txt")).to_string();
         let said = run_hook(hook_command(&sandbox), call.as_bytes());
-        let reason = said.must_deny(&[]);
+        let reason = said.reason().unwrap_or_else(|| "it passed".to_owned());
         if !reason.starts_with("Not let through") || reason.len() > 2_000 {
             odd.push(format!("{what}: after {:.1?}: {:.200}", said.took, reason));
         }
@@ -310,20 +312,23 @@ fn a_path_of_a_mebibyte_is_denied_at_once() {
 fn a_working_folder_that_cannot_be_is_survived() {
     let sandbox = Sandbox::new();
     let _daemon = Daemon::start(&sandbox);
-    for cwd in [
-        "/".to_owned() + &"d/".repeat(1 << 19),
-        "/a\0b".to_owned(),
-        "/nowhere/at/all".to_owned(),
-        "/proc/self/fd/0".to_owned(),
-    ] {
+    let long = "/".to_owned() + &"d/".repeat(1 << 19);
+    for cwd in ["/a\0b", "/nowhere/at/all", "/proc/self/fd/0", "/proc/self/cwd", long.as_str()] {
         let mut call = write_of(&sandbox, "a.txt");
         call["cwd"] = json!(cwd);
-        call["session_id"] = json!(format!("raw {}", cwd.len()));
-        let said = ask(&sandbox, call.to_string().as_bytes());
-        assert!(said.exit == Some(0) && said.took < HOOK_MAX, "{}", said.shown());
+        let said = run_hook(hook_command(&sandbox), call.to_string().as_bytes());
+        assert!(said.exit == Some(0) && said.took < HOOK_MAX, "{cwd:.20}: {}", said.shown());
         if said.reason().is_none() {
             assert!(sandbox.holder("a.txt").is_some(), "passed, so it is guarded");
         }
+        let other = ask(&sandbox, write_of(&sandbox, "other.txt").to_string().as_bytes());
+        assert!(other.took < HOOK_MAX && other.reason().is_none(), "{cwd:.20}: nobody else waits: {}", other.shown());
     }
+    let said = run_hook(hook_command(&sandbox), &{
+        let mut call = write_of(&sandbox, "b.txt");
+        call["cwd"] = json!(long);
+        call.to_string().into_bytes()
+    });
+    assert!(said.reason().is_none_or(|reason| !reason.contains("did not answer in time")), "{}", said.shown());
     must_be_well(&sandbox);
 }

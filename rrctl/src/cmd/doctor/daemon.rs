@@ -72,8 +72,7 @@ pub(super) fn store(dirs: &Dirs) -> Row {
 /// A log that was found damaged and that nobody has taken away: while it lies there no new one is begun.
 fn damaged(dirs: &Dirs) -> Option<PathBuf> {
     let entries = std::fs::read_dir(dirs.store_dir()).ok()?.flatten().map(|entry| entry.path());
-    let (kept, others): (Vec<_>, Vec<_>) =
-        entries.partition(|path| path.to_string_lossy().contains(DAMAGED));
+    let (kept, others): (Vec<_>, Vec<_>) = entries.partition(|path| path.to_string_lossy().contains(DAMAGED));
     let is_settled = others.iter().any(|path| path.ends_with(LOG_FILE));
     if is_settled { None } else { kept.into_iter().max() }
 }
@@ -158,5 +157,28 @@ async fn probe(program: &std::path::Path, socket: &std::path::Path) -> Result<Du
         Ok(Err(error)) => Err(error.to_string()),
         Ok(Ok(output)) if output.status.success() => Ok(start.elapsed()),
         Ok(Ok(output)) => Err(format!("it ended with {}", output.status)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    #[test]
+    fn a_damaged_store_is_a_finding_until_somebody_has_taken_it_away() {
+        let temp = tempfile::tempdir().expect("folder");
+        let dirs = Dirs { state: temp.path().join("state"), runtime: temp.path().join("run") };
+        let folder = dirs.store_dir();
+        std::fs::create_dir_all(&folder).expect("folder");
+        std::fs::write(folder.join(LOCK_FILE), "").expect("written");
+        assert_eq!(store(&dirs).state, State::Ok);
+        let kept = folder.join(format!("{DAMAGED}1"));
+        std::fs::write(&kept, "").expect("written");
+        let row = store(&dirs);
+        assert!(row.state == State::Fail && row.found.contains(&kept.display().to_string()), "{}", row.found);
+        // A store begun since then: the old one is a keepsake.
+        std::fs::write(folder.join(LOG_FILE), "").expect("written");
+        assert_eq!(store(&dirs).state, State::Ok);
     }
 }
