@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rr_core::glob::Glob;
-use rr_core::scope::{Claim, Scope};
+use rr_core::scope::{Claim, Mode, Scope};
 use rr_shell::{Analysis, Certainty, Env, GitResource, GitUse, How, Target};
 
 use crate::call::Action;
-use crate::guarded::Guarded;
+use crate::guarded::{Guarded, Objection};
 use crate::repos::{Place, PlaceError, Repo, Repos, Shared};
 
 /// What a call would do, as far as can be told.
@@ -40,25 +40,18 @@ pub(crate) struct TreeUse {
 }
 
 impl Effects {
+    /// Everything that it changes for itself alone.
+    fn scopes(&self) -> impl Iterator<Item = Scope> + '_ {
+        let single = self.writes.iter().map(|p| Scope::Path(p.path.clone()));
+        let wide = self.claims.iter().filter(|(_, c)| c.mode == Mode::Exclusive).map(|(_, c)| c.scope.clone());
+        single.chain(wide)
+    }
+
     /// A command that touches the work tree at large: it needs the tree to itself. Not the repository's root, which would
     /// exclude every other work tree as well.
     fn use_tree(&mut self, repo: &Arc<Repo>, command: &str, sweeps: bool, moves: bool) {
         self.claims.push((repo.clone(), Claim::exclusive(repo.shared(Shared::Tree))));
         self.trees.push(TreeUse { repo: repo.clone(), command: command.to_owned(), sweeps, moves });
-    }
-}
-
-/// Why a call cannot be judged by its files.
-pub(crate) enum Objection {
-    Place(PlaceError),
-    Unparsable(String),
-    /// It would change the guard itself.
-    Protected(String),
-}
-
-impl From<PlaceError> for Objection {
-    fn from(e: PlaceError) -> Self {
-        Self::Place(e)
     }
 }
 
@@ -80,7 +73,7 @@ pub(crate) fn of(action: &Action, cwd: &Path, repos: &Repos, guarded: &Guarded) 
         }
         Action::Shell { command } => shell(command, cwd, repos, guarded, &mut found)?,
     }
-    guarded.check_claims(&found)?;
+    guarded.check_scopes(found.scopes())?;
     Ok(found)
 }
 

@@ -10,7 +10,8 @@ use rr_core::session::SessionState;
 use rr_runtime::config::LockMode;
 
 use crate::call::{Action, Answer, Event, ToolCall, Verdict};
-use crate::effects::{self, Effects, Objection};
+use crate::effects::{self, Effects};
+use crate::guarded::Objection;
 use crate::locking::{Got, Need};
 use crate::messages;
 use crate::repos::{Place, Shared};

@@ -4,16 +4,30 @@
 use std::path::{Path, PathBuf};
 
 use rr_core::path::RepoPath;
-use rr_core::scope::{Claim, Mode, Scope};
+use rr_core::scope::Scope;
 use rr_shell::{Analysis, Invocation, Target};
 
-use crate::effects::{Effects, Objection};
+use crate::repos::PlaceError;
 
 /// In every repository: the settings files of Claude Code, and Railroad's folder.
 const IN_REPOSITORY: [&str; 3] = [".claude/settings.json", ".claude/settings.local.json", ".railroad"];
 /// What a person decides: an agent that could do it could let itself go on.
 const PERSONS_COMMANDS: [&str; 4] = ["uninstall", "down", "release", "resume"];
 const OUR_PROGRAMS: [&str; 4] = ["rrctl", "rr-hook", "rr-sidecar", "rr-coordinator"];
+
+/// Why a call cannot be judged by its files.
+pub(crate) enum Objection {
+    Place(PlaceError),
+    Unparsable(String),
+    /// It would change the guard itself.
+    Protected(String),
+}
+
+impl From<PlaceError> for Objection {
+    fn from(e: PlaceError) -> Self {
+        Self::Place(e)
+    }
+}
 
 /// Places outside of repositories that are out of reach.
 #[derive(Clone, Debug, Default)]
@@ -55,12 +69,9 @@ impl Guarded {
         }
     }
 
-    /// Locks that would cover a guarded file of the repository.
-    pub(crate) fn check_claims(&self, found: &Effects) -> Result<(), Objection> {
-        let single = found.writes.iter().map(|p| Scope::Path(p.path.clone()));
-        let wide =
-            found.claims.iter().filter(|(_, c)| c.mode == Mode::Exclusive).map(|(_, c): &(_, Claim)| c.scope.clone());
-        for scope in single.chain(wide) {
+    /// What is locked must not reach a guarded file of the repository.
+    pub(crate) fn check_scopes(&self, scopes: impl Iterator<Item = Scope>) -> Result<(), Objection> {
+        for scope in scopes {
             if guards().iter().any(|g| g.meets(&scope)) && !is_inbox(&scope) {
                 return Err(Objection::Protected(scope.to_string()));
             }

@@ -79,6 +79,8 @@ async fn what_overlaps_is_denied_and_what_does_not_is_granted_in_every_mode_and_
 async fn what_is_free_costs_one_transaction() {
     let stage = Stage::new().await;
     let session = stage.session(1).await;
+    // Name-sakes of what is asked for are no reason to queue.
+    stage.granted(&stage.session(2).await, &[write("ab"), write("b/cd"), write("b/c.rs")]).await;
     let deep = vec!["d"; 40].join("/");
     for claims in [vec![write("a")], vec![read("b/c")], vec![write(&deep)], vec![write("e"), read("f")]] {
         let before = stage.embedded.stats().transactions;

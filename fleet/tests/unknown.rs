@@ -217,10 +217,11 @@ async fn a_release_that_comes_after_its_lock_was_given_on_deletes_nothing() {
     let test = "a_release_that_comes_after_its_lock_was_given_on_deletes_nothing";
     let stage = Stage::new().await;
     let all = stage.sessions(2).await;
+    let mut current = all[0].clone();
     for seed in seeds(1_000) {
         let random = common::Seeded::new(seed);
         let place = *random.pick(&["a", "a/b", "c"]);
-        let old = stage.lock(&all[0], write(place)).await;
+        let old = stage.lock(&current, write(place)).await;
         stage.line.hold(0);
         assert!(stage.fleet.release(&old).await.is_err());
         let forced = random.one_in(2);
@@ -230,8 +231,8 @@ async fn a_release_that_comes_after_its_lock_was_given_on_deletes_nothing() {
             assert_eq!(stage.fleet.release(&old).await.unwrap(), Released::Yes);
         }
         // The next holder is another session, or a later life of the same that gives the same key.
-        let adopted = stage.fleet.adopt(&all[0].sid, "host").await.unwrap().expect("it is alive");
-        let next = if random.one_in(2) { &all[1] } else { &adopted };
+        current = stage.fleet.adopt(&all[0].sid, "host").await.unwrap().expect("it is alive");
+        let next = if random.one_in(2) { &all[1] } else { &current };
         let grant = stage.granted(next, &[write(place)]).await;
         let new = &grant.locks[0];
         let again = random.one_in(2);

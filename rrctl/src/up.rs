@@ -9,6 +9,7 @@ use rr_runtime::dirs::Dirs;
 use rr_runtime::host::host_id;
 use rr_runtime::tasks::{Kind::Essential, Tasks};
 use rr_store::embedded::{EmbeddedStore, OpenError};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::door::{self, own_fleet};
 use crate::exit::{Failure, Kind};
@@ -23,6 +24,7 @@ const STORE_TRY_EVERY: Duration = Duration::from_millis(5);
 /// Runs the daemon until it is told to end.
 pub(crate) async fn run(dirs: Dirs) -> Result<(), Failure> {
     dirs.prepare().map_err(|e| Failure::at("prepare this user's folders", &e))?;
+    allow_open_files();
     let timing = MachineConfig::load().map_err(|e| Failure::at("read this machine's config.yaml", &e))?.timing;
     let tasks = Tasks::new();
     let shutdown = tasks.shutdown_token();
@@ -50,6 +52,14 @@ pub(crate) async fn run(dirs: Dirs) -> Result<(), Failure> {
     drop(store);
     tracing::info!("the daemon ends");
     ended.map_err(|e| Failure::at("keep the daemon running", &e))
+}
+
+/// Each hook that waits is an open file: as many as this user may have, not as few as a shell gives by default.
+fn allow_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    // With fewer the daemon works all the same: hooks of a crowd are turned away sooner, and deny.
+    let _ = setrlimit(Resource::Nofile, raised);
 }
 
 /// The store is the daemon's proof that it is the only one.

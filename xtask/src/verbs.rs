@@ -112,6 +112,8 @@ fn install_folder() -> PathBuf {
 }
 
 fn soak() -> Outcome {
+    // The sessions are processes of the built program, which a test does not build by itself.
+    run_command(cargo(&["build", "--release", "--locked", "-p", "rrctl"]))?;
     // Not through nextest: it ends what takes longer than a test should.
     let mut command =
         cargo(&["test", "--release", "--locked", "-p", "rr-tests", "--test", "soak", "--", "--nocapture"]);

@@ -111,7 +111,7 @@ fn what_was_read_before_a_kill_is_not_written_over_after_it() {
     two.stop();
     until("it is free", || sandbox.holder("shared.txt").is_none());
     one.prompt("write");
-    one.write("shared.txt", "mine, from 0\n").must_be_denied(&["shared.txt"]);
+    one.write("shared.txt", "mine, from 0\n").must_be_denied(&["shared.txt", "Read the file again"]);
     assert_eq!(sandbox.text("shared.txt"), "theirs\n");
 }
 

@@ -47,13 +47,13 @@ fn a_daemon_that_does_not_answer_makes_the_hook_deny_within_its_budget() {
 fn a_full_queue_of_a_stopped_daemon_does_not_keep_the_hook_waiting() {
     let sandbox = Sandbox::new();
     let daemon = Daemon::start(&sandbox);
-    let first = hook_command(&sandbox);
-    signal(daemon.pid(), Signal::STOP);
-    let queue: Vec<_> = fill_the_queue(&sandbox);
+    let (first, second) = (hook_command(&sandbox), hook_command(&sandbox));
     let write = write_of(&sandbox, "a.txt").to_string();
-    let mark = sandbox.runtime.join("hook.stalled");
-    fs::write(mark, "").expect("as the hooks in that queue left it");
-    let said = run_hook(first, write.as_bytes());
+    signal(daemon.pid(), Signal::STOP);
+    // The first one that waits in vain leaves a mark, by which all others know that even connecting may not return.
+    run_hook(first, write.as_bytes()).must_deny(&ALONE);
+    let queue = fill_the_queue(&sandbox);
+    let said = run_hook(second, write.as_bytes());
     said.must_deny(&ALONE);
     assert!(said.took < HOOK_MAX, "{}", said.shown());
     signal(daemon.pid(), Signal::CONT);

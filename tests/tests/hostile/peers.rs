@@ -173,6 +173,8 @@ fn a_session_resumed_at_once_is_never_unguarded() {
         one.kill9();
         let mut again = Agent::silent(&sandbox, "one", &sandbox.repo, &[]);
         until("it may write", || {
+            // What an earlier life has read is not trusted: it reads again, as its denial says.
+            again.read(&file);
             let done = again.write(&file, "2\n");
             assert!(done.denied() || sandbox.holder(&file).as_deref() == Some("one"), "{done:?}");
             again.prompt("again");
@@ -234,6 +236,32 @@ fn two_thousand_half_open_connections_let_nothing_pass_unguarded() {
     assert_eq!(sandbox.holder("first.txt").as_deref(), Some("one"), "nothing was lost meanwhile");
     drop(crowd);
     must_be_well(&sandbox);
+}
+
+/// With as few files as many machines allow by default, and fewer: the daemon asks for more itself.
+#[test]
+fn a_crowd_is_survived_by_a_daemon_that_was_given_few_files() {
+    let sandbox = Sandbox::new();
+    let limit = getrlimit(Resource::Nofile);
+    let few = Rlimit { current: Some(256), maximum: limit.maximum };
+    if setrlimit(Resource::Nofile, few).is_err() {
+        eprintln!("SKIPPED: the limit on open files cannot be set here");
+        return;
+    }
+    let _daemon = Daemon::start(&sandbox);
+    let mut one = Agent::start(&sandbox, "one");
+    let room = room_for_a_crowd() / 2;
+    let crowd: Vec<UnixStream> = (0..room).map(|_| connect(&sandbox)).collect();
+    for n in 0..5 {
+        let (file, start) = (format!("f{n}.txt"), Instant::now());
+        let done = one.write(&file, "1\n");
+        assert!(start.elapsed() < HOOK_MAX * 2, "both hooks of a call answer within their budget");
+        let guarded = || sandbox.holder(&file).as_deref() == Some("one");
+        assert!(done.denied() && !sandbox.repo.join(&file).exists() || guarded(), "{done:?}");
+    }
+    until("an honest call is served", || one.write("last.txt", "1\n").passed());
+    assert!(!log_of(&sandbox).contains("Too many open files"), "{}", log_of(&sandbox));
+    drop(crowd);
 }
 
 /// A crowd that comes back as fast as it is turned away.
