@@ -15,9 +15,7 @@ pub(crate) struct Event {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    SessionStart {
-        source: String,
-    },
+    SessionStart,
     Prompt {
         text: String,
     },

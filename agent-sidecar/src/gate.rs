@@ -193,13 +193,12 @@ impl Service {
         if !call.action.may_change() {
             return None;
         }
-        let mut inner = who.lock();
-        let kept: Vec<_> =
-            found.writes.iter().filter(|p| held_all_along(&mut inner, p)).map(|p| p.disk.clone()).collect();
-        let unsure = inner.memory_gaps && matches!(call.action, Action::Write { .. });
+        let inner = who.lock();
+        // A file tool works on what the agent has read; a command works on what is there.
+        let must_know = matches!(call.action, Action::Write { .. });
         let is_stale = |place: &&Place| match inner.reads.get(&(event.agent_id.clone(), place.disk.clone())) {
             Some(version) => !version.is_current(&place.disk),
-            None => unsure && place.disk.exists() && !kept.contains(&place.disk),
+            None => must_know && place.disk.exists(),
         };
         let place = found.writes.iter().find(is_stale)?;
         let known = inner.reads.contains_key(&(event.agent_id.clone(), place.disk.clone()));
@@ -400,12 +399,6 @@ impl Service {
             self.call_over(who, &id).await;
         }
     }
-}
-
-/// Whether a lock from before the sidecar's present life still covers this file.
-fn held_all_along(inner: &mut crate::table::Inner, place: &Place) -> bool {
-    let claim = Claim::exclusive(Scope::Path(place.path.clone()));
-    inner.covering(&place.repo, &claim).is_some_and(|l| l.adopted)
 }
 
 fn stop_file_of(found: &Effects) -> Option<std::path::PathBuf> {

@@ -114,6 +114,7 @@ impl Service {
                 let now = self.now();
                 let mut inner = who.lock();
                 inner.heartbeat.proven(sent, now);
+                tracing::info!(sid = %who.sid(), "a fenced session was proven alive");
                 inner.keep_alive_sent = sent;
             }
             Ok(Proof::Dead(cause)) => lose(who, cause),
@@ -309,12 +310,14 @@ impl Service {
         }
     }
 
-    /// Takes over the sessions of this sidecar's earlier life whose agents still run; ends those whose agents do not.
+    /// Takes over the sessions of this sidecar's earlier life. One whose agent has died meanwhile is watched out like any other:
+    /// what it started may still run.
     pub(crate) async fn adopt(self: &Arc<Self>) -> Result<(), rr_fleet::FleetError> {
         let all = self.fleet.overview().await?;
         for row in all.sessions.iter().filter(|s| s.record.host == self.host) {
             let agent = Process { pid: row.record.pid, start: row.record.start };
-            if row.record.boot != self.boot || !agent.is_alive() {
+            if row.record.boot != self.boot {
+                // Another boot: nothing of it can run any more.
                 self.bury(&row.sid).await;
                 continue;
             }
@@ -326,7 +329,6 @@ impl Service {
             tracing::info!(sid = %row.sid, locks = inner.locks.len(), "took over a session of an earlier life");
             inner.hooks_seen =
                 row.record.warning.starts_with(UNGUARDED) || gate(Path::new(&row.record.workspace)) == Gate::On;
-            inner.memory_gaps = true;
             inner.assume_busy(sent);
             self.enrol(key, agent, session, inner);
         }
@@ -364,7 +366,6 @@ impl Service {
                 // A call's own lock has no call any more: it goes when it has been idle.
                 only_for: None,
                 unclean: Vec::new(),
-                adopted: true,
             }
         })
         .collect()

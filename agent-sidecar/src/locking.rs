@@ -145,7 +145,7 @@ impl Service {
             }
             Err(error) => {
                 tracing::warn!(sid = %who.sid(), error = &error as &dyn std::error::Error, "ask for a lock");
-                Got::Refused { what, reason: messages::not_connected("the store gave no clear answer about the lock") }
+                Got::Refused { what, reason: messages::not_connected(why_unclear(&error)) }
             }
         }
     }
@@ -177,7 +177,6 @@ impl Service {
                     claim_by,
                     only_for: need.only_for.clone(),
                     unclean: if cooling { grant.unclean.clone() } else { Vec::new() },
-                    adopted: false,
                 });
             }
         }
@@ -393,6 +392,15 @@ impl Service {
                 }
             }
         }
+    }
+}
+
+fn why_unclear(error: &rr_fleet::FleetError) -> &'static str {
+    match error {
+        rr_fleet::FleetError::Store { source: rr_store::StoreError::NoSpace(_), .. } => {
+            "the disk of Railroad's store is full; `rrctl pause-all` still works"
+        }
+        _ => "the store gave no clear answer about the lock",
     }
 }
 

@@ -6,6 +6,8 @@ use rr_core::time::Span;
 
 /// Longest piece of somebody else's prompt or path that is repeated.
 const QUOTE_CHARS_MAX: usize = 120;
+/// Longest error of a configuration file that is repeated: file, place, what, what was meant.
+const ERROR_CHARS_MAX: usize = 400;
 
 /// Who stands in the way, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,8 +56,11 @@ pub(crate) fn span(span: Span) -> String {
 }
 
 fn quote(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let cut: String = line.chars().take(QUOTE_CHARS_MAX).collect();
+    cut(&text.split_whitespace().collect::<Vec<_>>().join(" "), QUOTE_CHARS_MAX)
+}
+
+pub(crate) fn cut(line: &str, chars_max: usize) -> String {
+    let cut: String = line.chars().take(chars_max).collect();
     if cut.len() < line.len() { format!("{cut}…") } else { cut }
 }
 
@@ -130,9 +135,7 @@ pub(crate) fn stale(what: &str, by: Option<&Who>) -> String {
 }
 
 pub(crate) fn unread(what: &str) -> String {
-    format!(
-        "It is not known which version of {what} this session has read (it was resumed, or Railroad was restarted). Read the file again, then make the change."
-    )
+    format!("It is not known which version of {what} this session has read. Read the file again, then make the change.")
 }
 
 pub(crate) fn read_under_edit(what: &str, who: &Who) -> String {
@@ -273,8 +276,11 @@ pub(crate) fn settings_kept() -> String {
     "This change would switch off Railroad's hooks for this project, so the hooks in force were kept. `rrctl uninstall` removes them.".to_owned()
 }
 
-pub(crate) fn config_broken(why: &str) -> String {
-    format!("railroad.yaml has an error; the last good version is in force: {}", quote(why))
+/// `kept`: an earlier version was good and goes on.
+pub(crate) fn config_broken(why: &str, kept: bool) -> String {
+    let in_force = if kept { "the last good version is" } else { "the defaults are" };
+    let first = why.lines().next().unwrap_or_default();
+    format!("railroad.yaml has an error; {in_force} in force: {}", cut(first, ERROR_CHARS_MAX))
 }
 
 pub(crate) fn tree_moved(command: &str) -> String {

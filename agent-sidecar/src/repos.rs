@@ -16,6 +16,10 @@ use rr_runtime::config::{LastGood, RepoConfig};
 
 /// How long "this folder lies in that work tree" is believed: a new work tree is seen within this.
 const BELIEVED_FOR: Duration = Duration::from_secs(2);
+/// Longest path the kernel takes; a longer one names nothing.
+pub(crate) const DISK_PATH_BYTES_MAX: usize = 4_096;
+/// Longest piece of a path that an error repeats.
+const SHOWN_CHARS_MAX: usize = 200;
 /// Links followed in one path, as the kernel's own limit.
 const LINKS_MAX: usize = 40;
 
@@ -59,6 +63,8 @@ pub(crate) enum PlaceError {
     HardLinks { path: String, links: u64 },
     #[error("{path} follows more than {LINKS_MAX} symbolic links")]
     Loop { path: String },
+    #[error("{path} is longer than {DISK_PATH_BYTES_MAX} bytes")]
+    TooLong { path: String },
     #[error(transparent)]
     Git(#[from] rr_git::GitError),
 }
@@ -71,11 +77,14 @@ impl Repo {
         Self { tree, id, tree_tag, clone_tag, config: Mutex::new(config) }
     }
 
-    /// The rules of this repository now, and what is wrong with its file, if anything is.
-    pub(crate) fn config(&self) -> (RepoConfig, Option<String>) {
+    /// The rules of this repository now, and what is wrong with its file, if anything is; and whether an earlier version of it
+    /// goes on (rather than the defaults).
+    pub(crate) fn config(&self) -> (RepoConfig, Option<(String, bool)>) {
         let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         let (current, error) = config.current();
-        (current.clone(), error.map(ToString::to_string))
+        let (current, error) = (current.clone(), error.map(ToString::to_string));
+        let kept = config.was_good();
+        (current, error.map(|why| (why, kept)))
     }
 
     /// The lock's name for something of which this work tree or clone has one.
@@ -132,14 +141,14 @@ impl Repos {
     /// Where a write to `path` would land. `None`: in no repository, which is nobody's business here.
     /// `follow`: whether the operation follows a link at the path's end (a write does, a deletion does not).
     pub(crate) fn place(&self, path: &Path, follow: bool) -> Result<Option<Place>, PlaceError> {
-        let disk = resolve(path, follow)?;
-        if disk != path && self.left_behind(path, &disk)? {
+        let (disk, links) = resolve(path, follow)?;
+        if links > 0 && self.left_behind(path, &disk)? {
             return Err(leads_out(path, &disk));
         }
         let folder = if disk.is_dir() { disk.as_path() } else { disk.parent().unwrap_or(&disk) };
         let Some(repo) = self.around(folder)? else { return Ok(None) };
         let Ok(relative) = disk.strip_prefix(&repo.tree.root) else { return Ok(None) };
-        let shown = || path.display().to_string();
+        let shown = || shown(path);
         let path = RepoPath::parse(relative.as_os_str().as_bytes())
             .map_err(|why| PlaceError::Rejected { path: shown(), why })?;
         Ok(Some(Place { repo, path, disk }))
@@ -165,14 +174,14 @@ impl Repos {
             && meta.is_file()
             && meta.nlink() > 1
         {
-            return Err(PlaceError::HardLinks { path: path.display().to_string(), links: meta.nlink() });
+            return Err(PlaceError::HardLinks { path: shown(path), links: meta.nlink() });
         }
         Ok(place)
     }
 }
 
 fn leads_out(path: &Path, disk: &Path) -> PlaceError {
-    PlaceError::LeadsOut { path: path.display().to_string(), target: disk.display().to_string() }
+    PlaceError::LeadsOut { path: shown(path), target: shown(disk) }
 }
 
 fn is_link(path: &Path) -> bool {
@@ -181,7 +190,11 @@ fn is_link(path: &Path) -> bool {
 
 /// Walks a path as the kernel does: every link on the way is followed, `..` goes up from where the link led; what does not
 /// exist yet is taken as written.
-fn resolve(path: &Path, follow_last: bool) -> Result<PathBuf, PlaceError> {
+/// Also says how many links that were.
+fn resolve(path: &Path, follow_last: bool) -> Result<(PathBuf, usize), PlaceError> {
+    if path.as_os_str().len() > DISK_PATH_BYTES_MAX {
+        return Err(PlaceError::TooLong { path: shown(path) });
+    }
     let mut todo: Vec<std::ffi::OsString> = parts(path);
     let mut at = PathBuf::from("/");
     let mut links = 0;
@@ -196,7 +209,7 @@ fn resolve(path: &Path, follow_last: bool) -> Result<PathBuf, PlaceError> {
         }
         links += 1;
         if links > LINKS_MAX {
-            return Err(PlaceError::Loop { path: path.display().to_string() });
+            return Err(PlaceError::Loop { path: shown(path) });
         }
         let target = std::fs::read_link(&at).unwrap_or_default();
         at.pop();
@@ -205,7 +218,11 @@ fn resolve(path: &Path, follow_last: bool) -> Result<PathBuf, PlaceError> {
         }
         todo.extend(parts(&target));
     }
-    Ok(at)
+    Ok((at, links))
+}
+
+fn shown(path: &Path) -> String {
+    crate::messages::cut(&path.display().to_string(), SHOWN_CHARS_MAX)
 }
 
 /// The parts of a path, last one first.

@@ -95,14 +95,14 @@ impl Service {
     /// A hook's question in, what it prints out.
     pub(crate) async fn answer(self: Arc<Self>, question: Question) -> Output {
         let event = if question.too_large {
-            Err(claude::Misread { why: messages::too_large(), gates_a_tool: true })
+            Err(claude::Misread { text: messages::too_large(), gates_a_tool: true })
         } else {
             claude::decode(&question.input)
         };
         let event = match event {
             Ok(event) => event,
             Err(misread) => {
-                tracing::warn!(why = misread.why, "a hook's input was not understood");
+                tracing::warn!(why = misread.text, "a hook's input was not understood");
                 return claude::encode_misread(&misread);
             }
         };
@@ -122,7 +122,7 @@ impl Service {
             Err(why) => return self.without_session(event, why),
         };
         match &event.kind {
-            Kind::SessionStart { source } => self.session_started(&who, question, event, source),
+            Kind::SessionStart => self.session_started(&who, question, event),
             Kind::Prompt { text } => self.prompted(&who, event, text).await,
             Kind::Before(call) => self.before(&who, event, call).await,
             Kind::After { call, ok } => self.after(&who, event, call, *ok).await,

@@ -70,8 +70,6 @@ pub(crate) struct Inner {
     pub told_state: u64,
     /// The hooks were seen in the agent's settings once: their absence is then a finding (H41).
     pub hooks_seen: bool,
-    /// It may have read files that we do not know of: from before the sidecar's or its own earlier life, or past the hooks.
-    pub memory_gaps: bool,
     /// Counts turns: a release that waits for the end of one must not touch the next.
     pub turn: u64,
 }
@@ -90,8 +88,6 @@ pub(crate) struct HeldLock {
     /// Only for the call with this id.
     pub only_for: Option<String>,
     pub unclean: Vec<Unclean>,
-    /// Held since before the sidecar's present life: nobody else can have changed what it covers.
-    pub adopted: bool,
 }
 
 /// A request in the store's queue on behalf of this session.
@@ -154,7 +150,6 @@ impl Inner {
             unreleased: Vec::new(),
             told_state: 0,
             hooks_seen: false,
-            memory_gaps: false,
             turn: 0,
         }
     }

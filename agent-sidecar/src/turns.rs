@@ -9,7 +9,7 @@ use rr_core::session::{Heartbeat, SessionState};
 use rr_fleet::{Ending, Registered, Session, SessionRecord};
 use rr_runtime::clock::unix_ms;
 
-use crate::call::{Answer, Event, Kind};
+use crate::call::{Answer, Event};
 use crate::guard::{Gate, gate};
 use crate::messages;
 use crate::processes::{Process, agent_in, chain};
@@ -49,9 +49,7 @@ impl Service {
             return Err(messages::not_connected("the calling process is already gone"));
         };
         let project = question.env("CLAUDE_PROJECT_DIR").map_or_else(|| event.cwd.clone(), Into::into);
-        // Whoever begins with another event has had a life that we did not see.
-        let fresh = matches!(&event.kind, Kind::SessionStart { source } if source == "startup" || source == "clear");
-        self.register(key, agent, &project, !fresh).await
+        self.register(key, agent, &project).await
     }
 
     /// A session that may go on under this name: same process, entitled to act. An id that belongs to another running process
@@ -76,7 +74,6 @@ impl Service {
         key: AgentKey,
         agent: Process,
         project: &Path,
-        memory_gaps: bool,
     ) -> Result<Arc<AgentSession>, String> {
         let lost = self.bury_old(&key).await;
         let record = SessionRecord {
@@ -105,8 +102,7 @@ impl Service {
                 return Err(messages::not_connected("its session could not be registered in the store"));
             }
         };
-        let mut inner = Inner::new(Heartbeat::registered(sent, self.timing), record, sent);
-        inner.memory_gaps = memory_gaps || !lost.is_empty();
+        let inner = Inner::new(Heartbeat::registered(sent, self.timing), record, sent);
         let who = self.enrol(key, agent, session, inner);
         if !lost.is_empty() {
             who.notify(messages::session_lost(&lost));
@@ -160,13 +156,9 @@ impl Service {
         who: &Arc<AgentSession>,
         question: &Question,
         event: &Event,
-        source: &str,
     ) -> Answer {
         if let Some(file) = question.env("CLAUDE_ENV_FILE") {
             mark_environment(Path::new(file), &who.key.session);
-        }
-        if source == "resume" {
-            who.lock().memory_gaps = true;
         }
         let project = who.lock().record.workspace.clone();
         who.lock().hooks_seen = gate(Path::new(&project)) == Gate::On;
@@ -246,7 +238,7 @@ impl Service {
 
     fn config_fault(&self, event: &Event) -> Option<String> {
         let repo = self.repos.around(&event.cwd).ok().flatten()?;
-        repo.config().1.map(|why| messages::config_broken(&why))
+        repo.config().1.map(|(why, kept)| messages::config_broken(&why, kept))
     }
 
     /// What has been waiting to be told.

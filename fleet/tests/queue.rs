@@ -5,6 +5,7 @@ mod common;
 
 use common::{PREFIX, Stage, glob, named, pass, path, read, replay, write};
 use rr_core::scope::Claim;
+use rr_core::time::Span;
 use rr_fleet::{Answer, Ending, Released, WaitEnd};
 use rr_store::faulty::{Call, Fault};
 use rr_store::{Keys, Op, Store, Txn};
@@ -74,7 +75,7 @@ async fn fifty_writers_are_served_in_the_order_they_came() {
             let scope = if at % 3 == 0 { "dir" } else { "dir/f" };
             let waiter = stage.queued(session, &[write(scope)]).await;
             let (fleet, session) = (stage.fleet.clone(), session.clone());
-            let until = fleet.clock().now() + rr_core::time::Span::from_secs(300);
+            let until = fleet.clock().now() + Span::from_secs(300);
             waits.push(tokio::spawn(async move {
                 let lock = lock_of(fleet.wait(&session, waiter, until).await.unwrap());
                 assert_eq!(fleet.release(&lock).await.unwrap(), Released::Yes);
@@ -162,6 +163,24 @@ async fn a_cancelled_wait_ends_and_a_waiter_whose_session_dies_is_lost() {
     assert_eq!(stage.below("q/").await.len(), 1);
 }
 
+/// Between a waiter's look and its grant its place is given up, and another takes the lock.
+#[tokio::test(start_paused = true)]
+async fn a_grant_under_way_does_not_outlive_its_place_in_line() {
+    let stage = Stage::new().await;
+    let all = stage.sessions(3).await;
+    let held = stage.lock(&all[0], write("a")).await;
+    let waiter = stage.queued(&all[1], &[write("a")]).await;
+    stage.fleet.release(&held).await.unwrap();
+    // The look passes; the grant takes its time.
+    stage.fault(Call::Txn, 1, Fault::Delay(Span::from_millis(500)));
+    let waiting = stage.wait(&all[1], waiter.clone(), 60);
+    pass(100).await;
+    stage.fleet.cancel(&all[1], &waiter).await;
+    let other = stage.lock(&all[2], write("a/b")).await;
+    assert_eq!(waiting.await.unwrap().unwrap(), WaitEnd::Lost);
+    assert_eq!(stage.below("x/").await.iter().map(|kv| &kv.key).collect::<Vec<_>>(), [&other.key]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_look_that_is_not_answered_costs_no_place_in_line() {
     let stage = Stage::new().await;
@@ -219,12 +238,14 @@ async fn of_many_waiters_a_release_costs_two_transactions() {
     }
     pass(10).await;
     for round in 0..20 {
-        let before = stage.embedded.stats().transactions;
+        let (before, sent) = (stage.embedded.stats().transactions, stage.line.sent());
         stage.fleet.release(&held).await.unwrap();
         held = lock_of(waits.pop_front().unwrap().await.unwrap().unwrap());
         pass(200).await;
         let cost = stage.embedded.stats().transactions - before;
         assert!(cost <= 2, "release {round} cost {cost} transactions");
+        // The release, the look and the grant of the next in line, and a look of the one behind: its place has become a lock.
+        assert_eq!(stage.line.sent() - sent, 4, "release {round}");
     }
     assert!(waits.iter().all(|wait| !wait.is_finished()));
 }

@@ -3,9 +3,10 @@
 //! Owns the conversation with that process and what an answer means to a story. It never writes what was denied: that
 //! process has the rules of Claude Code. The machine it works on is [`crate::daemon::Sandbox`].
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -82,6 +83,9 @@ impl Decision {
 /// One agent; killed when dropped.
 pub struct Agent {
     name: String,
+    folder: PathBuf,
+    /// Files it has seen: the real program's tools refuse to change a file that was not read.
+    known: BTreeSet<PathBuf>,
     child: Child,
     orders: ChildStdin,
     answers: Receiver<Value>,
@@ -136,7 +140,7 @@ impl Agent {
                 }
             }
         });
-        Self { name: name.to_owned(), child, orders, answers }
+        Self { name: name.to_owned(), folder: folder.to_owned(), known: BTreeSet::new(), child, orders, answers }
     }
 
     #[must_use]
@@ -191,16 +195,29 @@ impl Agent {
 
     #[track_caller]
     pub fn read(&mut self, path: &str) -> Decision {
+        self.known.insert(self.folder.join(path));
         self.tool("Read", &json!({"file_path": path}))
+    }
+
+    /// Reads a file that is there and was never read, as the real program makes its model do.
+    #[track_caller]
+    fn get_to_know(&mut self, path: &str) {
+        let file = self.folder.join(path);
+        if !self.known.contains(&file) && file.exists() {
+            self.read(path);
+        }
+        self.known.insert(file);
     }
 
     #[track_caller]
     pub fn write(&mut self, path: &str, content: &str) -> Decision {
+        self.get_to_know(path);
         self.tool("Write", &json!({"file_path": path, "content": content}))
     }
 
     #[track_caller]
     pub fn edit(&mut self, path: &str, old: &str, new: &str) -> Decision {
+        self.get_to_know(path);
         let input = json!({"file_path": path, "old_string": old, "new_string": new});
         self.tool("Edit", &input)
     }

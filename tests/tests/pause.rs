@@ -93,7 +93,7 @@ fn a_pause_survives_the_death_of_the_daemon_and_works_without_one() {
     daemon.restart();
     one.write("a.txt", "2\n").must_be_denied(&["paused"]);
     assert!(sandbox.rrctl(&["resume", "--epoch", &epoch.to_string()]).status.success());
-    until("it goes on", || one.write("a.txt", "2\n").passed());
+    until("it goes on", || one.read("a.txt").passed() && one.write("a.txt", "2\n").passed());
 }
 
 #[test]

@@ -162,6 +162,7 @@ fn a_reader_waits_a_moment_for_a_write_that_is_under_way() {
     let _daemon = Daemon::start(&sandbox);
     let (mut one, mut two) = (Agent::start(&sandbox, "one"), Agent::start(&sandbox, "two"));
     let file = sandbox.repo.join("api.ts");
+    one.read("api.ts").must_pass();
     let write = one.pre("Write", &json!({"file_path": file, "content": "v2\n"})).must_pass();
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| two.read("api.ts").must_pass().output);

@@ -1,7 +1,7 @@
 //! The shell's own commands, which change its state and no file: `cd`, `set`, `export`, `read`, `trap`, ...
 //! Programs are elsewhere. Used by `nested` for names without a folder.
 
-use crate::field::{Field, resolve};
+use crate::field::{Field, folder};
 use crate::shell::{Flow, Shell, Value};
 use crate::walk::Walker;
 
@@ -81,7 +81,7 @@ fn cd(shell: &mut Shell, home: Option<&std::path::Path>, args: &[Field]) {
         Some(field) => match field.known() {
             Some("-") => shell.previous.clone(),
             Some("") => shell.cwd.clone(),
-            Some(text) => resolve(shell.cwd.as_deref(), text),
+            Some(text) => folder(shell.cwd.as_deref(), text),
             None => None,
         },
     };
@@ -92,7 +92,7 @@ fn pushd(shell: &mut Shell, args: &[Field]) {
     let here = shell.cwd.clone();
     match operands(args).first() {
         Some(field) if !field.prefix().starts_with('+') => {
-            let to = field.known().and_then(|text| resolve(here.as_deref(), text));
+            let to = field.known().and_then(|text| folder(here.as_deref(), text));
             shell.folders.push(here);
             shell.change_folder(to);
         }

@@ -166,16 +166,25 @@ impl Field {
     }
 }
 
-/// `text` as an absolute, lexically normalised path.
+/// Where `cd` goes: the shell takes `..` off its own notion of the folder, not off where a link led.
+pub(crate) fn folder(cwd: Option<&Path>, text: &str) -> Option<PathBuf> {
+    resolve(cwd, text).map(|path| normalise(&path))
+}
+
+/// `text` as an absolute path. `..` stays: the kernel goes up from where a link led, and only the disk knows that.
 pub(crate) fn resolve(cwd: Option<&Path>, text: &str) -> Option<PathBuf> {
     if text.is_empty() || text.contains('\0') {
         return None;
     }
     let path = Path::new(text);
     if path.is_absolute() {
-        return Some(normalise(path));
+        return Some(without_dots(path));
     }
-    cwd.map(|cwd| normalise(&cwd.join(path)))
+    cwd.map(|cwd| without_dots(&cwd.join(path)))
+}
+
+fn without_dots(path: &Path) -> PathBuf {
+    path.components().filter(|part| *part != Component::CurDir).collect()
 }
 
 pub(crate) fn normalise(path: &Path) -> PathBuf {
@@ -206,11 +215,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_normalised_without_the_disk() {
+    fn a_path_keeps_its_way_up_and_a_folder_of_cd_does_not() {
         let cwd = Path::new("/w/a");
-        assert_eq!(resolve(Some(cwd), "../b/./c/"), Some(PathBuf::from("/w/b/c")));
+        assert_eq!(resolve(Some(cwd), "../b/./c/"), Some(cwd.join("../b/c")));
+        assert_eq!(folder(Some(cwd), "../b/./c/"), Some(PathBuf::from("/w/b/c")));
         assert_eq!(resolve(None, "b"), None);
-        assert_eq!(resolve(None, "/x/../../y"), Some(PathBuf::from("/y")));
+        assert_eq!(folder(None, "/x/../../y"), Some(PathBuf::from("/y")));
     }
 
     #[test]

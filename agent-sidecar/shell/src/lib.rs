@@ -38,6 +38,9 @@ const STACK_BYTES: usize = 64 * 1024 * 1024;
 /// Reads `command` as bash would and says what it would do in `env`. Never panics, whatever the text.
 #[must_use]
 pub fn analyse(command: &str, env: &Env<'_>) -> Analysis {
+    if command.contains('\0') {
+        return Analysis::unparsable("it has a NUL, which no shell takes".to_owned());
+    }
     if command.len() > COMMAND_BYTES_MAX {
         return Analysis::unparsable(format!(
             "the command is {} bytes long, more than {COMMAND_BYTES_MAX}",

@@ -19,7 +19,7 @@ pub struct Analysis {
     pub invocations: Vec<Invocation>,
     /// Foreseen changes of files.
     pub writes: Vec<Write>,
-    /// Files read for certain, absolute and lexically normalised.
+    /// Files read for certain, absolute; `..` is left for the kernel's way of walking.
     pub reads: Vec<PathBuf>,
     /// Uses of git that change anything.
     pub git: Vec<GitUse>,
@@ -75,7 +75,7 @@ pub enum How {
     Metadata,
 }
 
-/// What is changed. Paths are absolute and lexically normalised.
+/// What is changed. Paths are absolute; `..` is left in them, because only the disk knows where it leads behind a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     File(PathBuf),

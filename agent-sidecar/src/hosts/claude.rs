@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Output;
 use crate::call::{Action, Answer, Event, Kind, ToolCall, Verdict};
 use crate::json::object;
+use crate::repos::DISK_PATH_BYTES_MAX;
 
 /// Claude cuts longer texts and shows 2 KB of them; ours stay below that so that nothing is lost.
 const CONTEXT_BYTES_MAX: usize = 6_000;
@@ -65,8 +66,8 @@ const PATH_WORDS: [&str; 12] = [
 /// What could not be understood.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Misread {
-    /// Why, for the agent and its user.
-    pub why: String,
+    /// What the agent and its user read of it.
+    pub text: String,
     /// Whether the event may be one that a tool waits for.
     pub gates_a_tool: bool,
 }
@@ -81,8 +82,8 @@ pub(crate) fn decode(input: &[u8]) -> Result<Event, Misread> {
         return Err(misread("session_id is empty or longer than 200 bytes".into(), gates));
     }
     let cwd = PathBuf::from(need("cwd")?);
-    if !cwd.is_absolute() {
-        return Err(misread("cwd is not an absolute path".into(), gates));
+    if !cwd.is_absolute() || cwd.as_os_str().len() > DISK_PATH_BYTES_MAX {
+        return Err(misread("cwd is not an absolute path, or longer than 4,096 bytes".into(), gates));
     }
     let agent_id = text(&map, "agent_id").map(str::to_owned);
     let kind = kind(name, &map, &cwd)?;
@@ -92,7 +93,7 @@ pub(crate) fn decode(input: &[u8]) -> Result<Event, Misread> {
 fn kind(name: &str, map: &Map<String, Value>, cwd: &Path) -> Result<Kind, Misread> {
     let owned = |key: &str| text(map, key).unwrap_or_default().to_owned();
     Ok(match name {
-        "SessionStart" => Kind::SessionStart { source: owned("source") },
+        "SessionStart" => Kind::SessionStart,
         "UserPromptSubmit" => Kind::Prompt { text: owned("prompt") },
         "PreToolUse" => Kind::Before(call(map, cwd, true)?),
         "PostToolUse" => Kind::After { call: call(map, cwd, false)?, ok: true },
@@ -190,8 +191,9 @@ fn text<'a>(map: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
     map.get(key).and_then(Value::as_str)
 }
 
+#[allow(clippy::needless_pass_by_value)] // Every caller makes the text for it.
 fn misread(why: String, gates_a_tool: bool) -> Misread {
-    Misread { why, gates_a_tool }
+    Misread { text: crate::messages::misread(&why), gates_a_tool }
 }
 
 /// The output for input that could not be understood. An event that gates nothing ignores the denial.
@@ -199,7 +201,7 @@ pub(crate) fn encode_misread(misread: &Misread) -> Output {
     if !misread.gates_a_tool {
         return Output::default();
     }
-    line(&pre_tool(Some(&crate::messages::misread(&misread.why)), None))
+    line(&pre_tool(Some(&misread.text), None))
 }
 
 pub(crate) fn encode(kind: &Kind, answer: &Answer) -> Output {
@@ -229,7 +231,7 @@ pub(crate) fn encode(kind: &Kind, answer: &Answer) -> Output {
 
 fn event_with_context(kind: &Kind) -> Option<&'static str> {
     match kind {
-        Kind::SessionStart { .. } => Some("SessionStart"),
+        Kind::SessionStart => Some("SessionStart"),
         Kind::Prompt { .. } => Some("UserPromptSubmit"),
         Kind::After { ok: true, .. } => Some("PostToolUse"),
         Kind::After { ok: false, .. } => Some("PostToolUseFailure"),

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
@@ -89,11 +90,17 @@ pub struct Line {
     below: Arc<dyn Store>,
     plan: Mutex<Plan>,
     random: Arc<Seeded>,
+    sent: AtomicU64,
 }
 
 impl Line {
     pub fn new(above: Arc<dyn Store>, below: Arc<dyn Store>, random: Arc<Seeded>) -> Arc<Self> {
-        Arc::new(Self { above, below, plan: Mutex::default(), random })
+        Arc::new(Self { above, below, plan: Mutex::default(), random, sent: AtomicU64::new(0) })
+    }
+
+    /// Transactions so far, those that only read among them.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// From now on every call is delayed a little, so that tasks overtake one another.
@@ -171,6 +178,7 @@ fn in_turn(watch: WatchStream) -> WatchStream {
 #[async_trait]
 impl Store for Line {
     async fn txn(&self, txn: Txn) -> Result<TxnReply, StoreError> {
+        self.sent.fetch_add(1, Ordering::Relaxed);
         self.turn().await;
         if self.hold_back(&txn) {
             return Err(StoreError::Unknown("held back (planned)".into()));

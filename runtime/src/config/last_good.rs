@@ -36,13 +36,20 @@ pub struct LastGood {
     file: PathBuf,
     seen: Seen,
     good: RepoConfig,
+    was_good: bool,
     error: Option<ConfigError>,
 }
 
 impl LastGood {
     #[must_use]
     pub fn new(root: &Path) -> Self {
-        Self { file: root.join(REPO_FILE), seen: Seen::Never, good: RepoConfig::default(), error: None }
+        Self {
+            file: root.join(REPO_FILE),
+            seen: Seen::Never,
+            good: RepoConfig::default(),
+            was_good: false,
+            error: None,
+        }
     }
 
     /// The configuration in force: of the file as it is now, or of its last good version together with the error of the
@@ -67,10 +74,17 @@ impl LastGood {
         (&self.good, self.error.as_ref())
     }
 
+    /// Whether some version of the file has been good: it then goes on when a later one is not.
+    #[must_use]
+    pub fn was_good(&self) -> bool {
+        self.was_good
+    }
+
     fn take(&mut self, seen: Seen, now: Result<RepoConfig, ConfigError>) {
         self.seen = seen;
         match now {
             Ok(good) => {
+                self.was_good = self.seen != Seen::Absent;
                 self.good = good;
                 self.error = None;
             }

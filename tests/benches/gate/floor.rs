@@ -67,8 +67,8 @@ pub(crate) struct Floor {
 }
 
 impl Floor {
-    pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
+    pub(crate) fn command(&self, bench: &Hooked<'_>) -> Command {
+        let mut command = bench.starts(&self.program);
         command.arg(&self.socket);
         command
     }

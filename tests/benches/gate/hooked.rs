@@ -2,7 +2,7 @@
 //! the time from before the start until the end was seen. What the figures mean is `gate`'s.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -36,10 +36,16 @@ impl<'a> Hooked<'a> {
         self.sandbox.repo.join(file).display().to_string()
     }
 
-    /// The hook as the agent's settings name it, with the variables that the agent sets.
+    /// The hook as the agent's settings name it.
     pub(crate) fn command(&self) -> Command {
-        let mut command = self.sandbox.command(&self.program);
+        let mut command = self.starts(&self.program);
         command.args(["--agent", "claude"]);
+        command
+    }
+
+    /// Any program with the folder and the variables that the agent gives its hooks: a start costs more with them.
+    pub(crate) fn starts(&self, program: &Path) -> Command {
+        let mut command = self.sandbox.command(program);
         command.env("CLAUDE_PID", std::process::id().to_string());
         command.env("CLAUDE_CODE_SESSION_ID", &self.session).env("CLAUDE_PROJECT_DIR", &self.sandbox.repo);
         command

@@ -74,6 +74,7 @@ fn twenty_kills_while_agents_write_lose_no_lock_no_update_and_no_session() {
     assert!(written > 3, "{written} updates in all");
     assert_eq!(sandbox.text("kept.txt"), "keeper\n");
     assert_eq!(by_name(&sandbox), before, "every session is still the same one");
+    keeper.read("kept.txt").must_pass();
     keeper.edit("kept.txt", "keeper", "still").must_pass();
 }
 
@@ -137,6 +138,7 @@ fn a_lease_goes_on_at_full_length_after_a_kill() {
     assert_eq!(by_name(&sandbox), session, "the same session all the time");
     until("it goes on", || {
         one.prompt("go on");
+        one.read("held.txt");
         one.edit("held.txt", "1", "2").passed()
     });
 }
