@@ -301,7 +301,7 @@ impl Service {
         let beside = |b: &Blocker| {
             view.session(b.session()).is_some_and(|s| s.host != self.host || !s.workspace.starts_with(&root))
         };
-        blockers.iter().all(beside)
+        !blockers.is_empty() && blockers.iter().all(beside)
     }
 
     /// Waits in the background for a request whose call was denied, and tells the agent what came of it at its next call.

@@ -73,39 +73,52 @@ pub fn place_in_line(blockers: &[Blocker]) -> usize {
     ahead.len()
 }
 
-/// The queue entries to refuse so that no ring of waiters is left: of each ring the youngest entry (H33).
+/// One repository: requests of different ones never exclude each other, but one ring can run through several.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    pub held: Vec<Held>,
+    pub queue: Vec<Waiting>,
+}
+
+/// The entries to refuse so that no ring is left: of each ring its youngest entry, and no entry that is in none (H33).
 #[must_use]
-pub fn ring_victims(holders: &[Held], queue: &[Waiting]) -> Vec<u64> {
-    let mut queue: Vec<Waiting> = queue.to_vec();
+pub fn ring_victims(mut places: Vec<Place>) -> Vec<u64> {
     let mut victims = Vec::new();
-    while let Some(victim) = youngest_in_a_ring(holders, &queue) {
-        queue.retain(|w| w.since != victim);
+    while let Some(victim) = youngest_in_a_ring(&places) {
+        places.iter_mut().for_each(|place| place.queue.retain(|w| w.since != victim));
         victims.push(victim);
     }
     victims
 }
 
-fn youngest_in_a_ring(holders: &[Held], queue: &[Waiting]) -> Option<u64> {
-    let mut edges: BTreeMap<&SessionId, BTreeSet<SessionId>> = BTreeMap::new();
-    for w in queue {
-        let on = blockers(&w.session, &w.claims, w.since, holders, queue);
-        edges.entry(&w.session).or_default().extend(on.iter().map(|b| b.session().clone()));
+fn youngest_in_a_ring(places: &[Place]) -> Option<u64> {
+    let entries: Vec<(&Waiting, BTreeSet<SessionId>)> = places.iter().flat_map(Place::waits).collect();
+    let mut edges: BTreeMap<&SessionId, BTreeSet<&SessionId>> = BTreeMap::new();
+    for (waiting, on) in &entries {
+        edges.entry(&waiting.session).or_default().extend(on);
     }
-    // A session waits in a ring if it can reach itself. The youngest entry of such a session goes.
-    queue.iter().filter(|w| reaches(&w.session, &w.session, &edges)).map(|w| w.since).max()
+    let rings = entries.iter().filter(|(waiting, on)| on.iter().any(|next| reaches(next, &waiting.session, &edges)));
+    rings.map(|(waiting, _)| waiting.since).max()
 }
 
-fn reaches(from: &SessionId, to: &SessionId, edges: &BTreeMap<&SessionId, BTreeSet<SessionId>>) -> bool {
-    let mut seen: BTreeSet<&SessionId> = BTreeSet::new();
-    let mut open = vec![from];
+impl Place {
+    /// Each entry, and the sessions that it waits for.
+    fn waits(&self) -> impl Iterator<Item = (&Waiting, BTreeSet<SessionId>)> {
+        self.queue.iter().map(|w| {
+            let on = blockers(&w.session, &w.claims, w.since, &self.held, &self.queue);
+            (w, on.iter().map(Blocker::session).cloned().collect())
+        })
+    }
+}
+
+fn reaches(from: &SessionId, to: &SessionId, edges: &BTreeMap<&SessionId, BTreeSet<&SessionId>>) -> bool {
+    let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
     while let Some(at) = open.pop() {
-        for next in edges.get(at).into_iter().flatten() {
-            if next == to {
-                return true;
-            }
-            if seen.insert(next) {
-                open.push(next);
-            }
+        if at == to {
+            return true;
+        }
+        if seen.insert(at) {
+            open.extend(edges.get(at).into_iter().flatten());
         }
     }
     false
@@ -210,7 +223,11 @@ mod tests {
             let holders: Vec<Held> = (0..n).map(|i| held(i, &format!("f{i}"), u64::from(i) + 1)).collect();
             let queue: Vec<Waiting> =
                 (0..n).map(|i| waiting(i, &format!("f{}", (i + 1) % n), 100 + u64::from(i))).collect();
-            assert_eq!(ring_victims(&holders, &queue), vec![100 + u64::from(n) - 1], "ring of {n}");
+            assert_eq!(
+                ring_victims(vec![Place { held: holders.clone(), queue: queue.clone() }]),
+                vec![100 + u64::from(n) - 1],
+                "ring of {n}"
+            );
         }
     }
 
@@ -218,7 +235,22 @@ mod tests {
     fn a_queue_without_a_ring_loses_nobody() {
         let holders = [held(1, "a", 1), held(2, "b", 2)];
         let queue = [waiting(1, "b", 10), waiting(3, "a", 11), waiting(4, "a", 12)];
-        assert!(ring_victims(&holders, &queue).is_empty());
+        assert!(ring_victims(vec![Place { held: holders.clone(), queue: queue.clone() }]).is_empty());
+    }
+
+    #[test]
+    fn the_same_path_in_two_repositories_makes_no_ring_and_a_ring_may_run_through_both() {
+        let place = |held, queue| Place { held, queue };
+        let apart = vec![
+            place(vec![held(1, "a", 1)], vec![waiting(2, "a", 10)]),
+            place(vec![held(3, "a", 2)], vec![waiting(1, "a", 11)]),
+        ];
+        assert!(ring_victims(apart).is_empty());
+        let through = vec![
+            place(vec![held(1, "a", 1)], vec![waiting(2, "a", 10)]),
+            place(vec![held(2, "a", 2)], vec![waiting(1, "a", 11)]),
+        ];
+        assert_eq!(ring_victims(through), vec![11]);
     }
 
     #[test]

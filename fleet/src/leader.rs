@@ -1,10 +1,10 @@
 //! Leadership: one actor at a time, by a leased key whose create revision guards every write of that actor (H17). And the one
 //! action that needs it so far: refusing the youngest waiter of a ring (H33).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use rr_core::id::{HostId, RepoId, SessionId};
-use rr_core::lock::{Blocker, Held, Waiting, blockers};
+use rr_core::id::{HostId, RepoId};
+use rr_core::lock::{Place, ring_victims};
 use rr_store::{Compare, KeepAlive, Keys, LeaseId, Op, Revision, StoreError, Txn};
 
 use crate::keys::Tree;
@@ -122,54 +122,4 @@ impl Fleet {
             Err(e) => Err(e).doing("refuse a waiter"),
         }
     }
-}
-
-/// One repository: requests of different ones never exclude each other, but one ring can run through several.
-#[derive(Default)]
-struct Place {
-    held: Vec<Held>,
-    queue: Vec<Waiting>,
-}
-
-/// The entries to refuse so that no ring is left: of each ring its youngest entry, and no entry that is in none.
-fn ring_victims(mut places: Vec<Place>) -> Vec<Revision> {
-    let mut victims = Vec::new();
-    while let Some(victim) = youngest_in_a_ring(&places) {
-        places.iter_mut().for_each(|place| place.queue.retain(|w| w.since != victim));
-        victims.push(victim);
-    }
-    victims
-}
-
-fn youngest_in_a_ring(places: &[Place]) -> Option<Revision> {
-    let entries: Vec<(&Waiting, BTreeSet<SessionId>)> = places.iter().flat_map(Place::waits).collect();
-    let mut edges: BTreeMap<&SessionId, BTreeSet<&SessionId>> = BTreeMap::new();
-    for (waiting, on) in &entries {
-        edges.entry(&waiting.session).or_default().extend(on);
-    }
-    let rings = entries.iter().filter(|(waiting, on)| on.iter().any(|next| reaches(next, &waiting.session, &edges)));
-    rings.map(|(waiting, _)| waiting.since).max()
-}
-
-impl Place {
-    /// Each entry, and the sessions that it waits for.
-    fn waits(&self) -> impl Iterator<Item = (&Waiting, BTreeSet<SessionId>)> {
-        self.queue.iter().map(|w| {
-            let on = blockers(&w.session, &w.claims, w.since, &self.held, &self.queue);
-            (w, on.iter().map(Blocker::session).cloned().collect())
-        })
-    }
-}
-
-fn reaches(from: &SessionId, to: &SessionId, edges: &BTreeMap<&SessionId, BTreeSet<&SessionId>>) -> bool {
-    let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
-    while let Some(at) = open.pop() {
-        if at == to {
-            return true;
-        }
-        if seen.insert(at) {
-            open.extend(edges.get(at).into_iter().flatten());
-        }
-    }
-    false
 }
