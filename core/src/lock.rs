@@ -235,7 +235,7 @@ mod tests {
     fn a_queue_without_a_ring_loses_nobody() {
         let holders = [held(1, "a", 1), held(2, "b", 2)];
         let queue = [waiting(1, "b", 10), waiting(3, "a", 11), waiting(4, "a", 12)];
-        assert!(ring_victims(vec![Place { held: holders.clone(), queue: queue.clone() }]).is_empty());
+        assert!(ring_victims(vec![Place { held: holders.to_vec(), queue: queue.to_vec() }]).is_empty());
     }
 
     #[test]

@@ -178,7 +178,6 @@ struct Caller {
 impl Caller {
     async fn run(self, turns: usize) -> (Vec<Duration>, Vec<Duration>) {
         let (mut locks, mut raws) = (Vec::new(), Vec::new());
-        let prefix = format!("raw{:04}/", self.number);
         // The first turn only warms up.
         for turn in 0..=turns {
             self.together.wait().await;
@@ -193,7 +192,7 @@ impl Caller {
             for n in 0..BURST {
                 let start = Instant::now();
                 // Whoever sends a transaction puts its keys together first.
-                let txn = self.raw.txn(&format!("{prefix}{n:02}"), self.session.lease);
+                let txn = self.raw.txn(&self.name(n), self.session.lease);
                 assert!(self.place.store.txn(txn).await.expect("commit").succeeded);
                 raws.push(start.elapsed());
             }
@@ -201,14 +200,19 @@ impl Caller {
             for grant in &held {
                 self.place.release(grant).await;
             }
-            let clear = Txn::default().then(vec![Op::Delete(Keys::prefix(&prefix))]);
-            self.place.store.txn(clear).await.expect("clear");
+            for n in 0..BURST {
+                self.place.store.txn(self.raw.undo(&self.name(n))).await.expect("clear");
+            }
             if turn == 0 {
                 locks.clear();
                 raws.clear();
             }
         }
         (locks, raws)
+    }
+
+    fn name(&self, n: usize) -> String {
+        format!("{:04}/{n:02}", self.number)
     }
 }
 
@@ -238,17 +242,28 @@ impl Raw {
     }
 
     fn txn(&self, name: &str, lease: LeaseId) -> Txn {
-        let long = |n: usize, len: usize| format!("{name}/{n:0>width$}", width = len.saturating_sub(name.len() + 1));
         let len = self.puts.first().map_or(0, |put| put.0);
-        let compares = (0..self.compares).map(|n| Compare::absent(Keys::prefix(long(n, len)))).collect();
-        let reads = (0..self.reads).map(|n| Op::Get(Keys::prefix(long(n, len))));
+        let compares = (0..self.compares).map(|n| Compare::absent(Keys::prefix(long(name, n, len)))).collect();
+        let reads = (0..self.reads).map(|n| Op::Get(Keys::prefix(long(name, n, len))));
         let put = |(n, (len, value, leased)): (usize, &(usize, Vec<u8>, bool))| Op::Put {
-            key: long(n, *len),
+            key: long(name, n, *len),
             value: value.clone(),
             lease: leased.then_some(lease),
         };
         Txn::when(compares).then(reads.chain(self.puts.iter().enumerate().map(put)).collect())
     }
+
+    /// Deletes what the transaction of this name wrote.
+    fn undo(&self, name: &str) -> Txn {
+        let delete = |(n, (len, ..)): (usize, &(usize, Vec<u8>, bool))| Op::Delete(Keys::one(long(name, n, *len)));
+        Txn::default().then(self.puts.iter().enumerate().map(delete).collect())
+    }
+}
+
+/// A key of this length; as with a fleet's keys, what tells two apart stands near the end.
+fn long(name: &str, n: usize, len: usize) -> String {
+    let tail = format!("/{name}/{n}");
+    format!("raw{tail:0>width$}", width = len.saturating_sub(3))
 }
 
 /// So many sessions wait for one file; it is released and handed on, again and again.
