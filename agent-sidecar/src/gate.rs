@@ -147,7 +147,12 @@ impl Service {
 
     fn effects(&self, event: &Event, call: &ToolCall) -> Result<Effects, Objection> {
         // Parsing and a few looks at the disk: short, and on the path of one call only.
-        tokio::task::block_in_place(|| effects::of(&call.action, &event.cwd, &self.repos, &self.guarded))
+        let look = || effects::of(&call.action, &event.cwd, &self.repos, &self.guarded);
+        match call.action {
+            // A few looks at the disk are quicker than handing this thread's other work to another one.
+            Action::Read(_) | Action::Write { .. } | Action::Harmless => look(),
+            Action::Shell { .. } | Action::Unknown { .. } => tokio::task::block_in_place(look),
+        }
     }
 
     fn object(&self, who: &AgentSession, objection: Objection) -> Answer {

@@ -14,6 +14,9 @@ const CHAIN_MAX: usize = 16;
 /// Programs that stand between an agent and its hook.
 const SHELLS: [&str; 7] = ["sh", "bash", "dash", "zsh", "fish", "env", "rr-hook"];
 
+/// Fifty-two numbers and a name of at most 64 bytes.
+const STAT_BYTES_MAX: usize = 2_048;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Process {
     pub pid: u32,
@@ -74,13 +77,17 @@ impl Process {
     }
 }
 
-/// The caller and its parents, the caller first.
-pub(crate) fn chain(pid: u32) -> Vec<(Process, String)> {
+/// The caller and its parents, the caller first; no further than `last`, if that is among them.
+pub(crate) fn chain(pid: u32, last: Option<Process>) -> Vec<(Process, String)> {
     let mut found = Vec::new();
     let mut at = pid;
     while at > 1 && found.len() < CHAIN_MAX {
         let Some(s) = stat(at) else { break };
-        found.push((Process { pid: at, start: s.start }, s.comm));
+        let process = Process { pid: at, start: s.start };
+        found.push((process, s.comm));
+        if Some(process) == last {
+            break;
+        }
         at = s.parent;
     }
     found
@@ -163,8 +170,11 @@ fn pids() -> impl Iterator<Item = u32> {
 
 /// `/proc/<pid>/stat`. The name in it may hold spaces and brackets: the fields start after the last bracket.
 fn stat(pid: u32) -> Option<Stat> {
-    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let text = String::from_utf8_lossy(&text);
+    // One look: the line is short, and asking for its length first would cost more than reading it.
+    let mut line = [0; STAT_BYTES_MAX];
+    let mut file = std::fs::File::open(format!("/proc/{pid}/stat")).ok()?;
+    let len = std::io::Read::read(&mut file, &mut line).ok()?;
+    let text = String::from_utf8_lossy(line.get(..len)?);
     let (head, tail) = text.rsplit_once(')')?;
     let comm = head.split_once('(')?.1.to_owned();
     let fields: Vec<&str> = tail.split_whitespace().collect();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rr_core::limits::{CONNECTIONS_MAX, FRAME_BYTES_MAX, HOOK_INPUT_BYTES_MAX};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
@@ -20,6 +20,8 @@ const QUESTION_DEADLINE: Duration = Duration::from_millis(1_500);
 const PLACE_DEADLINE: Duration = Duration::from_millis(1_000);
 /// Connections that may wait for a place: more are closed at once, and their hooks deny.
 const WAITING_MAX: usize = 1_024;
+/// Most questions are shorter.
+const QUESTION_BYTES_USUAL: usize = 4 << 10;
 
 /// What one hook asked.
 #[derive(Debug, Default)]
@@ -116,7 +118,9 @@ where
         return;
     }
     let pid = peer.pid().and_then(|p| u32::try_from(p).ok()).unwrap_or(0);
-    match tokio::time::timeout(QUESTION_DEADLINE, question(&mut stream, pid)).await {
+    // A usual question comes in one piece: it is read in one.
+    let mut asking = BufReader::with_capacity(QUESTION_BYTES_USUAL, &mut stream);
+    match tokio::time::timeout(QUESTION_DEADLINE, question(&mut asking, pid)).await {
         Ok(Ok(Some(question))) => {
             let output = handler(question).await;
             if let Err(error) = stream.write_all(&frames(&output)).await {
@@ -132,7 +136,7 @@ where
 }
 
 /// Reads one question. `None`: it speaks another version.
-async fn question(stream: &mut UnixStream, pid: u32) -> std::io::Result<Option<Question>> {
+async fn question(stream: &mut (impl AsyncRead + Unpin), pid: u32) -> std::io::Result<Option<Question>> {
     let mut asked = Question { pid, ..Question::default() };
     let mut greeted = false;
     loop {

@@ -35,12 +35,13 @@ impl Service {
         question: &Question,
         event: &Event,
     ) -> Result<Arc<AgentSession>, String> {
-        let chain = chain(question.pid);
-        let named = question.env("CLAUDE_PID").and_then(|p| p.parse().ok());
         let key = AgentKey { agent: question.agent.clone(), session: event.session.clone() };
-        if let Some(known) = self.known(&key, &chain)? {
+        let last = self.sessions().get(&key).map(|found| found.process);
+        if let Some(known) = self.known(&key, &chain(question.pid, last))? {
             return Ok(known);
         }
+        let chain = chain(question.pid, None);
+        let named = question.env("CLAUDE_PID").and_then(|p| p.parse().ok());
         let _one_at_a_time = self.registering.lock().await;
         if let Some(known) = self.known(&key, &chain)? {
             return Ok(known);

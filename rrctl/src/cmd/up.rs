@@ -1,5 +1,7 @@
 //! `rrctl up`: in the foreground, or started into the background by `detach`. What runs is in `crate::up`.
 
+use std::os::unix::process::CommandExt as _;
+
 use serde_json::json;
 
 use crate::detach::{self, Started};
@@ -28,6 +30,7 @@ pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     if args.detach {
         return detached(args, hand);
     }
+    with_one_arena();
     if args.background {
         detach::leave_session()?;
     }
@@ -38,6 +41,18 @@ pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     let runtime = runtime.map_err(|e| Failure::at("start the daemon's runtime", &e))?;
     let ended = runtime.block_on(up::run(hand.dirs.clone()));
     ended.map_err(|failure| if args.background { logged(failure) } else { failure })
+}
+
+/// Begins again with one malloc arena, which glibc reads only at the start of a program. An arena a thread keeps what each once
+/// needed: with 50 sessions and 5,000 locks 47-57 MiB instead of 37-39. The pid stays the same.
+fn with_one_arena() {
+    const ARENAS: &str = "MALLOC_ARENA_MAX";
+    if !cfg!(target_env = "gnu") || std::env::var_os(ARENAS).is_some() {
+        return;
+    }
+    let Ok(program) = std::env::current_exe() else { return };
+    let error = std::process::Command::new(program).args(std::env::args_os().skip(1)).env(ARENAS, "1").exec();
+    tracing::debug!(%error, "went on with the usual arenas");
 }
 
 /// In the background there is the log alone. Of two that were started at once one loses, and that is nothing to tell.
