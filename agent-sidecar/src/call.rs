@@ -15,7 +15,9 @@ pub(crate) struct Event {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    SessionStart,
+    SessionStart {
+        resumed: bool,
+    },
     Prompt {
         text: String,
     },

@@ -198,15 +198,22 @@ impl Service {
         if !call.action.may_change() {
             return None;
         }
-        let inner = who.lock();
-        // A file tool works on what the agent has read; a command works on what is there.
-        let must_know = matches!(call.action, Action::Write { .. });
+        let mut inner = who.lock();
+        // A file tool works on what the agent has read. A command works on what is there, unless it may have been thought up from
+        // a reading that we have forgotten.
+        let by_tool = matches!(call.action, Action::Write { .. });
+        let must_know = by_tool || inner.memory_gaps;
         let is_stale = |place: &&Place| match inner.reads.get(&(event.agent_id.clone(), place.disk.clone())) {
             Some(version) => !version.is_current(&place.disk),
             None => must_know && place.disk.exists(),
         };
         let place = found.writes.iter().find(is_stale)?;
         let known = inner.reads.contains_key(&(event.agent_id.clone(), place.disk.clone()));
+        if !known && !by_tool {
+            // Told once: what it does then, it does knowingly.
+            let now = Version::of(&place.disk);
+            inner.saw(event.agent_id.as_ref(), &place.disk, now);
+        }
         drop(inner);
         if !known {
             let what = place.path.to_string();

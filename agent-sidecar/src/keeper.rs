@@ -329,6 +329,7 @@ impl Service {
             tracing::info!(sid = %row.sid, locks = inner.locks.len(), "took over a session of an earlier life");
             inner.hooks_seen =
                 row.record.warning.starts_with(UNGUARDED) || gate(Path::new(&row.record.workspace)) == Gate::On;
+            inner.memory_gaps = true;
             inner.assume_busy(sent);
             self.enrol(key, agent, session, inner);
         }

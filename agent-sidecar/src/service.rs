@@ -122,7 +122,7 @@ impl Service {
             Err(why) => return self.without_session(event, why),
         };
         match &event.kind {
-            Kind::SessionStart => self.session_started(&who, question, event),
+            Kind::SessionStart { resumed } => self.session_started(&who, question, event, *resumed),
             Kind::Prompt { text } => self.prompted(&who, event, text).await,
             Kind::Before(call) => self.before(&who, event, call).await,
             Kind::After { call, ok } => self.after(&who, event, call, *ok).await,

@@ -70,6 +70,8 @@ pub(crate) struct Inner {
     pub told_state: u64,
     /// The hooks were seen in the agent's settings once: their absence is then a finding (H41).
     pub hooks_seen: bool,
+    /// It may have read files that we do not know of: before the sidecar's present life, or before its own.
+    pub memory_gaps: bool,
     /// Counts turns: a release that waits for the end of one must not touch the next.
     pub turn: u64,
 }
@@ -150,6 +152,7 @@ impl Inner {
             unreleased: Vec::new(),
             told_state: 0,
             hooks_seen: false,
+            memory_gaps: false,
             turn: 0,
         }
     }

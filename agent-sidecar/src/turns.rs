@@ -103,9 +103,10 @@ impl Service {
                 return Err(messages::not_connected("its session could not be registered in the store"));
             }
         };
-        let inner = Inner::new(Heartbeat::registered(sent, self.timing), record, sent);
+        let mut inner = Inner::new(Heartbeat::registered(sent, self.timing), record, sent);
+        inner.memory_gaps = lost.is_some();
         let who = self.enrol(key, agent, session, inner);
-        if !lost.is_empty() {
+        if let Some(lost) = lost.filter(|l| !l.is_empty()) {
             who.notify(messages::session_lost(&lost));
         }
         crate::view::refresh(&self.fleet, &self.view).await;
@@ -129,9 +130,9 @@ impl Service {
         who
     }
 
-    /// An earlier session under this name that is over: ended in the store, and what it held is named.
-    async fn bury_old(&self, key: &AgentKey) -> String {
-        let Some(old) = self.sessions().remove(key) else { return String::new() };
+    /// An earlier session under this name that is over: ended in the store, and what it held is named. `None`: there was none.
+    async fn bury_old(&self, key: &AgentKey) -> Option<String> {
+        let Some(old) = self.sessions().remove(key) else { return None };
         let (lost, ended) = {
             let mut inner = old.lock();
             let lost: Vec<String> =
@@ -141,7 +142,7 @@ impl Service {
         if !ended {
             self.end(&old, Ending::Died { gone: !old.process.is_alive() }).await;
         }
-        lost
+        Some(lost)
     }
 
     pub(crate) async fn end(&self, who: &AgentSession, how: Ending) {
@@ -157,10 +158,12 @@ impl Service {
         who: &Arc<AgentSession>,
         question: &Question,
         event: &Event,
+        resumed: bool,
     ) -> Answer {
         if let Some(file) = question.env("CLAUDE_ENV_FILE") {
             mark_environment(Path::new(file), &who.key.session);
         }
+        who.lock().memory_gaps |= resumed;
         let project = who.lock().record.workspace.clone();
         who.lock().hooks_seen = gate(Path::new(&project)) == Gate::On;
         let mut facts = vec![self.surroundings(who, event)];

@@ -306,4 +306,16 @@ impl Drop for Daemon<'_> {
 pub fn signal(pid: u32, signal: Signal) {
     let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid");
     kill_process(raw, signal).unwrap_or_else(|e| panic!("signal {pid}: {e}"));
+    if signal == Signal::STOP {
+        until("every thread has stopped", || threads_are_stopped(pid));
+    }
+}
+
+/// A stop takes each thread at its next way through the kernel, not at once.
+fn threads_are_stopped(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.filter_map(|t| fs::read_to_string(t.path().join("stat")).ok()).all(|stat| {
+        let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
+        matches!(state, Some('T' | 'Z'))
+    })
 }

@@ -188,6 +188,16 @@ fn what_was_read_before_a_daemon_was_killed_is_not_written_back_over_newer_work(
     one.write("a.txt", &format!("{old}one\n")).must_be_denied(&["a.txt", "read"]);
     one.read("a.txt").must_pass();
     one.write("a.txt", "0\ntwo\none\n").must_pass();
+    // Nor by a command.
+    sandbox.commit(&[("b.txt", "0\n")]);
+    one.read("b.txt").must_pass();
+    daemon.kill9();
+    daemon.restart();
+    two.shell("echo two >> b.txt").must_be_denied(&["b.txt", "Read the file again"]);
+    two.shell("echo two >> b.txt").must_pass();
+    two.stop();
+    one.shell("printf '0\\none\\n' > b.txt").must_be_denied(&["b.txt", "ead the file again"]);
+    assert_eq!(sandbox.text("b.txt"), "0\ntwo\n");
 }
 
 #[test]

@@ -93,7 +93,7 @@ pub(crate) fn decode(input: &[u8]) -> Result<Event, Misread> {
 fn kind(name: &str, map: &Map<String, Value>, cwd: &Path) -> Result<Kind, Misread> {
     let owned = |key: &str| text(map, key).unwrap_or_default().to_owned();
     Ok(match name {
-        "SessionStart" => Kind::SessionStart,
+        "SessionStart" => Kind::SessionStart { resumed: owned("source") != "startup" },
         "UserPromptSubmit" => Kind::Prompt { text: owned("prompt") },
         "PreToolUse" => Kind::Before(call(map, cwd, true)?),
         "PostToolUse" => Kind::After { call: call(map, cwd, false)?, ok: true },
@@ -231,7 +231,7 @@ pub(crate) fn encode(kind: &Kind, answer: &Answer) -> Output {
 
 fn event_with_context(kind: &Kind) -> Option<&'static str> {
     match kind {
-        Kind::SessionStart => Some("SessionStart"),
+        Kind::SessionStart { .. } => Some("SessionStart"),
         Kind::Prompt { .. } => Some("UserPromptSubmit"),
         Kind::After { ok: true, .. } => Some("PostToolUse"),
         Kind::After { ok: false, .. } => Some("PostToolUseFailure"),
