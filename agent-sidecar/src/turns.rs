@@ -132,7 +132,7 @@ impl Service {
 
     /// An earlier session under this name that is over: ended in the store, and what it held is named. `None`: there was none.
     async fn bury_old(&self, key: &AgentKey) -> Option<String> {
-        let Some(old) = self.sessions().remove(key) else { return None };
+        let old = self.sessions().remove(key)?;
         let (lost, ended) = {
             let mut inner = old.lock();
             let lost: Vec<String> =
