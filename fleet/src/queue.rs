@@ -4,12 +4,14 @@
 //! happens there; a later conflicting waiter sees the earlier entry as its blocker; and an entry turns into a holder in one
 //! transaction. So no conflicting holder can appear between a waiter's look and its grant.
 
+use std::sync::OnceLock;
+
 use futures::StreamExt as _;
 use rr_core::id::OpId;
 use rr_core::lock::{Blocker, Held, Waiting, blockers};
 use rr_core::scope::Claim;
 use rr_core::time::{BootTime, Span};
-use rr_store::{Compare, Keys, Op, Revision, StoreError, Txn};
+use rr_store::{Compare, Keys, Op, OpReply, Revision, StoreError, Txn};
 
 use crate::locks::{Grant, Request, Unclean, View, granted};
 use crate::records::{ClaimRecord, OpRecord, QueueRecord, decode, encode};
@@ -17,7 +19,7 @@ use crate::session::Session;
 use crate::settle::{Attempt, Settled};
 use crate::{Doing, Fleet, FleetError};
 
-/// A waiter whose watch broke looks again at least this often.
+/// A waiter whose watch broke makes sure at least this often that what it waits for is still there.
 const LOOK_AGAIN: Span = Span::from_secs(5);
 /// A waiter whose look was not answered, or whose watch could not be opened, tries again after this.
 const RETRY: Span = Span::from_millis(100);
@@ -32,6 +34,8 @@ pub struct Waiter {
     key: String,
     /// Create revision of the entry.
     since: Revision,
+    /// What the first look found, so that the wait begins there and not with the same look again.
+    first: OnceLock<Wake>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +68,7 @@ pub(crate) enum Look {
 }
 
 /// The key whose end should wake a waiter, and the revision it was seen at.
+#[derive(Clone, Debug)]
 pub(crate) struct Wake {
     key: String,
     after: Revision,
@@ -93,18 +98,23 @@ impl Fleet {
             Err(StoreError::LeaseNotFound(_)) => None,
             Err(e) => return Err(e).doing("take a place in the queue"),
         };
-        Ok(since.map(|since| Waiter { request, op, key, since }))
+        Ok(since.map(|since| Waiter { request, op, key, since, first: OnceLock::new() }))
     }
 
     /// One look from a place in the queue: granted if nothing is in the way.
     pub(crate) async fn look(&self, session: &Session, waiter: &Waiter) -> Result<Look, FleetError> {
         let view = self.view(&waiter.request.repo, &waiter.request.claims).await?;
-        self.decide(session, waiter, view).await
+        let look = self.decide(session, waiter, view).await?;
+        if let Look::Blocked(_, wake) = &look {
+            // A second look finds the first one's place taken: the older one is as good to wait from.
+            let _ = waiter.first.set(wake.clone());
+        }
+        Ok(look)
     }
 
     async fn decide(&self, session: &Session, waiter: &Waiter, view: View) -> Result<Look, FleetError> {
-        let held: Vec<Held> = view.held.iter().map(|(_, h)| h.clone()).collect();
-        let queue: Vec<Waiting> = view.queue.iter().map(|(_, w)| w.clone()).collect();
+        let (held_keys, held): (Vec<String>, Vec<Held>) = view.held.into_iter().unzip();
+        let (queue_keys, queue): (Vec<String>, Vec<Waiting>) = view.queue.into_iter().unzip();
         if !queue.iter().any(|w| w.since == waiter.since) {
             return Ok(Look::Gone);
         }
@@ -113,8 +123,8 @@ impl Fleet {
             return self.grant_from_queue(session, waiter, view.unclean).await;
         };
         let key = match last {
-            Blocker::Holder(h) => view.held.iter().find(|(_, other)| other == h).map(|(k, _)| k),
-            Blocker::Ahead(w) => view.queue.iter().find(|(_, other)| other == w).map(|(k, _)| k),
+            Blocker::Holder(h) => held.iter().position(|other| other == h).map(|at| &held_keys[at]),
+            Blocker::Ahead(w) => queue.iter().position(|other| other == w).map(|at| &queue_keys[at]),
         };
         let key = key.cloned().unwrap_or_default();
         Ok(Look::Blocked(found, Wake { key, after: view.revision }))
@@ -153,8 +163,14 @@ impl Fleet {
     ///
     /// # Errors
     /// If the store does not answer clearly; the entry is then withdrawn.
-    pub async fn wait(&self, session: &Session, waiter: Waiter, until: BootTime) -> Result<WaitEnd, FleetError> {
+    pub async fn wait(&self, session: &Session, mut waiter: Waiter, until: BootTime) -> Result<WaitEnd, FleetError> {
+        let mut known = waiter.first.take();
         loop {
+            if let Some(wake) = known.take()
+                && self.clock.now() < until
+            {
+                self.sleep(&waiter, wake, until).await;
+            }
             let view = match self.view(&waiter.request.repo, &waiter.request.claims).await {
                 // A look that was not answered costs nobody the place in line.
                 Err(error) if error.is_outage() && self.clock.now() < until => {
@@ -167,38 +183,64 @@ impl Fleet {
                 Ok(view) => self.decide(session, &waiter, view).await,
                 Err(error) => Err(error),
             };
-            let (found, wake) = match look {
+            match look {
                 Ok(Look::Granted(grant)) => return Ok(WaitEnd::Granted(grant)),
                 Ok(Look::Gone) => return self.why_gone(session, &waiter).await,
-                Ok(Look::Blocked(found, wake)) => (found, wake),
+                Ok(Look::Blocked(found, _)) if self.clock.now() >= until => {
+                    self.cancel(session, &waiter).await;
+                    return Ok(WaitEnd::Busy(found));
+                }
+                // Who is in the way is not kept: in a long line, all who sleep would hold all who are ahead.
+                Ok(Look::Blocked(_, wake)) => known = Some(wake),
                 Err(error) => {
                     self.cancel(session, &waiter).await;
                     return Err(error);
                 }
-            };
-            let now = self.clock.now();
-            if now >= until {
-                self.cancel(session, &waiter).await;
-                return Ok(WaitEnd::Busy(found));
             }
-            let limit = until.since(now).min(LOOK_AGAIN);
-            // Woken, timed out or watch broken: all lead to another look.
-            let _ = tokio::time::timeout(limit.as_std(), self.woken(&waiter, &wake)).await;
         }
     }
 
-    async fn woken(&self, waiter: &Waiter, wake: &Wake) {
+    /// Until there is reason for a full look: the last blocker or the own entry has changed or may have, or it is `until`.
+    async fn sleep(&self, waiter: &Waiter, mut wake: Wake, until: BootTime) {
+        loop {
+            let limit = until.since(self.clock.now()).min(LOOK_AGAIN);
+            let woken = tokio::time::timeout(limit.as_std(), self.woken(waiter, &wake)).await;
+            if woken == Ok(true) || self.clock.now() >= until {
+                return;
+            }
+            // Timed out or watch broken. Not a full look yet: that reads the whole queue, and all who wait in it do so.
+            match self.still_blocked(waiter, &wake).await {
+                Some(seen) => wake.after = seen,
+                None => return,
+            }
+        }
+    }
+
+    /// The revision at which the blocker and the own entry were seen unchanged. `None`: they were not, or nobody answered.
+    async fn still_blocked(&self, waiter: &Waiter, wake: &Wake) -> Option<Revision> {
+        let keys = [&wake.key, &waiter.key];
+        let reads = keys.map(|key| Op::Get(Keys::one(key.clone()))).into();
+        let reply = self.store.txn(Txn::default().then(reads)).await.ok()?;
+        let kvs = reply.replies.into_iter().flat_map(OpReply::into_keys);
+        let unchanged = kvs.filter(|kv| kv.mod_revision <= wake.after).count();
+        (unchanged == keys.len()).then_some(reply.revision)
+    }
+
+    /// Whether there was an event; if not, the watches are of no more use.
+    async fn woken(&self, waiter: &Waiter, wake: &Wake) -> bool {
         let from = wake.after + 1;
         let watches = futures::future::join(
             self.store.watch(Keys::one(wake.key.clone()), from),
             self.store.watch(Keys::one(waiter.key.clone()), from),
         );
         let (Ok(mut blocker), Ok(mut own)) = watches.await else {
-            return tokio::time::sleep(RETRY.as_std()).await;
+            tokio::time::sleep(RETRY.as_std()).await;
+            return false;
         };
-        futures::future::select(blocker.next(), own.next()).await;
+        let (item, _) = futures::future::select(blocker.next(), own.next()).await.factor_first();
         let jitter = u64::from(self.entropy.bits()[0]) * JITTER_MAX_MS / 255;
         tokio::time::sleep(std::time::Duration::from_millis(jitter)).await;
+        matches!(item, Some(Ok(_)))
     }
 
     /// The entry went without a grant: refused as part of a ring, or the session is over.

@@ -250,6 +250,26 @@ async fn of_many_waiters_a_release_costs_two_transactions() {
     assert!(waits.iter().all(|wait| !wait.is_finished()));
 }
 
+/// In a long queue all who wait would read it again and again. That they do not is seen by an entry that nobody can read.
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_nothing_woke_does_not_read_the_queue() {
+    let stage = Stage::new().await;
+    let all = stage.sessions(2).await;
+    let held = stage.lock(&all[0], write("a")).await;
+    let waiter = stage.queued(&all[1], &[write("a")]).await;
+    let key = format!("{PREFIX}q/{}/{}.{}", common::repo(), all[0].sid, "0".repeat(32));
+    stage.direct.txn(Txn::default().then(vec![Op::put(key, "{}")])).await.unwrap();
+    let before = stage.line.sent();
+    let waiting = stage.wait(&all[1], waiter, 60);
+    pass(4_000).await;
+    assert_eq!(stage.line.sent(), before, "the request has looked already");
+    pass(8_000).await;
+    assert_eq!(stage.line.sent(), before + 2, "twice a small look");
+    assert!(!waiting.is_finished());
+    stage.fleet.release(&held).await.unwrap();
+    assert!(waiting.await.unwrap().is_err());
+}
+
 /// Waiters are read by a version that may know less: what it cannot read it must not step over.
 #[tokio::test(start_paused = true)]
 async fn an_unreadable_holder_or_waiter_grants_nothing() {

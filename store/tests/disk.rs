@@ -227,6 +227,73 @@ async fn a_watch_that_lags_too_far_is_told() {
     assert_eq!(watch.next().await, Some(Err(StoreError::Compacted { oldest: first + 11 })));
 }
 
+/// The changes it did not see were none of its keys'.
+#[tokio::test]
+async fn a_watch_that_sleeps_misses_nothing_by_what_others_forget() {
+    let harness = Embedded::new(Options { history_changes_max: 10, disk: SmallDisk::lazy(), ..Options::default() });
+    let store = harness.embedded();
+    let mut watches = Vec::new();
+    for keys in [Keys::one("quiet"), Keys::prefix("qui")] {
+        let mut watch = store.watch(keys, 0).await.unwrap();
+        assert!(watch.next().now_or_never().is_none());
+        watches.push(watch);
+    }
+    for _ in 0..20 {
+        store.txn(put("loud", 1)).await.unwrap();
+    }
+    let told = store.txn(put("quiet", 1)).await.unwrap().revision;
+    let again = store.txn(put("quiet", 1)).await.unwrap().revision;
+    for watch in &mut watches {
+        for revision in [told, again] {
+            assert_eq!(watch.next().await.unwrap().unwrap().revision, revision);
+        }
+        assert!(watch.next().now_or_never().is_none());
+    }
+}
+
+/// Watches that sleep and wake while others write, against one that reads the past in one go.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn each_watch_is_told_of_each_change_of_its_keys_while_many_write() {
+    const KEYS: usize = 8;
+    let harness = Embedded::new(Options { disk: SmallDisk::lazy(), ..Options::default() });
+    let store = harness.embedded();
+    let first = store.txn(put("begin", 1)).await.unwrap().revision + 1;
+    let mut told = Vec::new();
+    for n in 0..KEYS {
+        let mut watch = store.watch(Keys::one(format!("k{n}")), first).await.unwrap();
+        told.push(tokio::spawn(async move {
+            let mut revisions = Vec::new();
+            while let Some(Ok(event)) = watch.next().await {
+                revisions.push(event.revision);
+            }
+            revisions
+        }));
+    }
+    let writers = (0..4).map(|writer| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for n in 0..200 {
+                store.txn(put(&format!("k{}", (n * (writer + 1) + writer) % KEYS), 1)).await.unwrap();
+            }
+        })
+    });
+    futures::future::try_join_all(writers.collect::<Vec<_>>()).await.unwrap();
+    let mut past = Vec::new();
+    let mut all = store.watch(Keys::prefix("k"), first).await.unwrap();
+    while let Some(Some(Ok(event))) = all.next().now_or_never() {
+        past.push(event);
+    }
+    assert_eq!(past.len(), 800);
+    drop((store, all));
+    // The watches are told all there was, and then that nothing more will come.
+    harness.stop();
+    for (n, told) in told.into_iter().enumerate() {
+        let key = Keys::one(format!("k{n}"));
+        let mine = past.iter().filter(|event| event.changes.iter().any(|change| key.contains(change.key())));
+        assert_eq!(told.await.unwrap(), mine.map(|event| event.revision).collect::<Vec<_>>(), "k{n}");
+    }
+}
+
 #[tokio::test]
 async fn a_second_owner_is_refused_and_told_the_first() {
     let harness = Embedded::new(Options::default());

@@ -225,7 +225,9 @@ impl<'a> Worker<'a> {
     fn swap(&mut self, file: &str) {
         let other = self.pick();
         if other != file {
-            let command = format!("mv {file} {file}.away && mv {other} {file} && mv {file}.away {other}");
+            // One of them may be gone for now: whoever removed it was ended before making it again.
+            let both = format!("[ -e {file} ] && [ -e {other} ]");
+            let command = format!("{both} && mv {file} {file}.away && mv {other} {file} && mv {file}.away {other}");
             self.insist(|_| Some(("Bash", json!({ "command": command }))));
         }
     }

@@ -19,6 +19,7 @@ mod shared;
 mod snapshot;
 mod state;
 mod watch;
+mod watchers;
 mod writer;
 
 use std::path::{Path, PathBuf};

@@ -3,14 +3,13 @@
 //! reads here sees nothing that a crash could take back.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-
-use tokio::sync::watch;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::history::History;
 use super::leases::Leases;
 use super::queue::Queue;
 use super::state::State;
+use super::watchers::Watchers;
 use crate::contract::{Revision, StoreError};
 
 pub(super) struct Memory {
@@ -18,18 +17,12 @@ pub(super) struct Memory {
     pub(super) history: History,
 }
 
-/// What a watch is woken with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Signal {
-    Revision(Revision),
-    Closed,
-}
-
 pub(super) struct Shared {
     memory: RwLock<Memory>,
     leases: Mutex<Leases>,
     pub(super) queue: Queue,
-    pub(super) signal: watch::Sender<Signal>,
+    /// Locked after the memory, never before it.
+    pub(super) watchers: Arc<Watchers>,
     /// Why nothing more is served: the disk did not confirm a write.
     broken: OnceLock<String>,
     transactions: AtomicU64,
@@ -49,12 +42,11 @@ pub struct Stats {
 
 impl Shared {
     pub(super) fn new(memory: Memory, leases: Leases, data_bytes_max: usize) -> Self {
-        let (signal, _) = watch::channel(Signal::Revision(memory.state.revision));
         Self {
             memory: RwLock::new(memory),
             leases: Mutex::new(leases),
             queue: Queue::default(),
-            signal,
+            watchers: Arc::default(),
             broken: OnceLock::new(),
             transactions: AtomicU64::new(0),
             commits: AtomicU64::new(0),
@@ -84,7 +76,7 @@ impl Shared {
     pub(super) fn mark_broken(&self, why: &str) {
         // The first reason is the one that counts.
         let _ = self.broken.set(format!("{why}; open the store again to find out what is on the disk"));
-        self.signal.send_replace(Signal::Closed);
+        self.watchers.close();
     }
 
     pub(super) fn count(&self, transactions: usize, commits: u64) {

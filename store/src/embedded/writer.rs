@@ -14,7 +14,7 @@ use super::frame::FrameBuilder;
 use super::log::{AppendError, Log, Room};
 use super::queue::{Answer, Ask, Job, Next};
 use super::record::{self, Record};
-use super::shared::{Memory, Shared, Signal};
+use super::shared::{Memory, Shared};
 use crate::contract::{LeaseId, StoreError};
 
 /// How often the clock is asked whether a lease is over. The clock may be another than the one that wakes threads (it
@@ -49,7 +49,7 @@ impl Writer {
                 return;
             }
         }
-        self.shared.signal.send_replace(Signal::Closed);
+        self.shared.watchers.close();
     }
 
     /// One batch, from request to answer. The error is why the store cannot go on.
@@ -109,8 +109,10 @@ impl Writer {
         let now = self.clock.now();
         let mut leases = self.shared.leases();
         let mut memory = self.shared.memory_mut();
+        let mut woken = Vec::new();
         for record in records {
             match &record {
+                Record::Commit { revision, changes } => self.shared.watchers.touch(*revision, changes, &mut woken),
                 Record::Grant { lease, ttl } => leases.start(*lease, *ttl, now),
                 Record::End { lease } => leases.forget(*lease),
                 _ => {}
@@ -122,7 +124,8 @@ impl Writer {
             }
         }
         memory.history.trim();
-        self.shared.signal.send_replace(Signal::Revision(memory.state.revision));
+        drop((memory, leases));
+        woken.iter().for_each(|slot| slot.wake());
         Ok(())
     }
 
