@@ -109,7 +109,7 @@ async fn register(fleet: &Fleet, agent: &str) -> Session {
         start: 7,
         agent: "claude".into(),
         agent_session: agent.into(),
-        workspace: format!("/work/{agent}"),
+        workspace: format!("/home/{agent}"),
         since_unix_ms: unix_ms(),
         task: format!("task of {agent}"),
         warning: String::new(),
