@@ -1,8 +1,7 @@
 //! Every refusal of the coordinator: which code it has, and what the caller should do next. It knows no request.
 
-use std::error::Error;
-
 use rr_fleet::FleetError;
+use rr_runtime::errors::chain;
 use rr_store::StoreError;
 use tonic::{Code, Status};
 
@@ -47,18 +46,6 @@ fn from_store(error: &StoreError) -> (Code, &'static str) {
 
 pub(crate) fn bad(what: impl Into<String>) -> Status {
     Status::invalid_argument(what)
-}
-
-/// An error with its causes, joined by colons.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

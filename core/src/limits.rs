@@ -5,8 +5,6 @@ use crate::time::Span;
 
 /// Locks one session may hold: far above any real edit, low enough that one run-away agent cannot fill the store (H27).
 pub const LOCKS_PER_SESSION_MAX: usize = 256;
-/// Locks in one fleet: what one store holds in memory without strain.
-pub const LOCKS_PER_FLEET_MAX: usize = 50_000;
 /// Scopes in one request: with 40 parts each, their compares still fit the store's transaction limit on the fast path or go slow.
 pub const SCOPES_PER_REQUEST_MAX: usize = 16;
 /// Bytes of a repository path, as common file systems' practical limits; keys stay short.
@@ -27,8 +25,6 @@ pub const CONNECTIONS_MAX: usize = 64;
 pub const WAIT_MAX: Span = Span::from_secs(300);
 /// The longest wait while the waiter holds something itself: bounds what a ring of waiters can cost (H33).
 pub const WAIT_HOLDING_MAX: Span = Span::from_secs(30);
-/// Whole budget of the hook program, well below every agent's own limit.
-pub const HOOK_BUDGET: Span = Span::from_secs(2);
 /// A jump of the clock between two looks that means "this process or machine was stopped" (H1, H2).
 pub const STOP_GAP: Span = Span::from_secs(5);
 /// No keep-alive answer for this long makes a session suspect.

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 pub mod dirs;
 pub mod entropy;
+pub mod errors;
 pub mod host;
 pub mod tasks;
 pub mod telemetry;

@@ -12,6 +12,8 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::errors::chain;
+
 /// What the end of a task before shutdown means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -44,14 +46,7 @@ impl TaskEnd for () {
 impl<E: Into<Box<dyn Error + Send + Sync>> + Send + 'static> TaskEnd for Result<(), E> {
     fn failure(self) -> Option<String> {
         let error: Box<dyn Error + Send + Sync> = self.err()?.into();
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        Some(text)
+        Some(chain(&*error))
     }
 }
 

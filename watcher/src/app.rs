@@ -7,11 +7,12 @@ use std::future::Future;
 use rr_core::id::HostId;
 use rr_core::time::{BootTime, Span};
 use rr_fleet::{Fleet, FleetError, Leader};
+use rr_runtime::errors::chain;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::term::{Due, Term};
-use crate::trouble::{Trouble, chain};
+use crate::trouble::Trouble;
 
 /// Only one watcher of a fleet acts.
 const OFFICE: &str = "watcher";

@@ -1,8 +1,6 @@
 //! Errors that repeat: told once when they begin and once when they end, with a growing wait between the tries. It does not
 //! know what is tried.
 
-use std::error::Error;
-
 use rr_core::time::Span;
 
 const WAIT_FIRST: Span = Span::from_millis(500);
@@ -37,18 +35,6 @@ impl Trouble {
         }
         self.failures = 0;
     }
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]
