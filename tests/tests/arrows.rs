@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-const SERVICES_MAY: [&str; 6] = ["rr-fleet", "rr-git", "rr-proto", "rr-runtime", "rr-store", "rr-core"];
+const SERVICES_MAY: [&str; 7] = ["rr-link", "rr-fleet", "rr-git", "rr-proto", "rr-runtime", "rr-store", "rr-core"];
 /// These stand outside: they may import anything, and nothing imports them, not even for its tests.
 const OUTSIDE: [&str; 2] = ["rr-tests", "xtask"];
 /// Starts in under a millisecond and cannot fail to build: std alone.
@@ -21,29 +21,39 @@ fn may_import() -> BTreeMap<&'static str, Vec<&'static str>> {
     may.entry("rr-sidecar").or_default().push("rr-shell");
     may.insert("rrctl", [&services[..], &SERVICES_MAY[..]].concat());
     may.insert("rr-fleet", vec!["rr-store", "rr-core"]);
-    for floor in ["rr-git", "rr-proto", "rr-runtime", "rr-store"] {
+    may.insert("rr-link", vec!["rr-proto", "rr-runtime", "rr-core"]);
+    may.insert("rr-runtime", vec!["rr-store", "rr-core"]);
+    may.insert("rr-proto", vec!["rr-core", "tonic-prost-build"]);
+    for floor in ["rr-git", "rr-store"] {
         may.insert(floor, vec!["rr-core"]);
     }
-    for bare in ["rr-core", "rr-shell", STD_ONLY] {
+    for bare in ["rr-core", "rr-shell", "tonic-prost-build", STD_ONLY] {
         may.insert(bare, vec![]);
     }
     may
 }
 
 /// Each heavy dependency, and the only crates that may know of it.
-const OWNERS: [(&str, &[&str]); 13] = [
+const OWNERS: [(&str, &[&str]); 20] = [
     ("git2", &["rr-git"]),
     ("brush-parser", &["rr-shell"]),
-    ("tonic", &["rr-proto", "rr-coordinator", "rrctl"]),
-    ("tonic-prost", &["rr-proto", "rr-coordinator", "rrctl"]),
-    ("tonic-prost-build", &["rr-proto"]),
+    ("tonic", &["rr-proto", "rr-link", "rr-coordinator", "rrctl"]),
+    ("tonic-prost", &["rr-proto", "rr-link", "rr-coordinator", "rrctl"]),
+    ("tonic-build", &["tonic-prost-build"]),
+    ("prost-build", &["tonic-prost-build"]),
     ("prost", &["rr-proto", "rr-coordinator", "rrctl"]),
-    ("protox", &["rr-proto"]),
-    ("clap", &["rrctl"]),
+    ("protox", &["rr-proto", "tonic-prost-build"]),
+    ("clap", &["rrctl", "rr-runtime"]),
     ("clap_complete", &["rrctl"]),
     ("clap_mangen", &["rrctl"]),
     ("crc32c", &["rr-store"]),
     ("etcd-client", &["rr-store"]),
+    ("rustls", &["rr-link"]),
+    ("tokio-rustls", &["rr-link"]),
+    ("rcgen", &["rr-link"]),
+    ("x509-parser", &["rr-link"]),
+    ("prometheus", &["rr-runtime", "rr-watcher"]),
+    ("axum", &["rr-runtime"]),
     ("redb", &["rr-store"]),
 ];
 
