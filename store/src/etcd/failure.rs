@@ -77,7 +77,8 @@ impl Failure {
 
     pub(super) fn of_status(status: &Status) -> Self {
         let message = status.message();
-        if status.source().is_some_and(|source| sources(source).any(|e| e.is::<ConnectError>())) {
+        let unsent = |source| sources(source).any(<dyn Error>::is::<ConnectError>);
+        if status.source().is_some_and(unsent) {
             return Self::not_sent(chain(status));
         }
         if NOT_PROPOSED.contains(&message) {

@@ -80,7 +80,7 @@ impl Line {
         let plain = Client::from_channel(channel.clone(), None).await.map_err(|e| unsent(&e))?;
         let mut maintenance = plain.maintenance_client();
         let status = maintenance.status().await.map_err(|e| unsent(&e))?;
-        access.is_ours(status.header().map_or(0, |header| header.cluster_id()), uri)?;
+        access.is_ours(status.header().map_or(0, etcd_client::ResponseHeader::cluster_id), uri)?;
         let client = Client::from_channel(channel, Some(login(access))).await.map_err(|e| unsent(&e))?;
         Ok(Self {
             kv: client.kv_client().max_decoding_message_size(ANSWER_BYTES_MAX),

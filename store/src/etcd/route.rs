@@ -105,7 +105,7 @@ impl Route {
         let (count, first) = (self.endpoints.len(), self.preferred.load(Ordering::Acquire));
         let in_turn = || (0..count).map(|n| (first + n) % count).filter(|at| turn.seen & (1_u32 << at) == 0);
         if turn.asked == 0 {
-            self.endpoints.iter().for_each(|endpoint| endpoint.tend());
+            self.endpoints.iter().for_each(Endpoint::tend);
         }
         let at = in_turn().find(|at| !self.endpoints[*at].is_ejected()).or_else(|| in_turn().next())?;
         turn.seen |= 1_u32 << at;
