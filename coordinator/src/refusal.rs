@@ -13,6 +13,7 @@ pub(crate) fn from_fleet(error: &FleetError) -> Status {
         FleetError::Garbage { .. } => {
             (Code::FailedPrecondition, "a person must look: `rrctl doctor` says where the store is")
         }
+        FleetError::Full { .. } => (Code::ResourceExhausted, "rrctl locks shows who has them"),
         FleetError::TooManyScopes { .. } => (Code::InvalidArgument, "ask for fewer at a time"),
         FleetError::Voided => (Code::Unavailable, "try again"),
     };

@@ -2,6 +2,7 @@
 //! change them (lock-protocol §3-5). It decides nothing by itself: `rr_core` has the rules; and it keeps nothing: the store
 //! is the record. Start at [`Fleet`], then `session`, `locks`, `queue`, `permit`, `leader`, `overview`, `follow`.
 
+mod fill;
 mod follow;
 mod keys;
 mod leader;
@@ -63,6 +64,8 @@ pub enum FleetError {
     Garbage { key: String, why: String },
     #[error("too many scopes in one request: at most {max}")]
     TooManyScopes { max: usize },
+    #[error("the fleet holds as many locks as it may ({max}): nothing more is granted until some are given back")]
+    Full { max: usize },
     #[error("outcome unknown and settled as \"not done\": ask again")]
     Voided,
 }
