@@ -41,6 +41,9 @@ fn from_store(error: &StoreError) -> (Code, &'static str) {
         StoreError::Damaged(_) => {
             (Code::FailedPrecondition, "nothing is served until a person has looked: run `rrctl doctor`")
         }
+        StoreError::WentBack { .. } => {
+            (Code::FailedPrecondition, "no agent can act until a person has typed `rrctl post-restore --reason ...`")
+        }
         StoreError::LeaseNotFound(_) => (Code::Internal, "please report this"),
     }
 }
