@@ -13,6 +13,7 @@ use rr_fleet::{Fleet, FleetState};
 
 use crate::call::{Answer, Event, Kind, Verdict};
 use crate::guarded::Guarded;
+use crate::history::History;
 use crate::hosts::{Output, claude};
 use crate::messages::{self, Who};
 use crate::repos::Repos;
@@ -36,11 +37,12 @@ pub(crate) struct Service {
     pub registering: tokio::sync::Mutex<()>,
     permit: Mutex<PermitView>,
     state: Mutex<Option<FleetState>>,
+    history: Mutex<History>,
     changes: Mutex<Changes>,
 }
 
 impl Service {
-    pub(crate) fn new(fleet: Fleet, host: HostId, view: SharedView, guarded: Guarded) -> Self {
+    pub(crate) fn new(fleet: Fleet, host: HostId, view: SharedView, guarded: Guarded, history: History) -> Self {
         Self {
             host,
             host_name: rr_runtime::host::host_name(),
@@ -56,6 +58,7 @@ impl Service {
             registering: tokio::sync::Mutex::default(),
             permit: Mutex::default(),
             state: Mutex::default(),
+            history: Mutex::new(history),
             changes: Mutex::default(),
         }
     }
@@ -86,6 +89,10 @@ impl Service {
 
     pub(crate) fn state(&self) -> MutexGuard<'_, Option<FleetState>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn changes(&self) -> MutexGuard<'_, Changes> {
