@@ -82,7 +82,12 @@ impl EtcdCluster {
     #[must_use]
     pub fn start(members: usize, setup: EtcdSetup) -> Self {
         let root = tempfile::Builder::new().prefix("rr-etcd-").tempdir().expect("make a folder for etcd");
-        let (seats, claim) = if setup.seats.is_empty() { claim_net(members) } else { (setup.seats.clone(), None) };
+        let (seats, claim) = if setup.seats.is_empty() {
+            let (seats, claim) = free_seats(members);
+            (seats, Some(claim))
+        } else {
+            (setup.seats.clone(), None)
+        };
         assert_eq!(seats.len(), members, "a seat for each member");
         let none = (0..members).map(|_| None).collect();
         let mut cluster = Self { root, setup, seats, members: none, frozen: vec![false; members], _claim: claim };
@@ -148,12 +153,13 @@ impl EtcdCluster {
         (0..self.len()).find(|m| *m != leader && self.runs(*m)).expect("a running follower")
     }
 
-    /// A figure of a member's `/metrics`; none if it does not answer.
+    /// A figure of a member's `/metrics`, summed over its labels unless they are given; none if it does not answer.
     #[must_use]
     pub fn metric(&self, member: usize, name: &str) -> Option<f64> {
         let text = self.get(member, "/metrics")?;
-        let line = text.lines().find(|line| line.split([' ', '{']).next() == Some(name))?;
-        line.rsplit(' ').next()?.trim().parse().ok()
+        let figures = text.lines().filter_map(|line| line.rsplit_once(' '));
+        let figures = figures.filter(|(series, _)| *series == name || series.split('{').next() == Some(name));
+        figures.filter_map(|(_, value)| value.trim().parse().ok()).reduce(|sum: f64, value: f64| sum + value)
     }
 
     /// Ends it as a crash does.
@@ -343,8 +349,13 @@ pub fn etcd_program() -> PathBuf {
     etcd_bin_vendored::etcd_bin_path().unwrap_or_else(|e| panic!("etcd for this machine: {e}")).to_owned()
 }
 
-/// Addresses nobody else uses, and the socket that keeps other clusters away from them.
-fn claim_net(members: usize) -> (Vec<Seat>, Option<TcpListener>) {
+/// Loopback addresses nobody else uses, and the socket that keeps other clusters away from them for as long as it lives:
+/// for a test that must know them before it starts its cluster.
+///
+/// # Panics
+/// If there are none.
+#[must_use]
+pub fn free_seats(members: usize) -> (Vec<Seat>, TcpListener) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..NETS {
         // Spread by process, so that tests that run at once do not all begin at the same one.
@@ -356,7 +367,7 @@ fn claim_net(members: usize) -> (Vec<Seat>, Option<TcpListener>) {
         let free =
             |ip: IpAddr| [CLIENT_PORT, PEER_PORT, METRICS_PORT].iter().all(|p| TcpListener::bind((ip, *p)).is_ok());
         if seats.iter().all(|seat| free(seat.ip)) {
-            return (seats, Some(claim));
+            return (seats, claim);
         }
     }
     panic!("no free loopback addresses for etcd");
