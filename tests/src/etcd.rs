@@ -213,7 +213,8 @@ impl EtcdCluster {
 
     #[must_use]
     pub fn is_healthy(&self, member: usize) -> bool {
-        self.get(member, "/health?exclude=NOSPACE").is_some_and(|answer| answer.contains("\"health\":\"true\""))
+        let healthy = self.get(member, "/health?exclude=NOSPACE");
+        healthy.is_some_and(|answer| answer.contains("\"health\":\"true\"")) && self.takes_clients(member)
     }
 
     /// Copies the data of all members. They are ended for it, and started again.
@@ -311,15 +312,25 @@ impl EtcdCluster {
         seat.prefix.iter().cloned().chain([program.into()]).chain(flags.map(OsString::from)).collect()
     }
 
-    /// A plain HTTP request, as short as etcd allows.
     fn get(&self, member: usize, path: &str) -> Option<String> {
-        let at = SocketAddr::new(self.seats[member].ip, METRICS_PORT);
+        let answer = String::from_utf8(self.ask(member, METRICS_PORT, path)?).ok()?;
+        answer.starts_with("HTTP/1.0 200").then_some(answer)
+    }
+
+    /// A member listens for clients some time before it serves them. Over TLS a plain question is refused, but answered.
+    fn takes_clients(&self, member: usize) -> bool {
+        self.ask(member, CLIENT_PORT, "/version").is_some()
+    }
+
+    /// A plain HTTP request, as short as etcd allows.
+    fn ask(&self, member: usize, port: u16, path: &str) -> Option<Vec<u8>> {
+        let at = SocketAddr::new(self.seats[member].ip, port);
         let mut stream = TcpStream::connect_timeout(&at, PROBE_MAX).ok()?;
         stream.set_read_timeout(Some(PROBE_MAX)).ok()?;
         write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        answer.starts_with("HTTP/1.0 200").then_some(answer)
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).ok()?;
+        Some(answer)
     }
 
     fn log_path(&self, member: usize) -> PathBuf {

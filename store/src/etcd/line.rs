@@ -89,7 +89,7 @@ impl Line {
             Some(_) => client.maintenance_client(),
             None => Client::from_channel(channel, None).await.map_err(|e| unsent(&e))?.maintenance_client(),
         };
-        let status = maintenance.status().await.map_err(|e| unsent(&e))?;
+        let status = maintenance.status().await.map_err(|e| rejected(unsent(&e), access))?;
         access.is_ours(status.header().map_or(0, etcd_client::ResponseHeader::cluster_id), uri)?;
         Ok(Self {
             kv: client.kv_client().max_decoding_message_size(ANSWER_BYTES_MAX),
@@ -136,6 +136,17 @@ fn unsent(error: &EtcdError) -> Failure {
     match failure.fate {
         Fate::Final(_) => failure,
         _ => Failure::not_sent(failure.why),
+    }
+}
+
+/// A server looks at our certificate only after the handshake is over for us: all we see is a connection that ends.
+fn rejected(failure: Failure, access: &Access) -> Failure {
+    match &access.tls {
+        Some(files) if failure.is_unsent() => {
+            let hint = "is it valid, and of an authority that etcd trusts?";
+            Failure { why: format!("{} (our certificate is {}: {hint})", failure.why, files.cert.display()), ..failure }
+        }
+        _ => failure,
     }
 }
 

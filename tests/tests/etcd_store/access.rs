@@ -170,14 +170,14 @@ async fn certificates_that_do_not_work_are_told_with_the_endpoint() {
     // The right authority, and a certificate of another one: the server does not trust us.
     fs::write(dir.path().join("ca.pem"), &secured.ca.pem).unwrap();
     let error = why(at("host", dir.path())).await.to_string();
-    assert!(error.contains(&secured.cluster.endpoint(0)), "{error}");
+    assert!(error.contains(&secured.cluster.endpoint(0)) && error.contains("host.pem: is it valid"), "{error}");
     // Expired.
     secured.ca.issue(secured.dir.path(), "old", &[], |params| {
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2020, 2, 1);
     });
     let error = why(secured.options("old")).await.to_string();
-    assert!(error.contains(&secured.cluster.endpoint(0)), "{error}");
+    assert!(error.contains(&secured.cluster.endpoint(0)) && error.contains("old.pem: is it valid"), "{error}");
     // Files that are not there, or hold something else.
     let error = why(secured.options("missing")).await;
     assert!(matches!(&error, ConnectError::Tls { why } if why.contains("missing.pem")), "{error}");

@@ -1,10 +1,10 @@
 //! H7: a store that was put back to an earlier state is noticed by whoever has seen the later one, and by nobody else.
 
 use rr_core::time::Span;
-use rr_store::{Keys, Position, Store, StoreError};
+use rr_store::{EtcdOptions, Keys, Position, Store, StoreError};
 use rr_tests::etcd::{EtcdCluster, EtcdSetup};
 
-use super::{connect, connect_from, eventually, next, put, read, write};
+use super::{connect, connect_from, connect_with, eventually, next, put, read, write};
 
 fn went_back<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> (Position, Position) {
     match answer {
@@ -89,9 +89,9 @@ async fn a_member_that_caught_up_in_one_piece_is_no_restored_store() {
     let mut cluster = EtcdCluster::start(3, EtcdSetup { flags, ..EtcdSetup::default() });
     let store = connect(&cluster).await;
     let late = cluster.follower();
-    cluster.kill(late);
+    cluster.stop(late);
     for round in 0..3 {
-        for _ in 0..50 {
+        for _ in 0..150 {
             eventually("a write", || store.txn(put("h", round.to_string()))).await;
         }
         // Elections among the two that are left.
@@ -101,8 +101,12 @@ async fn a_member_that_caught_up_in_one_piece_is_no_restored_store() {
     }
     eventually("a write", || store.txn(put("h", "end"))).await;
     let seen = store.position();
-    cluster.restart(late);
+    cluster.cont(late);
     cluster.wait_healthy();
+    let alone = EtcdOptions { endpoints: vec![cluster.endpoint(late)], ..EtcdOptions::default() };
+    let alone = connect_with(alone).await;
+    eventually("a read", || read(&alone, "h")).await;
+    assert!(alone.position().raft_term < seen.raft_term, "the scene is set: {seen} and {}", alone.position());
     // Which endpoint is asked first is drawn; some of these begin at the late one.
     for _ in 0..20 {
         let store = connect_from(&cluster, seen).await;
