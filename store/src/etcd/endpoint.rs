@@ -132,11 +132,10 @@ impl Endpoint {
 
     /// Takes in that a request over `line` failed, or that there was no line.
     pub(super) fn failed(&self, slot: &Slot, line: Option<&Arc<Line>>, failure: &Failure) {
-        if failure.blames == Blames::Nobody {
-            return;
-        }
-        if let (Some(line), Blames::Connection) = (line, failure.blames) {
-            slot.discard(line);
+        match (failure.blames, line) {
+            (Blames::Nobody | Blames::Member, _) => return,
+            (Blames::Connection, Some(line)) => slot.discard(line),
+            (Blames::Connection, None) | (Blames::Silence, _) => {}
         }
         if self.failures.fetch_add(1, Ordering::AcqRel) + 1 >= FAILURES_MAX {
             self.eject(&failure.why);
@@ -223,7 +222,7 @@ impl Slot {
         line
     }
 
-    fn clear(&self) {
+    pub(super) fn clear(&self) {
         *self.line.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 

@@ -50,9 +50,11 @@ pub(super) enum Fate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Blames {
     Nobody,
-    /// The member answers, but cannot serve.
-    Endpoint,
-    /// No word of the member.
+    /// The member answers, but cannot serve now.
+    Member,
+    /// No word of the member in time; the connection may be sound.
+    Silence,
+    /// The connection is of no use any more, or there is none.
     Connection,
 }
 
@@ -65,9 +67,8 @@ impl Failure {
         Self { fate: Fate::Lost, blames: Blames::Connection, why: why.into() }
     }
 
-    /// The connection may be sound and the member slow, so it stays until there is more to say.
     pub(super) fn late(within: Duration) -> Self {
-        Self { fate: Fate::Lost, blames: Blames::Endpoint, why: format!("no answer within {within:?}") }
+        Self { fate: Fate::Lost, blames: Blames::Silence, why: format!("no answer within {within:?}") }
     }
 
     pub(super) fn of(error: &EtcdError) -> Self {
@@ -86,7 +87,7 @@ impl Failure {
             return Self::not_sent(chain(status));
         }
         if NOT_PROPOSED.contains(&message) {
-            return Self { fate: Fate::NotApplied, blames: Blames::Endpoint, why: message.into() };
+            return Self { fate: Fate::NotApplied, blames: Blames::Member, why: message.into() };
         }
         if !message.starts_with(ETCD) {
             return Self::lost(chain(status));
@@ -94,7 +95,7 @@ impl Failure {
         let why = message.to_owned();
         match final_answer(status) {
             Some(answer) => Self { fate: Fate::Final(answer), blames: Blames::Nobody, why },
-            None => Self { fate: Fate::Lost, blames: Blames::Endpoint, why },
+            None => Self { fate: Fate::Lost, blames: Blames::Member, why },
         }
     }
 

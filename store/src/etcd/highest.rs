@@ -28,7 +28,7 @@ struct History {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
     pub seen: Position,
-    history: u64,
+    pub history: u64,
 }
 
 /// Where an answer stands to what had been seen.

@@ -36,9 +36,10 @@ type Item = Result<WatchEvent, StoreError>;
 pub(super) async fn watch(route: Arc<Route>, keys: Keys, from: Revision) -> Result<WatchStream, StoreError> {
     // "From now on" must survive a break, and a member may lag: so it begins after what the cluster has now.
     let next = if from == 0 { route.run(&Range(&somewhere_in(&keys))).await?.revision + 1 } else { from };
+    let history = route.highest.mark()?.history;
     let source = Source::open(&route, &keys, next).await?;
     let (events, reader) = mpsc::channel(BUFFER);
-    tokio::spawn(Watch { route, keys, next, events }.serve(source));
+    tokio::spawn(Watch { route, keys, next, history, events }.serve(source));
     Ok(Box::pin(stream::unfold(reader, |mut reader| async move { Some((reader.recv().await?, reader)) })))
 }
 
@@ -54,6 +55,8 @@ struct Watch {
     keys: Keys,
     /// The first revision that has not been handed on.
     next: Revision,
+    /// Which history that revision is of.
+    history: u64,
     events: Sender<Item>,
 }
 
@@ -133,16 +136,28 @@ impl Watch {
     async fn reopen(&mut self) -> Option<Source> {
         let give_up = Instant::now() + REOPEN_MAX;
         loop {
-            let error = match Source::open(&self.route, &self.keys, self.next).await {
+            let error = match self.open().await {
                 Ok(source) => return Some(source),
                 Err(error) => error,
             };
-            if !error.is_retryable() || Instant::now() >= give_up {
+            if !error.is_retryable() || Instant::now() >= give_up || self.is_of_the_past() {
                 let _ = self.events.send(Err(error)).await;
                 return None;
             }
             sleep(REOPEN_AFTER).await;
         }
+    }
+
+    async fn open(&self) -> Result<Source, StoreError> {
+        if self.is_of_the_past() {
+            return Err(StoreError::Unavailable("the store was restored while this watch was away".into()));
+        }
+        Source::open(&self.route, &self.keys, self.next).await
+    }
+
+    /// Its revision means nothing in the history that was accepted since.
+    fn is_of_the_past(&self) -> bool {
+        self.route.highest.mark().is_ok_and(|mark| mark.history != self.history)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rr_core::time::Span;
 use rr_store::etcd::{ConnectError, EtcdOptions};
 use rr_store::suite::ManualClock;
-use rr_store::{EtcdStore, Store};
+use rr_store::{EtcdStore, Store, StoreError};
 use rr_tests::etcd::{EtcdCluster, EtcdSetup};
 
 use super::{connect, eventually, options, put, read, write};
@@ -67,47 +67,48 @@ async fn a_frozen_endpoint_delays_no_start_for_long() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_ejected_endpoint_is_left_alone_and_taken_back() {
-    let mut cluster = EtcdCluster::start(2, EtcdSetup::default());
+    let mut cluster = EtcdCluster::start(3, EtcdSetup::default());
     let clock = Arc::new(ManualClock::default());
     let store = EtcdStore::connect(options(&cluster), clock.clone()).await.unwrap();
     write(&store, "a", "1").await;
-    let dialled = |member| cluster_dials(&cluster, member);
-    let before = [dialled(0), dialled(1)];
-    // Two of two are needed: nobody can serve now, so both are tried, each time.
-    cluster.stop(1);
-    for _ in 0..3 {
-        let _ = read(&store, "a").await;
-    }
-    cluster.cont(1);
+    let used = (0..3).find(|member| calls(&cluster, *member, "KV", "Txn") > 0).unwrap();
+    // Two in a row get no answer there.
+    cluster.stop(used);
+    let _ = tokio::join!(read(&store, "a"), read(&store, "a"));
+    eventually("an answer of the others", || read(&store, "a")).await;
+    cluster.cont(used);
     cluster.wait_healthy();
-    eventually("a read", || read(&store, "a")).await;
-    // Whichever was ejected and is not in use comes back by a connection made aside, after its time.
+    let dialled = calls(&cluster, used, "Maintenance", "Status");
+    for n in 0..50 {
+        write(&store, "a", n.to_string()).await;
+    }
+    assert_eq!(calls(&cluster, used, "KV", "Txn"), 1);
+    assert_eq!(calls(&cluster, used, "Maintenance", "Status"), dialled, "nobody has looked there yet");
+    // After its time somebody does, and not at the cost of a request.
     clock.advance(Span::from_secs(31));
-    eventually("a read", || read(&store, "a")).await;
-    eventually("both endpoints in use again", || async {
-        let _ = read(&store, "a").await;
-        if (0..2).all(|member| cluster_dials(&cluster, member) > before[member]) {
-            return Ok(());
+    eventually("a look at the ejected endpoint", || async {
+        read(&store, "a").await?;
+        match calls(&cluster, used, "Maintenance", "Status") {
+            now if now > dialled => Ok(()),
+            _ => Err(StoreError::Unavailable("not yet".into())),
         }
-        Err(rr_store::StoreError::Unavailable("not yet".into()))
     })
     .await;
 }
 
-/// Each new connection asks its member for its status once.
-fn cluster_dials(cluster: &EtcdCluster, member: usize) -> u32 {
-    const STATUS: &str = concat!(
-        "grpc_server_started_total{grpc_method=\"Status\",",
-        "grpc_service=\"etcdserverpb.Maintenance\",grpc_type=\"unary\"}"
-    );
-    cluster.metric(member, STATUS).map_or(0, |count| format!("{count}").parse().unwrap_or(0))
+/// How often a member was called so.
+fn calls(cluster: &EtcdCluster, member: usize, service: &str, method: &str) -> u32 {
+    let labels = format!("grpc_method=\"{method}\",grpc_service=\"etcdserverpb.{service}\",grpc_type=\"unary\"");
+    let count = cluster.metric(member, &format!("grpc_server_started_total{{{labels}}}"));
+    count.map_or(0, |count| format!("{count}").parse().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_process_has_one_connection_for_requests_and_one_for_watches() {
     let cluster = EtcdCluster::start(1, EtcdSetup::default());
     let store = connect(&cluster).await;
-    assert_eq!(cluster_dials(&cluster, 0), 1);
+    // Each new connection asks its member for its status once.
+    assert_eq!(calls(&cluster, 0, "Maintenance", "Status"), 1);
     let many = (0..50).map(|n| {
         let store = Arc::clone(&store);
         async move {
@@ -116,7 +117,7 @@ async fn one_process_has_one_connection_for_requests_and_one_for_watches() {
         }
     });
     let watches = futures::future::join_all(many).await;
-    assert_eq!((watches.len(), cluster_dials(&cluster, 0)), (50, 2));
+    assert_eq!((watches.len(), calls(&cluster, 0, "Maintenance", "Status")), (50, 2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
