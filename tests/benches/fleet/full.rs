@@ -6,8 +6,8 @@ use rr_core::limits::LOCKS_PER_FLEET_MAX;
 use rr_store::{Keys, Op, TXN_OPS_MAX, Txn};
 use rr_tests::etcd::EtcdCluster;
 
-use crate::report::{percentile, ratio};
 use crate::place::{self, Place};
+use crate::report::{percentile, ratio};
 
 const SAMPLES: usize = 2_000;
 const P99_MAX: f64 = 2.0;

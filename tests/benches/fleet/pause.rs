@@ -13,8 +13,8 @@ use rr_store::{Keys, Op, Txn, WatchStream};
 use rr_tests::etcd::EtcdCluster;
 use tokio::sync::Barrier;
 
-use crate::report::{percentile, ratio};
 use crate::place::{self, FILLERS, Place};
+use crate::report::{percentile, ratio};
 
 const SIDECARS: usize = 1_000;
 const ROUNDS: usize = 10;
