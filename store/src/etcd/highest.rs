@@ -42,8 +42,7 @@ pub(super) enum Standing {
 }
 
 impl Highest {
-    #[cfg(test)]
-    fn starting_at(seen: Position) -> Self {
+    pub(super) fn starting_at(seen: Position) -> Self {
         let highest = Self::default();
         highest.raise(seen);
         highest
