@@ -6,6 +6,9 @@ mod words;
 
 pub use words::{Followed, mode_word};
 
+/// The path of every method of the wire. Generated.
+pub const METHODS: &[&str] = include!(concat!(env!("OUT_DIR"), "/methods.rs"));
+
 /// Version 1 of the wire. Generated.
 #[allow(clippy::all, clippy::pedantic, unreachable_pub)]
 pub mod v1 {
