@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use crate::dial::explain;
 use crate::identity::{Card, Role};
 use crate::loopback;
 use crate::material::Material;
@@ -221,7 +222,7 @@ impl Gate {
             let handshake = timeout(HANDSHAKE_MAX, door.admit(stream, place));
             let refused = match handshake.await {
                 Ok(Ok(connection)) => return Some(connection),
-                Ok(Err(error)) => error.to_string(),
+                Ok(Err(error)) => explain(&error),
                 Err(_) => "no handshake within its time".to_owned(),
             };
             tracing::warn!(%from, why = refused, "refused a connection");

@@ -64,8 +64,9 @@ async fn an_ended_certificate_is_refused_by_both_ends() {
     let refused = dial(&coordinator.https(), Some(&late)).await.unwrap_err();
     assert!(matches!(refused, DialError::Ended(_)) && refused.to_string().contains("rrctl join"), "{refused}");
 
-    ended_by_now(&late).await;
-    let stale = Coordinator::start(tls(&fleet.machine_of(&ended, "stale", Role::Operator))).await;
+    let stale = fleet.machine_of(&ended, "stale", Role::Operator);
+    ended_by_now(&stale).await;
+    let stale = Coordinator::start(tls(&stale)).await;
     let told = call(&stale, &fleet.machine("m", Role::Agent)).await.unwrap_err();
     assert!(told.contains("its certificate has ended"), "{told}");
 }
