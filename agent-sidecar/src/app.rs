@@ -51,8 +51,7 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
         () = socket::serve(listener, answer, shutdown.clone()) => shutdown.is_cancelled(),
         () = whole(service.clone().keep(shutdown.clone())) => shutdown.is_cancelled(),
         () = whole(service.clone().follow_permit(shutdown.clone())) => shutdown.is_cancelled(),
-        () = whole(service.clone().follow_losses(shutdown.clone())) => shutdown.is_cancelled(),
-        () = whole(view::keep(fleet, view, shutdown.clone())) => shutdown.is_cancelled(),
+        () = whole(service.clone().follow_work(shutdown.clone())) => shutdown.is_cancelled(),
     };
     // Sessions stay in the store with their leases: the next life takes them over.
     service.all().iter().for_each(|who| crate::pause::thaw(who));

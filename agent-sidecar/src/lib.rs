@@ -8,6 +8,7 @@ mod aftermath;
 pub mod app;
 mod call;
 mod effects;
+mod following;
 mod gate;
 mod guard;
 mod guarded;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use rr_core::permit::Permit;
 use rr_fleet::{AckRecord, AckState, FleetState};
+use rr_store::WatchEvent;
 use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
 
@@ -48,11 +50,19 @@ impl Service {
                     () = shutdown.cancelled() => return,
                     event = tokio::time::timeout(self.timing.permit_poll.as_std(), watch.next()) => event,
                 };
-                // The loop reads anew whatever happened; only a broken watch has to be opened again.
-                if matches!(event, Ok(Some(Err(_)) | None)) {
-                    break;
+                match event {
+                    // Believed at once; the read that follows says the rest.
+                    Ok(Some(Ok(event))) => self.believe(&event),
+                    Ok(Some(Err(_)) | None) => break,
+                    Err(_) => {}
                 }
             }
+        }
+    }
+
+    fn believe(&self, event: &WatchEvent) {
+        if let Some(epoch) = self.fleet.pause_in(event) {
+            self.permit().hint(Permit::Paused(epoch), event.revision);
         }
     }
 

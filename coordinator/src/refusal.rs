@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 pub(crate) fn from_fleet(error: &FleetError) -> Status {
     let (code, next) = match error {
         FleetError::Store { source, .. } => from_store(source),
-        FleetError::NewerSchema { .. } => (Code::FailedPrecondition, "update railroad on this machine"),
+        FleetError::OtherSchema { .. } => (Code::FailedPrecondition, "update railroad where it is older"),
         FleetError::Garbage { .. } => {
             (Code::FailedPrecondition, "a person must look: `rrctl doctor` says where the store is")
         }
@@ -60,7 +60,7 @@ mod tests {
         assert_eq!(code(store(StoreError::Unknown("late".into()))), Code::Unavailable);
         assert_eq!(code(FleetError::Voided), Code::Unavailable);
         assert_eq!(code(store(StoreError::Damaged("torn".into()))), Code::FailedPrecondition);
-        assert_eq!(code(FleetError::NewerSchema { found: 9 }), Code::FailedPrecondition);
+        assert_eq!(code(FleetError::OtherSchema { found: "9.1".to_owned() }), Code::FailedPrecondition);
         assert_eq!(code(FleetError::Garbage { key: "k".into(), why: "x".into() }), Code::FailedPrecondition);
         assert_eq!(code(store(StoreError::Invalid("long".into()))), Code::InvalidArgument);
     }

@@ -1,9 +1,9 @@
 //! Pause and resume (lock-protocol §4). Paused is the absence of `fleet/run`: deleting needs no space, no lock and no healthy
 //! watcher. A resume names the epoch it ends, so that it cannot undo a pause it has not seen (H18).
 
-use rr_core::id::{Epoch, SessionId};
+use rr_core::id::Epoch;
 use rr_core::permit::{Permit, ResumeRefusal};
-use rr_store::{Compare, KeyValue, Keys, Op, Revision, StoreError, Txn};
+use rr_store::{Change, Compare, KeyValue, Keys, Op, Revision, StoreError, Txn, WatchEvent};
 use serde::{Deserialize, Serialize};
 
 use crate::records::{AckRecord, RunRecord, decode, encode};
@@ -50,7 +50,6 @@ pub struct FleetState {
     pub permit: Permit,
     pub epoch: Epoch,
     pub holds: Vec<Hold>,
-    pub acks: Vec<(SessionId, AckRecord)>,
     pub revision: Revision,
 }
 
@@ -94,8 +93,7 @@ impl Fleet {
     }
 
     pub(crate) fn decode_state(&self, kvs: &[KeyValue], revision: Revision) -> Result<FleetState, FleetError> {
-        let mut state =
-            FleetState { permit: Permit::Paused(Epoch(0)), epoch: Epoch(0), holds: vec![], acks: vec![], revision };
+        let mut state = FleetState { permit: Permit::Paused(Epoch(0)), epoch: Epoch(0), holds: vec![], revision };
         let mut running = false;
         for kv in kvs {
             if kv.key == self.keys.run() {
@@ -104,14 +102,23 @@ impl Fleet {
                 state.epoch = epoch_of(kv)?;
             } else if let Some(id) = kv.key.strip_prefix(&self.keys.holds()) {
                 state.holds.push(Hold { id: id.to_owned(), ..decode(kv)? });
-            } else if let Some(sid) = kv.key.strip_prefix(&self.keys.acks())
-                && let Ok(sid) = SessionId::parse(sid)
-            {
-                state.acks.push((sid, decode(kv)?));
             }
         }
         state.permit = if running { Permit::Run(state.epoch) } else { Permit::Paused(state.epoch) };
         Ok(state)
+    }
+
+    /// The pause that a change of the running state shows, if it is one. A hint: it may be believed before it is read.
+    #[must_use]
+    pub fn pause_in(&self, event: &WatchEvent) -> Option<Epoch> {
+        let (run, epoch) = (self.keys.run(), self.keys.epoch());
+        let withdrawn = event.changes.iter().any(|c| matches!(c, Change::Delete { key } if *key == run));
+        let raised = event.changes.iter().find_map(|change| match change {
+            Change::Put(kv) if kv.key == epoch => epoch_of(kv).ok(),
+            _ => None,
+        });
+        // Without room for a record the epoch stays, and is not among the changes.
+        withdrawn.then(|| raised.unwrap_or(Epoch(0)))
     }
 
     /// Pauses the fleet, or adds a reason to a pause. Returns only after the pause is acknowledged or read back.

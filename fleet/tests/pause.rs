@@ -219,10 +219,10 @@ async fn an_acknowledgement_is_of_the_present_epoch_and_goes_with_its_session() 
     let ack = |epoch, state| AckRecord { epoch, state, in_flight: 1 };
     stage.fleet.acknowledge(&session, &ack(epoch, AckState::Seen)).await.unwrap();
     stage.fleet.acknowledge(&session, &ack(Epoch(epoch.0 - 1), AckState::Drained)).await.unwrap();
-    let acks = stage.fleet.state().await.unwrap().acks;
+    let acks = stage.fleet.overview().await.unwrap().acks;
     assert_eq!(acks, [(session.sid.clone(), ack(epoch, AckState::Seen))]);
     stage.fleet.end(&session, Ending::Died { gone: true }).await.unwrap();
-    assert!(stage.fleet.state().await.unwrap().acks.is_empty());
+    assert!(stage.fleet.overview().await.unwrap().acks.is_empty());
 }
 
 /// Two that pause and two that resume what they saw, at once, through a store that loses some answers.

@@ -63,6 +63,13 @@ impl Client {
         answer("resume the fleet", self.fleet.resume(request)).await
     }
 
+    pub(crate) async fn post_restore(
+        &mut self,
+        request: v1::PostRestoreRequest,
+    ) -> Result<v1::PostRestoreReply, Failure> {
+        answer("start anew after a restore", self.fleet.post_restore(request)).await
+    }
+
     pub(crate) async fn force_release(
         &mut self,
         request: v1::ForceReleaseRequest,

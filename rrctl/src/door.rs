@@ -76,6 +76,16 @@ impl Door {
             Self::Own(fleet) => told("resume the fleet", ops::resume(fleet, request).await),
         }
     }
+
+    pub(crate) async fn post_restore(
+        &mut self,
+        request: v1::PostRestoreRequest,
+    ) -> Result<v1::PostRestoreReply, Failure> {
+        match self {
+            Self::Daemon(client) => client.post_restore(request).await,
+            Self::Own(fleet) => told("start anew after a restore", ops::post_restore(fleet, request).await),
+        }
+    }
 }
 
 fn told<T>(doing: &str, reply: Result<T, tonic::Status>) -> Result<T, Failure> {
