@@ -14,6 +14,7 @@ pub(crate) fn from_fleet(error: &FleetError) -> Status {
             (Code::FailedPrecondition, "a person must look: `rrctl doctor` says where the store is")
         }
         FleetError::TooManyScopes { .. } => (Code::InvalidArgument, "ask for fewer at a time"),
+        FleetError::Denied(_) => (Code::PermissionDenied, "an admin can let it in again: `rrctl allow`"),
         FleetError::Voided => (Code::Unavailable, "try again"),
     };
     let message = format!("{}; {next}", chain(error));
