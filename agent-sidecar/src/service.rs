@@ -9,7 +9,7 @@ use rr_core::id::{HostId, SessionId};
 use rr_core::limits::Timing;
 use rr_core::permit::PermitView;
 use rr_core::time::{BootTime, Clock};
-use rr_fleet::{Fleet, FleetState};
+use rr_fleet::{Denial, Fleet, FleetState};
 
 use crate::call::{Answer, Event, Kind, Verdict};
 use crate::guarded::Guarded;
@@ -36,6 +36,8 @@ pub(crate) struct Service {
     pub registering: tokio::sync::Mutex<()>,
     permit: Mutex<PermitView>,
     state: Mutex<Option<FleetState>>,
+    /// This host is shut out of the fleet.
+    denial: Mutex<Option<Denial>>,
     changes: Mutex<Changes>,
 }
 
@@ -56,6 +58,7 @@ impl Service {
             registering: tokio::sync::Mutex::default(),
             permit: Mutex::default(),
             state: Mutex::default(),
+            denial: Mutex::default(),
             changes: Mutex::default(),
         }
     }
@@ -86,6 +89,10 @@ impl Service {
 
     pub(crate) fn state(&self) -> MutexGuard<'_, Option<FleetState>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn denial(&self) -> MutexGuard<'_, Option<Denial>> {
+        self.denial.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn changes(&self) -> MutexGuard<'_, Changes> {
@@ -133,10 +140,10 @@ impl Service {
         }
     }
 
-    /// No session, no right to change anything; reading goes on with a note (D4).
+    /// No session, no right to change anything; reading goes on with a note (D4), but not on a host that is shut out.
     fn without_session(&self, event: &Event, why: String) -> Answer {
         match &event.kind {
-            Kind::Before(call) if call.action.may_change() => Answer::deny(why),
+            Kind::Before(call) if call.action.may_change() || self.denial().is_some() => Answer::deny(why),
             Kind::Before(_) => Answer::with(vec![why]),
             _ => Answer::default(),
         }
