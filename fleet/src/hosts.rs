@@ -60,7 +60,9 @@ pub enum Join {
     /// The token is spent, the host recorded.
     Done(Invitation),
     /// There is no such invitation, or no longer. Who used it, if anybody is known to have.
-    NoInvitation { used_by: Option<HostRecord> },
+    NoInvitation {
+        used_by: Option<HostRecord>,
+    },
     /// That id belongs to a host with another key.
     OtherKey(HostRecord),
     Denied(Denial),
@@ -291,6 +293,7 @@ fn row(rows: &mut BTreeMap<HostId, HostRow>, host: HostId) -> &mut HostRow {
 
 /// A denial whose value cannot be read is one all the same.
 fn denial_in(kv: &KeyValue) -> Denial {
-    let unknown = || Denial { who: "somebody".to_owned(), reason: "no reason is recorded".to_owned(), since_unix_ms: 0 };
+    let unknown =
+        || Denial { who: "somebody".to_owned(), reason: "no reason is recorded".to_owned(), since_unix_ms: 0 };
     decode(kv).unwrap_or_else(|_| unknown())
 }

@@ -58,7 +58,11 @@ async fn of_twenty_with_one_token_exactly_one_joins() {
                 other => panic!("seed {seed}: {other:?}"),
             }
         }
-        assert_eq!((done, stage.below("host/").await.len(), stage.below("join/").await.len()), (1, 1, 0), "seed {seed}");
+        assert_eq!(
+            (done, stage.below("host/").await.len(), stage.below("join/").await.len()),
+            (1, 1, 0),
+            "seed {seed}"
+        );
     }
 }
 

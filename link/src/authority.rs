@@ -169,6 +169,14 @@ impl Authority {
         Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem() })
     }
 
+    /// Whether these can be names of a machine.
+    ///
+    /// # Errors
+    /// If one of them cannot, or there are too many.
+    pub fn check_names(names: &[String]) -> Result<(), AuthorityError> {
+        sans(names).map(|_| ())
+    }
+
     fn sign(&self, key: &impl PublicKeyData, order: &Order<'_>) -> Result<CertificateDer<'static>, AuthorityError> {
         if key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
             return Err(AuthorityError::OtherKey);
@@ -187,7 +195,7 @@ impl Authority {
     }
 }
 
-/// A new private key, as PEM, and a request for a certificate signed by it, as DER.
+/// A new private key, as PEM.
 ///
 /// # Errors
 /// If the system gives no randomness.
@@ -346,8 +354,7 @@ mod tests {
         let request = greedy.serialize_request(&key).unwrap();
         let ordered = identity(Role::Agent);
         let names = ["10.0.0.1".to_owned()];
-        let signed =
-            authority.sign_request(request.der(), &Order { identity: &ordered, names: &names }).unwrap();
+        let signed = authority.sign_request(request.der(), &Order { identity: &ordered, names: &names }).unwrap();
         let card = Card::read(&signed).unwrap();
         assert_eq!(card.identity, ordered);
         assert_eq!(card.key, key.subject_public_key_info());

@@ -298,8 +298,19 @@ mod tests {
     #[test]
     fn what_is_no_address_is_refused() {
         for text in [
-            "", "host", "host:1", "ftp://host", "https://", "https://host:0", "https://host:x", "https://host:70000",
-            "https://[fd00::1", "https://[::1]x", "https://a b", "https://user@host", "https://host/path",
+            "",
+            "host",
+            "host:1",
+            "ftp://host",
+            "https://",
+            "https://host:0",
+            "https://host:x",
+            "https://host:70000",
+            "https://[fd00::1",
+            "https://[::1]x",
+            "https://a b",
+            "https://user@host",
+            "https://host/path",
         ] {
             assert!(matches!(Address::parse(text), Err(AddressError::Bad(_))), "{text:?}");
         }

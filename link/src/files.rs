@@ -84,8 +84,7 @@ pub(crate) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, 
 
 pub(crate) fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, FileError> {
     let bytes = read(file, true)?;
-    PrivateKeyDer::from_pem_slice(&bytes)
-        .map_err(|_| FileError::NoPem { file: file.to_owned(), what: "private key" })
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| FileError::NoPem { file: file.to_owned(), what: "private key" })
 }
 
 /// A private key's text, for whoever signs with it.

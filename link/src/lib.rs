@@ -9,9 +9,12 @@ pub mod authority;
 pub mod dial;
 mod files;
 pub mod identity;
+pub mod join;
 mod loopback;
 pub mod material;
 pub mod pem;
+pub mod renewal;
+pub mod token;
 mod verify;
 
 pub use files::{FileError, Files};

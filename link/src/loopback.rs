@@ -19,7 +19,8 @@ fn user_of(table: &str, local: SocketAddr, remote: SocketAddr) -> Option<u32> {
     let (local, remote) = (spellings(local), spellings(remote));
     table.lines().find_map(|line| {
         let columns: Vec<&str> = line.split_ascii_whitespace().collect();
-        let is = |column: usize, wanted: &[String; 2]| columns.get(column).is_some_and(|c| wanted.iter().any(|w| w == c));
+        let is =
+            |column: usize, wanted: &[String; 2]| columns.get(column).is_some_and(|c| wanted.iter().any(|w| w == c));
         if is(1, &local) && is(2, &remote) { columns.get(USER_COLUMN)?.parse().ok() } else { None }
     })
 }

@@ -38,7 +38,7 @@ pub enum MaterialError {
     #[error("the certificate in {file} is of fleet {found}, and this machine is of fleet {ours}")]
     OtherFleet { file: String, found: FleetName, ours: FleetName },
     #[error("{cert} and {key} do not belong together, or {ca} did not sign them")]
-    Mismatch { cert: String, key: String, ca: String, source: TlsError },
+    Mismatch { cert: String, key: String, ca: String, source: Box<TlsError> },
 }
 
 /// What is in use.
@@ -186,17 +186,16 @@ fn read(files: &Files, fleet: &FleetName) -> Result<Loaded, MaterialError> {
     let chain = files::certificates(&files.cert)?;
     let key = files::private_key(&files.key)?;
     let name = |file: &Path| file.display().to_string();
-    let card =
-        Card::read(&chain[0]).map_err(|source| MaterialError::Identity { file: name(&files.cert), source })?;
+    let card = Card::read(&chain[0]).map_err(|source| MaterialError::Identity { file: name(&files.cert), source })?;
     if card.identity.fleet != *fleet {
         let found = card.identity.fleet;
         return Err(MaterialError::OtherFleet { file: name(&files.cert), found, ours: fleet.clone() });
     }
-    let mismatch = |source| MaterialError::Mismatch {
+    let mismatch = |source: TlsError| MaterialError::Mismatch {
         cert: name(&files.cert),
         key: name(&files.key),
         ca: name(&files.ca),
-        source,
+        source: Box::new(source),
     };
     check_signed(&authority, fleet, &chain[0]).map_err(mismatch)?;
     configurations(card, authority, &chain, &key).map_err(mismatch)

@@ -21,7 +21,7 @@ use crate::identity::{Card, IdentityError, Role};
 
 /// Why a certificate that the authority signed is refused all the same.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Objection {
+pub(crate) enum Objection {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error("it is of fleet {found}, and this is fleet {ours}")]
@@ -204,7 +204,9 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType};
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
+    };
     use std::time::Duration;
 
     /// A server's certificate by hand: our own authority gives none to a role that may not serve.

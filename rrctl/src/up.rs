@@ -36,11 +36,13 @@ pub(crate) async fn run(dirs: Dirs) -> Result<(), Failure> {
     let fleet = own_fleet(Arc::clone(&store), timing).await?;
     tracing::info!(pid = std::process::id(), %host, state = %dirs.state.display(), "the daemon starts");
 
-    let (socket, token) = (dirs.api_socket(), shutdown.clone());
-    let coordinator = {
-        let fleet = fleet.clone();
-        async move { rr_coordinator::app::serve(fleet, &socket, token).await }
-    };
+    let coordinator = rr_coordinator::app::serve(rr_coordinator::app::Setup {
+        fleet: fleet.clone(),
+        socket: dirs.api_socket(),
+        remote: None,
+        issuer: None,
+        shutdown: shutdown.clone(),
+    });
     let setup = rr_sidecar::app::Setup { fleet: fleet.clone(), dirs, host: host.clone(), shutdown: shutdown.clone() };
     tasks.spawn("coordinator", Essential, coordinator);
     tasks.spawn("sidecar", Essential, rr_sidecar::app::run(setup));

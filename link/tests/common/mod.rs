@@ -1,5 +1,5 @@
 //! A fleet's authority, machines with certificates of it, and a coordinator that only tells its callers who they are.
-#![allow(dead_code, reason = "each test program uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test program uses a part")]
 
 use std::net::SocketAddr;
 use std::path::Path;
