@@ -8,6 +8,7 @@ use rr_runtime::dirs::Dirs;
 use tokio_util::sync::CancellationToken;
 
 use crate::guarded::Guarded;
+use crate::history::History;
 use crate::service::Service;
 use crate::socket::{self, SocketError};
 use crate::view::{self, SharedView};
@@ -38,7 +39,7 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
     let Setup { fleet, dirs, host, shutdown } = setup;
     let view = SharedView::default();
     let guarded = Guarded::new(&[dirs.state.clone(), dirs.runtime.clone()]);
-    let service = Arc::new(Service::new(fleet.clone(), host, view.clone(), guarded));
+    let service = Arc::new(Service::new(fleet.clone(), host, view.clone(), guarded, History::load(&dirs.state)));
 
     service.adopt().await.map_err(SidecarError::Adopt)?;
     service.read_permit().await;

@@ -58,6 +58,8 @@ impl Service {
         let state = who.lock().heartbeat.look(self.now()).clone();
         match state {
             SessionState::Live | SessionState::Suspect => self.renew(who).await,
+            // What a store of the past says proves nothing.
+            SessionState::Fenced(_) if self.has_store_gone_back() => return,
             SessionState::Fenced(_) => self.prove(who).await,
             SessionState::Dead(_) | SessionState::Closed => return,
         }
@@ -349,7 +351,7 @@ impl Service {
 }
 
 /// The lease or the key is gone: nothing is held any more, and the agent is told before it writes.
-fn lose(who: &AgentSession, cause: DeathCause) {
+pub(crate) fn lose(who: &AgentSession, cause: DeathCause) {
     tracing::warn!(sid = %who.sid(), ?cause, "a session was lost");
     let mut inner = who.lock();
     inner.heartbeat.died(cause);

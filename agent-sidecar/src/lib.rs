@@ -12,6 +12,7 @@ mod following;
 mod gate;
 mod guard;
 mod guarded;
+mod history;
 mod hosts;
 mod json;
 mod keeper;

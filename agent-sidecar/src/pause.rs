@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use rr_core::permit::Permit;
-use rr_fleet::{AckRecord, AckState, FleetState};
-use rr_store::WatchEvent;
+use rr_fleet::{AckRecord, AckState, FleetError, FleetState};
+use rr_store::{StoreError, WatchEvent};
 use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +23,7 @@ impl Service {
     pub(crate) async fn read_permit(&self) {
         let sent = self.now();
         match tokio::time::timeout(READ_DEADLINE, self.fleet.state_for(&self.host)).await {
+            Ok(Ok((state, _))) if !self.is_history_sound(&state) => {}
             Ok(Ok((state, denial))) => {
                 self.note_denial(denial).await;
                 self.permit().observe(sent, state.permit.clone(), state.revision);
@@ -31,6 +32,7 @@ impl Service {
                     *known = Some(state);
                 }
             }
+            Ok(Err(FleetError::Store { source: StoreError::WentBack { .. }, .. })) => self.store_went_back(),
             Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "read the run permit"),
             Err(_) => tracing::warn!("read the run permit: no answer in time"),
         }

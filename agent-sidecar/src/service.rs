@@ -13,6 +13,7 @@ use rr_fleet::{Denial, Fleet, FleetState};
 
 use crate::call::{Answer, Event, Kind, Verdict};
 use crate::guarded::Guarded;
+use crate::history::History;
 use crate::hosts::{Output, claude};
 use crate::messages::{self, Who};
 use crate::repos::Repos;
@@ -38,11 +39,12 @@ pub(crate) struct Service {
     state: Mutex<Option<FleetState>>,
     /// This host is shut out of the fleet.
     denial: Mutex<Option<Denial>>,
+    history: Mutex<History>,
     changes: Mutex<Changes>,
 }
 
 impl Service {
-    pub(crate) fn new(fleet: Fleet, host: HostId, view: SharedView, guarded: Guarded) -> Self {
+    pub(crate) fn new(fleet: Fleet, host: HostId, view: SharedView, guarded: Guarded, history: History) -> Self {
         Self {
             host,
             host_name: rr_runtime::host::host_name(),
@@ -59,6 +61,7 @@ impl Service {
             permit: Mutex::default(),
             state: Mutex::default(),
             denial: Mutex::default(),
+            history: Mutex::new(history),
             changes: Mutex::default(),
         }
     }
@@ -93,6 +96,10 @@ impl Service {
 
     pub(crate) fn denial(&self) -> MutexGuard<'_, Option<Denial>> {
         self.denial.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn changes(&self) -> MutexGuard<'_, Changes> {

@@ -102,6 +102,7 @@ fn places(waiters: Vec<WaiterRow>) -> Vec<v1::Waiter> {
 mod tests {
     use rr_core::id::{Epoch, HostId, SessionId};
     use rr_core::permit::Permit;
+    use rr_fleet::Generation;
     use rr_fleet::{AckRecord, SessionRecord};
 
     use super::*;
@@ -130,7 +131,13 @@ mod tests {
     #[test]
     fn only_an_acknowledgement_of_this_pause_counts() {
         let acks = vec![ack(1, 4, AckState::Drained), ack(2, 3, AckState::Drained), ack(3, 4, AckState::Seen)];
-        let mut state = FleetState { permit: Permit::Paused(Epoch(4)), epoch: Epoch(4), holds: vec![], revision: 9 };
+        let mut state = FleetState {
+            permit: Permit::Paused(Epoch(4)),
+            epoch: Epoch(4),
+            holds: vec![],
+            generation: Generation::default(),
+            revision: 9,
+        };
         let drawn = |state: &FleetState| (1..=4).map(|n| followed(state, &acks, &row(n)).0).collect::<Vec<_>>();
         assert_eq!(
             drawn(&state),

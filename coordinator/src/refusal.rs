@@ -13,6 +13,7 @@ pub(crate) fn from_fleet(error: &FleetError) -> Status {
         FleetError::Garbage { .. } => {
             (Code::FailedPrecondition, "a person must look: `rrctl doctor` says where the store is")
         }
+        FleetError::Full { .. } => (Code::ResourceExhausted, "rrctl locks shows who has them"),
         FleetError::TooManyScopes { .. } => (Code::InvalidArgument, "ask for fewer at a time"),
         FleetError::Denied(_) => (Code::PermissionDenied, "an admin can let it in again: `rrctl allow`"),
         FleetError::Voided => (Code::Unavailable, "try again"),
@@ -40,6 +41,9 @@ fn from_store(error: &StoreError) -> (Code, &'static str) {
         StoreError::Invalid(_) => (Code::InvalidArgument, "the request can not work as it is"),
         StoreError::Damaged(_) => {
             (Code::FailedPrecondition, "nothing is served until a person has looked: run `rrctl doctor`")
+        }
+        StoreError::WentBack { .. } => {
+            (Code::FailedPrecondition, "no agent can act until a person has typed `rrctl post-restore --reason ...`")
         }
         StoreError::LeaseNotFound(_) => (Code::Internal, "please report this"),
     }

@@ -76,6 +76,12 @@ impl Follower {
         }
     }
 
+    /// How many locks there are.
+    #[must_use]
+    pub fn locks(&self) -> usize {
+        self.rows.values().filter(|row| matches!(row, Row::Lock(_))).count()
+    }
+
     /// The picture as far as it has come.
     ///
     /// # Errors

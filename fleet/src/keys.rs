@@ -45,6 +45,11 @@ impl Keyspace {
         format!("{}meta/gen", self.prefix)
     }
 
+    /// Present while the fleet has as many locks as it may.
+    pub(crate) fn full(&self) -> String {
+        format!("{}meta/full", self.prefix)
+    }
+
     pub(crate) fn sessions(&self) -> String {
         format!("{}sess/", self.prefix)
     }

@@ -3,6 +3,7 @@
 //! is the record. Start at [`Fleet`], then `session`, `locks`, `queue`, `permit`, `leader`, `overview`, `follow`,
 //! `hosts`.
 
+mod fill;
 mod follow;
 mod hosts;
 mod keys;
@@ -22,7 +23,7 @@ pub use keys::Keyspace;
 pub use leader::{Leader, Ring};
 pub use locks::{Answer, Grant, GrantedLock, Released, Request, Unclean};
 pub use overview::{LockRow, Overview, SessionRow, WaiterRow};
-pub use permit::{AckState, FleetState, Hold, HoldKind, PauseDone, ResumeDone};
+pub use permit::{AckState, FleetState, Generation, Hold, HoldKind, PauseDone, ResumeDone};
 pub use queue::{WaitEnd, Waiter};
 pub use records::{AckRecord, SessionRecord};
 pub use restore::Restored;
@@ -30,11 +31,12 @@ pub use session::{Ending, Proof, Registered, Session};
 
 use std::sync::Arc;
 
+use rr_core::history::next_generation;
 use rr_core::id::{Entropy, FleetName};
 use rr_core::limits::Timing;
 use rr_core::scope::CONFLICT_RULES;
 use rr_core::time::Clock;
-use rr_store::{Compare, Keys, Op, Revision, Store, StoreError, Txn};
+use rr_store::{Compare, Keys, Op, Position, Revision, Store, StoreError, Txn};
 
 /// The version of the key layout.
 const LAYOUT: u32 = 1;
@@ -68,6 +70,8 @@ pub enum FleetError {
     TooManyScopes { max: usize },
     #[error("this host was shut out of the fleet by {}: {}", .0.who, .0.reason)]
     Denied(Denial),
+    #[error("the fleet holds as many locks as it may ({max}): nothing more is granted until some are given back")]
+    Full { max: usize },
     #[error("outcome unknown and settled as \"not done\": ask again")]
     Voided,
 }
@@ -120,7 +124,7 @@ impl Fleet {
     }
 
     async fn initialise(&self) -> Result<(), FleetError> {
-        let generation = rr_core::id::hex(&self.entropy.bits());
+        let generation = next_generation("", &rr_core::id::hex(&self.entropy.bits()));
         let first = Txn::when(vec![Compare::absent(Keys::one(self.keys.generation()))])
             .then(vec![
                 Op::put(self.keys.generation(), generation),
@@ -151,6 +155,17 @@ impl Fleet {
     #[must_use]
     pub fn keyspace(&self) -> &Keyspace {
         &self.keys
+    }
+
+    /// How far the store's history has been seen.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.store.position()
+    }
+
+    /// Goes on with a store that went back: its caller has seen to it that nothing of before is relied on.
+    pub fn accept_history(&self) {
+        self.store.accept_history();
     }
 
     #[must_use]

@@ -17,7 +17,7 @@ use crate::settle::{Attempt, Settled};
 use crate::{Doing, Fleet, FleetError};
 
 /// Compares that every transaction of a session needs besides its scopes' own.
-const COMMON_COMPARES: usize = 6;
+const COMMON_COMPARES: usize = 7;
 
 /// What a session asks for: all of it or nothing.
 #[derive(Clone, Debug)]
@@ -128,6 +128,7 @@ impl Fleet {
         let Some(compares) = self.fast_compares(request) else { return Ok(None) };
         let op = OpId::from_random(self.entropy.bits());
         let mut all = self.common(session, &op);
+        all.push(Compare::absent(Keys::one(self.keys.full())));
         all.push(Compare::absent(Keys::prefix(self.keys.queue(&request.repo))));
         all.extend(compares);
         let mut ops = self.mark_reads(request);

@@ -80,7 +80,8 @@ impl Fleet {
     /// The same without what each session writes at a pause: a thousand of those would wake everybody a thousand times.
     pub(crate) fn work_prefixes(&self) -> Vec<String> {
         let trees = [Tree::Exclusive, Tree::Shared].map(|tree| self.keys.tree(tree));
-        [vec![self.keys.fleet(), self.keys.sessions(), self.keys.queues()], trees.to_vec()].concat()
+        [vec![self.keys.fleet(), self.keys.generation(), self.keys.sessions(), self.keys.queues()], trees.to_vec()]
+            .concat()
     }
 
     /// Every row below some prefixes at one revision, with its key.
@@ -94,7 +95,7 @@ impl Fleet {
 
     /// What a key stands for. `None`: for nothing that is shown.
     pub(crate) fn row(&self, kv: KeyValue) -> Option<Row> {
-        let read = if kv.key.starts_with(&self.keys.fleet()) {
+        let read = if kv.key.starts_with(&self.keys.fleet()) || kv.key == self.keys.generation() {
             Ok(Some(Row::State(kv)))
         } else if let Some(sid) = kv.key.strip_prefix(&self.keys.sessions()) {
             let sid = SessionId::parse(sid).ok()?;

@@ -3,7 +3,7 @@
 
 use rr_core::id::Epoch;
 use rr_core::permit::{Permit, ResumeRefusal};
-use rr_store::{Change, Compare, KeyValue, Keys, Op, Revision, StoreError, Txn, WatchEvent};
+use rr_store::{Change, Compare, KeyValue, Keys, Op, OpReply, Revision, StoreError, Txn, WatchEvent};
 use serde::{Deserialize, Serialize};
 
 use crate::records::{AckRecord, RunRecord, decode, encode};
@@ -50,6 +50,16 @@ pub struct FleetState {
     pub permit: Permit,
     pub epoch: Epoch,
     pub holds: Vec<Hold>,
+    pub generation: Generation,
+    pub revision: Revision,
+}
+
+/// Which life of the store this is: changed by a new start after a restore, and by nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Generation {
+    /// Random, never given twice.
+    pub id: String,
+    /// Compared in every transaction of a session.
     pub revision: Revision,
 }
 
@@ -88,18 +98,24 @@ impl Fleet {
     /// # Errors
     /// If the store does not answer or a value under `fleet/` is unreadable.
     pub async fn state(&self) -> Result<FleetState, FleetError> {
-        let reply = self.store.range(Keys::prefix(self.keys.fleet())).await.doing("read the run permit")?;
-        self.decode_state(&reply.kvs, reply.revision)
+        let reads = vec![Op::Get(Keys::prefix(self.keys.fleet())), Op::Get(Keys::one(self.keys.generation()))];
+        let reply = self.store.txn(Txn::default().then(reads)).await.doing("read the run permit")?;
+        let kvs: Vec<KeyValue> = reply.replies.into_iter().flat_map(OpReply::into_keys).collect();
+        self.decode_state(&kvs, reply.revision)
     }
 
     pub(crate) fn decode_state(&self, kvs: &[KeyValue], revision: Revision) -> Result<FleetState, FleetError> {
-        let mut state = FleetState { permit: Permit::Paused(Epoch(0)), epoch: Epoch(0), holds: vec![], revision };
+        let (permit, generation) = (Permit::Paused(Epoch(0)), Generation::default());
+        let mut state = FleetState { permit, epoch: Epoch(0), holds: vec![], generation, revision };
         let mut running = false;
         for kv in kvs {
             if kv.key == self.keys.run() {
                 running = true;
             } else if kv.key == self.keys.epoch() {
                 state.epoch = epoch_of(kv)?;
+            } else if kv.key == self.keys.generation() {
+                let id = String::from_utf8_lossy(&kv.value).into_owned();
+                state.generation = Generation { id, revision: kv.mod_revision };
             } else if let Some(id) = kv.key.strip_prefix(&self.keys.holds()) {
                 state.holds.push(Hold { id: id.to_owned(), ..decode(kv)? });
             }
@@ -205,7 +221,6 @@ impl Fleet {
         who: &str,
         lift: impl Fn(&Hold) -> bool + Send,
     ) -> Result<ResumeDone, FleetError> {
-        let generation = self.generation().await?;
         let state = self.state().await?;
         if state.epoch != epoch {
             return Ok(ResumeDone::Refused(ResumeRefusal::OtherEpoch { present: state.epoch }));
@@ -220,7 +235,7 @@ impl Fleet {
             Compare::absent(Keys::one(self.keys.run())),
             Compare::value_is(self.keys.epoch(), epoch.0.to_string()),
             // A restored store may show this epoch a second time.
-            Compare::modified_at(self.keys.generation(), generation),
+            Compare::modified_at(self.keys.generation(), state.generation.revision),
         ])
         .then(vec![
             Op::put(self.keys.run(), encode(&RunRecord { epoch: next, who: who.to_owned() })),

@@ -2,6 +2,7 @@
 //! in line in it is ended, the generation changed so that no token of before counts, and the fleet paused until a person
 //! resumes it. What stays are marks, which tell the next holder to look first, and denied hosts.
 
+use rr_core::history::next_generation;
 use rr_core::id::Epoch;
 use rr_store::{Compare, Keys, Op, Txn};
 
@@ -30,11 +31,12 @@ impl Fleet {
     /// # Errors
     /// If the store does not answer clearly: then ask again.
     pub async fn post_restore(&self, hold: &Hold) -> Result<Restored, FleetError> {
-        let generation = rr_core::id::hex(&self.entropy.bits());
+        let random = rr_core::id::hex(&self.entropy.bits());
         let id = rr_core::id::hex(&self.entropy.bits()[..4]);
         let mut last = FleetError::Voided;
         for _ in 0..TRIES_MAX {
             let state = self.state().await?;
+            let generation = next_generation(&state.generation.id, &random);
             let next = Epoch(state.epoch.0 + EPOCH_JUMP);
             let guard = if state.epoch == Epoch(0) {
                 Compare::absent(Keys::one(self.keys.epoch()))

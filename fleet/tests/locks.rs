@@ -126,7 +126,7 @@ async fn tokens_rise_with_each_grant_and_are_the_holders_own() {
             let end = waiting.await.unwrap().unwrap();
             let rr_fleet::WaitEnd::Granted(grant) = end else { panic!("{end:?}") };
             let after = &grant.locks[0];
-            assert_eq!(stage.token(&after).await, Some(after.token));
+            assert_eq!(stage.token(after).await, Some(after.token));
             assert!(after.token > lock.token && after.token.0 > since);
             last = after.token;
             stage.fleet.release(after).await.unwrap();

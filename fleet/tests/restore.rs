@@ -58,7 +58,7 @@ async fn after_a_restore_nothing_of_before_counts_and_a_person_resumes() {
 async fn a_new_start_whose_answer_is_lost_is_made_once_and_works_on_an_empty_store() {
     let stage = Stage::new().await;
     let PauseDone::Paused { epoch, .. } = stage.fleet.pause(&hold()).await.unwrap() else { panic!("it ran") };
-    stage.fault(rr_store::faulty::Call::Txn, 0, rr_store::faulty::Fault::LostReply);
+    stage.fault(rr_store::faulty::Call::Txn, 1, rr_store::faulty::Fault::LostReply);
     let done = stage.fleet.post_restore(&hold()).await.unwrap();
     assert_eq!(done.epoch, Epoch(epoch.0 + 1_000));
     assert_eq!(stage.below("fleet/hold/").await.len(), 2, "the reason of before stays");

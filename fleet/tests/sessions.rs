@@ -113,7 +113,7 @@ async fn an_adopted_session_keeps_its_locks_and_numbers_on_above_them() {
     let after = stage.fleet.adopt(&before.sid, "host").await.unwrap().expect("it is alive");
     assert_eq!((after.created, after.generation, after.lease), (before.created, before.generation, before.lease));
     for lock in &kept {
-        assert_eq!(stage.token(&lock).await, Some(lock.token));
+        assert_eq!(stage.token(lock).await, Some(lock.token));
     }
     // A number that was used is not used again while anything is left of it.
     let new = stage.lock(&after, write("c")).await;

@@ -11,6 +11,7 @@ use rr_runtime::errors::chain;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::room;
 use crate::term::{Due, Term};
 use crate::trouble::Trouble;
 
@@ -24,7 +25,10 @@ pub async fn run(fleet: Fleet, host: HostId, shutdown: CancellationToken) {
     let watcher = Watcher { fleet, host, shutdown };
     while let Some((leader, mut term)) = watcher.campaign().await {
         tracing::info!("leading as the fleet's watcher");
-        let end = watcher.lead(&leader, &mut term).await;
+        let end = tokio::select! {
+            end = watcher.lead(&leader, &mut term) => end,
+            never = room::mind(&watcher.fleet, &leader) => match never {},
+        };
         // Also after a loss: the lease may live on, and nobody can be elected until it ends.
         let resigned = timeout(ANSWER_MAX.as_std(), watcher.fleet.resign(&leader)).await;
         tracing::info!(?end, resigned = resigned.is_ok(), "no longer leading");

@@ -3,5 +3,6 @@
 //! Start at [`app`].
 
 pub mod app;
+mod room;
 mod term;
 mod trouble;
