@@ -15,6 +15,7 @@ use rr_runtime::metrics::{CallWord, Metrics, SessionWord};
 
 use crate::call::{Answer, Event, Kind, Verdict};
 use crate::guarded::Guarded;
+use crate::history::History;
 use crate::hosts::{Output, claude};
 use crate::messages::{self, Who};
 use crate::repos::Repos;
@@ -40,19 +41,24 @@ pub(crate) struct Service {
     pub registering: tokio::sync::Mutex<()>,
     permit: Mutex<PermitView>,
     state: Mutex<Option<FleetState>>,
+    history: Mutex<History>,
     changes: Mutex<Changes>,
     metrics: Metrics,
 }
 
+/// What is a sidecar's own, beside the fleet.
+pub(crate) struct Belongings {
+    pub name: FleetName,
+    pub host: HostId,
+    pub view: SharedView,
+    pub guarded: Guarded,
+    pub history: History,
+    pub metrics: Metrics,
+}
+
 impl Service {
-    pub(crate) fn new(
-        fleet: Fleet,
-        name: FleetName,
-        host: HostId,
-        view: SharedView,
-        guarded: Guarded,
-        metrics: Metrics,
-    ) -> Self {
+    pub(crate) fn new(fleet: Fleet, own: Belongings) -> Self {
+        let Belongings { name, host, view, guarded, history, metrics } = own;
         Self {
             name,
             host,
@@ -69,6 +75,7 @@ impl Service {
             registering: tokio::sync::Mutex::default(),
             permit: Mutex::default(),
             state: Mutex::default(),
+            history: Mutex::new(history),
             changes: Mutex::default(),
             metrics,
         }
@@ -133,6 +140,10 @@ impl Service {
 
     pub(crate) fn state(&self) -> MutexGuard<'_, Option<FleetState>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn changes(&self) -> MutexGuard<'_, Changes> {

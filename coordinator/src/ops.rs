@@ -48,6 +48,19 @@ pub async fn pause(fleet: &Fleet, request: v1::PauseRequest) -> Result<v1::Pause
     })
 }
 
+/// Ends all that a restored store wrongly believes to go on, and pauses the fleet.
+///
+/// # Errors
+/// If nobody or no reason is named, or the store does not answer clearly: then it is safe to ask again.
+pub async fn post_restore(fleet: &Fleet, request: v1::PostRestoreRequest) -> Result<v1::PostRestoreReply, Status> {
+    let who = text("who", request.who)?;
+    let reason = text("reason", request.reason)?;
+    let hold = Hold { id: String::new(), kind: HoldKind::Person, who, reason, hard: false, since_unix_ms: unix_ms() };
+    let done = fleet.post_restore(&hold).await.map_err(|e| from_fleet(&e))?;
+    tracing::warn!(who = hold.who, reason = hold.reason, ?done, "the fleet starts anew on a restored store");
+    Ok(v1::PostRestoreReply { epoch: done.epoch.0, denied: done.denied })
+}
+
 /// Resumes if `epoch` is the present one and no hold is left after those named (or all that people made) are lifted.
 ///
 /// # Errors

@@ -152,6 +152,19 @@ impl Door {
             Way::Coordinator(_) => Err(Failure::new(Kind::Failed, "the way to the store was not opened")),
         }
     }
+
+    pub(crate) async fn post_restore(
+        &mut self,
+        request: v1::PostRestoreRequest,
+    ) -> Result<v1::PostRestoreReply, Failure> {
+        if let Way::Coordinator(client) = &mut self.way {
+            match client.post_restore(request.clone()).await {
+                Ok(reply) => return Ok(reply),
+                Err(failure) => self.step_over(failure).await?,
+            }
+        }
+        told("start anew after a restore", ops::post_restore(self.own()?, request)).await
+    }
 }
 
 fn machine() -> Result<MachineConfig, Failure> {

@@ -161,7 +161,7 @@ pub fn taken(error: &PlaceError) -> Failure {
     match error {
         PlaceError::Taken { .. } => Failure::new(Kind::Refused, exit::chain(error))
             .hint("stop it first, or give this one a state folder of its own (RAILROAD_STATE_DIR)"),
-        PlaceError::Io { .. } => Failure::at("take the program's place", error),
+        PlaceError::Io { .. } => Failure::at("take the program's place", error).hint("rrctl doctor"),
     }
 }
 

@@ -18,6 +18,7 @@ use rr_runtime::trouble::{Trouble, patiently};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::room;
 use crate::term::{Due, Term};
 
 /// Its name as a program of its own.
@@ -65,7 +66,10 @@ impl Watcher {
         while let Some((leader, mut term)) = self.campaign().await {
             tracing::info!("leading as the fleet's watcher");
             self.metrics.leads(true);
-            let end = self.lead(&leader, &mut term).await;
+            let end = tokio::select! {
+                end = self.lead(&leader, &mut term) => end,
+                never = room::mind(&self.fleet, &leader) => match never {},
+            };
             self.metrics.leads(false);
             // Also after a loss: the lease may live on, and nobody can be elected until it ends.
             let resigned = timeout(ANSWER_MAX.as_std(), self.fleet.resign(&leader)).await;
