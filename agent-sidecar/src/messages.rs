@@ -1,6 +1,7 @@
 //! Every text that an agent reads: what happened, who, since when, what to do next. Facts, not orders: an agent's guard
 //! against injected instructions must have no reason to doubt them.
 
+use rr_core::id::FleetName;
 use rr_core::scope::Scope;
 use rr_core::time::Span;
 use rr_fleet::Denial;
@@ -192,6 +193,14 @@ pub(crate) fn shut_out(denial: &Denial) -> String {
 
 pub(crate) fn stop_file(path: &str) -> String {
     format!("Stopped by {path}: while that file exists no tool may run here. A person removes it to go on.")
+}
+
+pub(crate) fn other_fleet(named: &FleetName, ours: &FleetName) -> String {
+    format!(
+        "railroad.yaml of this repository names the fleet `{named}`, and the sidecar of this machine serves `{ours}`: agents of \
+         `{named}` would not see a lock taken here, so no change is let through. A person sets `fleet: {named}` in this \
+         machine's config.yaml, or corrects railroad.yaml. Reading is possible."
+    )
 }
 
 pub(crate) fn not_connected(why: &str) -> String {

@@ -1,24 +1,36 @@
 //! The table of contents of the coordinator: its connections, the gate before its services, its end. It knows nothing of what
 //! the services do; that is `services`, then `ops`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _, stream};
-use rr_fleet::Fleet;
-use rr_link::accept::{Connection, Door, incoming};
+use rr_fleet::{Fleet, FleetError};
+use rr_link::accept::{Connection, Door, ListenError, incoming};
 use rr_proto::v1::enrol_server::EnrolServer;
 use rr_proto::v1::fleet_server::FleetServer;
 use rr_proto::v1::locks_server::LocksServer;
-use tokio::net::TcpListener;
+use rr_runtime::entropy::OsEntropy;
+use rr_runtime::exit::{Failure, Kind};
+use rr_runtime::program::Floor;
+use rr_runtime::tasks::Kind::Essential;
+use rr_runtime::trouble::patiently;
+use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 
 use crate::enrol::Issuer;
 use crate::gate::GateLayer;
-use crate::services::Desk;
-use crate::socket;
+use crate::services::{Desk, of_a_version_near_ours};
+use crate::socket::{self, SocketFile};
+use crate::{numbers, remote};
 
+/// Its name as a program of its own.
+pub const PROGRAM: &str = "rr-coordinator";
+/// Its name among the parts of a program.
+pub const PART: &str = "coordinator";
 /// How long answers under way may take once the end was asked for: longer than any request, short of a person's patience.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
 /// Requests at a time on one connection: a person's program has a few, a runaway one shall wait.
@@ -29,22 +41,10 @@ const REQUEST_BYTES_MAX: usize = 64 << 10;
 /// A connection lives at most this long, so that what was exchanged meanwhile (a certificate, a right) is in force; and at most a
 /// quarter of a certificate's life, so that it never outlives one that is renewed in time.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(3_600);
-const LIVES_PER_CONNECTION: u32 = 4;
+const CONNECTIONS_PER_LIFE: u32 = 4;
 /// The other end went without a word: its watch shall not stay.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_ANSWER_MAX: Duration = Duration::from_secs(5);
-
-/// What a coordinator needs from the program around it.
-pub struct Setup {
-    pub fleet: Fleet,
-    /// For this user's programs on this machine.
-    pub socket: PathBuf,
-    /// For others: an address that [`rr_link::accept::listen`] let pass, and who comes in by it.
-    pub remote: Option<(TcpListener, Door)>,
-    /// Gives out certificates, if the authority is here.
-    pub issuer: Option<Issuer>,
-    pub shutdown: CancellationToken,
-}
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -54,42 +54,122 @@ pub enum ServeError {
     InTheWay(PathBuf),
     #[error("{what} {}", path.display())]
     Socket { what: &'static str, path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     #[error("serve the fleet's requests")]
     Server(#[source] tonic::transport::Error),
 }
 
-/// Serves the fleet's requests until `shutdown`; then answers what is under way.
+impl From<ServeError> for Failure {
+    fn from(error: ServeError) -> Self {
+        let (kind, hint) = match &error {
+            ServeError::Taken(_) => (Kind::Refused, "stop the other one first (rrctl down, or systemctl)"),
+            ServeError::Listen(ListenError::Open(_)) => {
+                (Kind::Usage, "set listen.coordinator to an address of 127.0.0.0/8 or ::1")
+            }
+            ServeError::InTheWay(_) => (Kind::Failed, "move it away"),
+            ServeError::Listen(_) => (Kind::Failed, "set listen.coordinator to a free address of this machine"),
+            ServeError::Socket { .. } | ServeError::Server(_) => (Kind::Failed, "rrctl doctor"),
+        };
+        Self::at("serve the fleet", &error).of_kind(kind).hint(hint)
+    }
+}
+
+/// The coordinator as a program of its own.
 ///
 /// # Errors
-/// If the socket cannot be made, or another process answers on it.
-pub async fn serve(setup: Setup) -> Result<(), ServeError> {
-    let Setup { fleet, socket, remote, issuer, shutdown } = setup;
-    let (listener, socket_file) = socket::bind(&socket).await?;
-    let address = remote.as_ref().and_then(|(listener, _)| listener.local_addr().ok());
-    let age = remote.as_ref().map_or(CONNECTION_AGE_MAX, |(_, door)| connection_age(door));
-    let desk = Desk::new(fleet.clone(), issuer, shutdown.clone());
-    let server = Server::builder()
+/// If the store can not be used as this fleet's, or an address is taken.
+pub async fn run_on(floor: Floor) -> Result<(), Failure> {
+    let open = || {
+        let (store, clock) = (Arc::clone(&floor.store), Arc::clone(&floor.clock));
+        Fleet::open(store, &floor.config.fleet, clock, Arc::new(OsEntropy), floor.config.timing)
+    };
+    let fleet = patiently("open the fleet", FleetError::is_outage, open).await;
+    start(&floor, fleet.map_err(|e| Failure::at("open the fleet", &e))?).await
+}
+
+/// Begins to answer for a fleet that is open.
+///
+/// # Errors
+/// If an address is taken or not allowed, or this machine's certificate or authority cannot be used.
+pub async fn start(floor: &Floor, fleet: Fleet) -> Result<(), Failure> {
+    let open = Open::at(&floor.dirs.api_socket(), remote::listen(floor).await?).await?;
+    let issuer = remote::issuer(&floor.config)?;
+    numbers::show(&floor.metrics, fleet.clone());
+    floor.tasks.spawn(PART, Essential, open.serve(fleet, issuer, floor.tasks.shutdown_token()));
+    floor.ready.is_up(PART);
+    Ok(())
+}
+
+/// The addresses, listening.
+pub struct Open {
+    socket: UnixListener,
+    socket_file: SocketFile,
+    remote: Option<(TcpListener, Door)>,
+}
+
+impl Open {
+    /// A unix socket for this user alone, and an address that [`rr_link::accept::listen`] let pass, if there is one.
+    ///
+    /// # Errors
+    /// If the socket cannot be made, or another process answers on it.
+    pub async fn at(socket: &Path, remote: Option<(TcpListener, Door)>) -> Result<Self, ServeError> {
+        let (listener, socket_file) = socket::bind(socket).await?;
+        tracing::info!(socket = %socket.display(), "the coordinator listens");
+        Ok(Self { socket: listener, socket_file, remote })
+    }
+
+    /// Serves until `shutdown`; then answers what is under way. With an `issuer` it gives out certificates.
+    ///
+    /// # Errors
+    /// If the server fails.
+    pub async fn serve(
+        self,
+        fleet: Fleet,
+        issuer: Option<Issuer>,
+        shutdown: CancellationToken,
+    ) -> Result<(), ServeError> {
+        let Self { socket, socket_file, remote } = self;
+        let age = remote.as_ref().map_or(CONNECTION_AGE_MAX, |(_, door)| connection_age(door));
+        let desk = Desk::new(fleet.clone(), issuer, shutdown.clone());
+        let served = answer(fleet, desk, age, connections(socket, remote), shutdown.clone());
+        let ended = tokio::select! {
+            ended = served => ended,
+            () = drained(&shutdown) => Ok(()),
+        };
+        drop(socket_file);
+        ended
+    }
+}
+
+/// Answers on every connection of a stream, whatever it came over. The gate stands before all services.
+async fn answer(
+    fleet: Fleet,
+    desk: Desk,
+    age: Duration,
+    connections: impl Stream<Item = std::io::Result<Connection>>,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let fleets = FleetServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
+    let locks = LocksServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
+    let enrol = EnrolServer::new(desk).max_decoding_message_size(REQUEST_BYTES_MAX);
+    Server::builder()
         .concurrency_limit_per_connection(REQUESTS_PER_CONNECTION_MAX)
         .max_connection_age(age)
         .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_ANSWER_MAX))
         .layer(GateLayer { fleet })
-        .add_service(FleetServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX))
-        .add_service(LocksServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX))
-        .add_service(EnrolServer::new(desk).max_decoding_message_size(REQUEST_BYTES_MAX))
-        .serve_with_incoming_shutdown(connections(listener, remote), shutdown.clone().cancelled_owned());
-    tracing::info!(socket = %socket.display(), ?address, "the coordinator listens");
-    let ended = tokio::select! {
-        ended = server => ended.map_err(ServeError::Server),
-        () = drained(&shutdown) => Ok(()),
-    };
-    drop(socket_file);
-    ended
+        .add_service(InterceptedService::new(fleets, of_a_version_near_ours))
+        .add_service(InterceptedService::new(locks, of_a_version_near_ours))
+        .add_service(InterceptedService::new(enrol, of_a_version_near_ours))
+        .serve_with_incoming_shutdown(connections, shutdown.cancelled_owned())
+        .await
+        .map_err(ServeError::Server)
 }
 
 /// Each with who is at its other end.
 fn connections(
-    socket: tokio::net::UnixListener,
+    socket: UnixListener,
     remote: Option<(TcpListener, Door)>,
 ) -> impl Stream<Item = std::io::Result<Connection>> {
     let local = socket::own_connections(socket).map(|found| found.map(Connection::local));
@@ -103,8 +183,16 @@ fn connections(
 fn connection_age(door: &Door) -> Duration {
     match door {
         Door::Loopback => CONNECTION_AGE_MAX,
-        Door::Tls { material, .. } => CONNECTION_AGE_MAX.min(material.current().life() / LIVES_PER_CONNECTION),
+        Door::Tls { material, .. } => CONNECTION_AGE_MAX.min(material.current().life() / CONNECTIONS_PER_LIFE),
     }
+}
+
+/// Serves on a unix socket for this user alone, until `shutdown`.
+///
+/// # Errors
+/// As [`Open::at`] and [`Open::serve`].
+pub async fn serve(fleet: Fleet, socket: &Path, shutdown: CancellationToken) -> Result<(), ServeError> {
+    Open::at(socket, None).await?.serve(fleet, None, shutdown).await
 }
 
 /// Ends [`DRAIN_MAX`] after the end was asked for: a client that does not read its answer must not keep us.

@@ -17,6 +17,7 @@ use tower::{Layer, Service};
 
 use crate::refusal::from_fleet;
 use crate::rights::{Needs, needs};
+use crate::services::refused;
 
 /// A name that somebody gives himself is short.
 const CLAIMED_CHARS_MAX: usize = 100;
@@ -100,7 +101,7 @@ where
                 }
                 Err(status) => {
                     tracing::warn!(path = request.uri().path(), why = status.message(), "refused a request");
-                    Ok(status.into_http())
+                    Ok(refused(status).into_http())
                 }
             }
         })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use rr_coordinator::app::{ServeError, Setup, serve};
+use rr_coordinator::app::{ServeError, serve};
 use rr_core::id::{FleetName, HostId, RepoId};
 use rr_core::limits::Timing;
 use rr_core::path::RepoPath;
@@ -48,7 +48,7 @@ impl Desk {
         let shutdown = CancellationToken::new();
         let socket = dir.path().join("api.sock");
         let (serving, token) = (fleet.clone(), shutdown.clone());
-        let served = tokio::spawn(serve(setup(serving, socket, token)));
+        let served = tokio::spawn(async move { serve(serving, &socket, token).await });
         Self { dir, fleet, shutdown, served }
     }
 
@@ -102,10 +102,6 @@ impl Desk {
         served.expect("no panic").expect("a clean end");
         assert!(!self.dir.path().join("api.sock").exists(), "the socket goes with its server");
     }
-}
-
-fn setup(fleet: Fleet, socket: PathBuf, shutdown: CancellationToken) -> Setup {
-    Setup { fleet, socket, remote: None, issuer: None, shutdown }
 }
 
 /// Tries until somebody listens.
@@ -288,7 +284,7 @@ async fn a_busy_fleet_is_shown_at_most_five_times_a_second() {
 async fn a_second_coordinator_leaves_the_first_ones_socket_alone() {
     let desk = Desk::open().await;
     let mut client = desk.fleet_client().await;
-    let second = serve(setup(desk.fleet.clone(), desk.socket(), CancellationToken::new())).await;
+    let second = serve(desk.fleet.clone(), &desk.socket(), CancellationToken::new()).await;
     assert!(matches!(second, Err(ServeError::Taken(_))), "{second:?}");
     client.status(v1::StatusRequest {}).await.expect("the first one answers");
     desk.close().await;

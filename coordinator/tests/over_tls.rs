@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
-use rr_coordinator::app::{Setup, serve};
+use rr_coordinator::app::Open;
 use rr_coordinator::enrol::Issuer;
 use rr_core::id::{Entropy as _, FleetName, HostId};
 use rr_core::limits::Timing;
@@ -72,8 +72,9 @@ impl Desk {
             Issuer { authority, addresses: vec![address.clone()], store_endpoints: vec!["https://s:1".into()] };
         let socket = dir.path().join("api.sock");
         let remote = Some((listener, door));
-        let setup = Setup { fleet: fleet.clone(), socket, remote, issuer: Some(issuer), shutdown: end.clone() };
-        tokio::spawn(async move { serve(setup).await.unwrap() });
+        let open = Open::at(&socket, remote).await.unwrap();
+        let serving = open.serve(fleet.clone(), Some(issuer), end.clone());
+        tokio::spawn(async move { serving.await.unwrap() });
         Self { dir, name, fleet, address, _end: end.drop_guard() }
     }
 
@@ -463,7 +464,7 @@ async fn a_coordinator_without_the_authority_says_where_to_ask() {
     let _end = end.clone().drop_guard();
     let socket: PathBuf = dir.path().join("api.sock");
     let remote = Some((listener, Door::Loopback));
-    tokio::spawn(serve(Setup { fleet, socket, remote, issuer: None, shutdown: end }));
+    tokio::spawn(Open::at(&socket, remote).await.unwrap().serve(fleet, None, end));
     // This user's own programs need no certificate on this machine.
     let mut enrol = EnrolClient::new(dial(&address, None).await.unwrap());
     let refused = enrol.create_token(token_request(Role::Agent)).await.unwrap_err();

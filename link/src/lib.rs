@@ -15,6 +15,7 @@ pub mod material;
 pub mod pem;
 pub mod renewal;
 pub mod token;
+pub mod upkeep;
 mod verify;
 
 pub use files::{FileError, Files};

@@ -26,16 +26,9 @@ const END_MAX: Duration = Duration::from_secs(6);
 /// A killed process may write its last file while its folder is removed.
 const REMOVE_TRIES: u32 = 20;
 
-/// Variables that would lead out of the throw-away folders.
-const FOREIGN: [&str; 7] = [
-    "RAILROAD_CONFIG",
-    "RAILROAD_LOG",
-    "RAILROAD_SESSION",
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "CLAUDE_CONFIG_DIR",
-];
+/// Variables that would lead out of the throw-away folders; so do all of our own.
+const FOREIGN: [&str; 4] = ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "CLAUDE_CONFIG_DIR"];
+const OWN_PREFIX: &str = "RAILROAD_";
 
 /// Where things are, and how programs are started there.
 #[derive(Clone, Debug)]
@@ -56,7 +49,8 @@ impl Place {
 
     fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
-        FOREIGN.iter().for_each(|name| {
+        let ours = std::env::vars_os().map(|(name, _)| name).filter(|n| n.to_string_lossy().starts_with(OWN_PREFIX));
+        ours.chain(FOREIGN.map(Into::into)).for_each(|name| {
             command.env_remove(name);
         });
         let home = self.root.join("home");

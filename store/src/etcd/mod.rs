@@ -66,7 +66,7 @@ impl EtcdStore {
         Self::connect_from(options, Position::default(), clock).await
     }
 
-    /// As [`Self::connect`], for a caller that remembers how far it has seen the store's history ([`Self::highest`]): an
+    /// As [`Self::connect`], for a caller that remembers how far it has seen the store's history ([`Store::position`]): an
     /// older state is then noticed over restarts, too.
     ///
     /// # Errors
@@ -78,19 +78,6 @@ impl EtcdStore {
     ) -> Result<Arc<Self>, ConnectError> {
         let route = Arc::new(connect::connect(options, seen, &clock).await?);
         Ok(Arc::new(Self { renewals: Renewals::start(Arc::clone(&route)), route }))
-    }
-
-    /// How far the store's history has been seen: to be kept by a caller that must notice an older state after its own
-    /// restart (hazard H7).
-    #[must_use]
-    pub fn highest(&self) -> Position {
-        self.route.highest.seen()
-    }
-
-    /// Goes on with a store that went back ([`StoreError::WentBack`]). The caller has dropped whatever it knew of the
-    /// earlier history: leases, tokens, what it has read.
-    pub fn accept_history(&self) {
-        self.route.highest.accept();
     }
 
     /// Each endpoint, and what its member says of itself.
@@ -158,5 +145,13 @@ impl Store for EtcdStore {
             Err(StoreError::Compacted { .. }) => Ok(()),
             other => other,
         }
+    }
+
+    fn position(&self) -> Position {
+        self.route.highest.seen()
+    }
+
+    fn accept_history(&self) {
+        self.route.highest.accept();
     }
 }
