@@ -9,6 +9,7 @@ pub mod authority;
 pub mod dial;
 mod files;
 pub mod identity;
+pub mod issuing;
 pub mod join;
 mod loopback;
 pub mod material;
