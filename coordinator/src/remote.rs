@@ -37,8 +37,9 @@ pub(crate) async fn listen(floor: &Floor) -> Result<Option<(TcpListener, Door)>,
 /// What it needs to give out certificates, where the authority is.
 pub(crate) fn issuer(config: &MachineConfig) -> Result<Option<Issuer>, Failure> {
     let Some(folder) = &config.authority else { return Ok(None) };
-    let authority = Authority::open(folder, &config.fleet)
-        .map_err(|e| Failure::at("open the authority", &e).of_kind(Kind::Usage).hint("correct `authority` in config.yaml"))?;
+    let authority = Authority::open(folder, &config.fleet).map_err(|e| {
+        Failure::at("open the authority", &e).of_kind(Kind::Usage).hint("correct `authority` in config.yaml")
+    })?;
     let store_endpoints = match config.store.kind {
         StoreKind::Etcd => config.store.endpoints.clone(),
         StoreKind::Embedded => Vec::new(),

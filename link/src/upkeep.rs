@@ -51,8 +51,9 @@ pub fn start(ground: &Ground) -> Result<(), Failure> {
 
 fn source(config: &MachineConfig) -> Result<Source, Failure> {
     if let Some(folder) = &config.authority {
-        let authority = Authority::open(folder, &config.fleet)
-            .map_err(|e| Failure::at("open the authority", &e).of_kind(Kind::Usage).hint("correct `authority` in config.yaml"))?;
+        let authority = Authority::open(folder, &config.fleet).map_err(|e| {
+            Failure::at("open the authority", &e).of_kind(Kind::Usage).hint("correct `authority` in config.yaml")
+        })?;
         return Ok(Source::Own(Arc::new(authority)));
     }
     let addresses = config.coordinators.iter().filter_map(|url| Address::parse(url).ok()).filter(Address::is_tls);

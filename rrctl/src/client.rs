@@ -62,7 +62,8 @@ impl Client {
     /// A coordinator at an address, shown this machine's certificate if it has one.
     pub(crate) async fn connect_to(url: &str, config: &MachineConfig) -> Result<Self, Failure> {
         let address = Address::parse(url);
-        let address = address.map_err(|e| Failure::at(format!("understand the address {url}"), &e).of_kind(Kind::Usage))?;
+        let address =
+            address.map_err(|e| Failure::at(format!("understand the address {url}"), &e).of_kind(Kind::Usage))?;
         let material = if address.is_tls() { upkeep::material(config)? } else { None };
         let channel = dial::dial(&address, material.as_ref()).await.map_err(|e| unreachable(e.to_string()))?;
         Ok(Self::on(channel))

@@ -198,7 +198,10 @@ impl Door {
 }
 
 /// Makes a join token where there is an authority: not every coordinator has it, and none works without one.
-pub(crate) async fn create_token(dirs: &Dirs, request: v1::CreateTokenRequest) -> Result<v1::CreateTokenReply, Failure> {
+pub(crate) async fn create_token(
+    dirs: &Dirs,
+    request: v1::CreateTokenRequest,
+) -> Result<v1::CreateTokenReply, Failure> {
     let mut refused = match Client::connect(&dirs.api_socket()).await {
         Ok(mut client) => match client.create_token(request.clone()).await {
             Ok(reply) => return Ok(reply),

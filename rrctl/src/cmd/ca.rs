@@ -142,8 +142,10 @@ fn issue(args: &Issue, config: &MachineConfig, hand: &Hand) -> Result<(), Failur
         authority.issue(&Order { identity: &identity, names: &args.san })
     };
     let issued = issued.map_err(|e| failed("make the certificate", &e))?;
-    let files = issuing::files_of(&args.out, &args.name).map_err(|e| Failure::at("name the files", &e).of_kind(Kind::Usage))?;
-    issuing::keep(&files, &authority, &issued).map_err(|e| Failure::at("keep the certificate", &e).of_kind(Kind::Refused))?;
+    let files =
+        issuing::files_of(&args.out, &args.name).map_err(|e| Failure::at("name the files", &e).of_kind(Kind::Usage))?;
+    issuing::keep(&files, &authority, &issued)
+        .map_err(|e| Failure::at("keep the certificate", &e).of_kind(Kind::Refused))?;
     hand.answer(&json!({ "ca": files.ca, "cert": files.cert, "key": files.key, "days": args.days }), || {
         let [ca, cert, key] = [&files.ca, &files.cert, &files.key].map(|f| f.display().to_string());
         format!("Wrote {ca}, {cert} and {key}; valid for {} days.\n", args.days)

@@ -20,7 +20,8 @@ pub(crate) async fn run(hand: &Hand) -> Result<(), Failure> {
     hand.answer(&json!({ "hosts": rows }), || {
         let cells = hosts.iter().map(|host| {
             let role = if host.role.is_empty() { "-" } else { &host.role };
-            let state = host.denied.as_ref().map_or_else(|| "in".to_owned(), |d| format!("out, by {}: {}", d.who, d.reason));
+            let state =
+                host.denied.as_ref().map_or_else(|| "in".to_owned(), |d| format!("out, by {}: {}", d.who, d.reason));
             vec![host.name.clone(), short(&host.id).to_owned(), role.to_owned(), state]
         });
         table(&["HOST", "ID", "ROLE", "STATE"], cells, out::columns())
@@ -28,7 +29,8 @@ pub(crate) async fn run(hand: &Hand) -> Result<(), Failure> {
 }
 
 fn row(host: &v1::Host) -> Value {
-    let denied = host.denied.as_ref().map(|d| json!({ "who": d.who, "reason": d.reason, "since_unix_ms": d.since_unix_ms }));
+    let denied =
+        host.denied.as_ref().map(|d| json!({ "who": d.who, "reason": d.reason, "since_unix_ms": d.since_unix_ms }));
     let role = Some(&host.role).filter(|role| !role.is_empty());
     json!({ "host_id": host.id, "host": host.name, "role": role, "since_unix_ms": host.since_unix_ms, "denied": denied })
 }

@@ -68,7 +68,9 @@ pub(crate) async fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
         "fleet": token.fleet, "role": token.role.word(), "host_id": joined.card.identity.host,
         "config": place, "config_written": written,
     });
-    hand.answer(&json, || said(&token, &joined, place.as_deref(), (!written).then(|| missing(&config, &token, &joined))))
+    hand.answer(&json, || {
+        said(&token, &joined, place.as_deref(), (!written).then(|| missing(&config, &token, &joined)))
+    })
 }
 
 fn read(text: &str) -> Result<JoinToken, Failure> {
