@@ -41,6 +41,8 @@ const REQUEST_BYTES_MAX: usize = 64 << 10;
 /// A connection lives at most this long, so that what was exchanged meanwhile (a certificate, a right) is in force; and at most a
 /// quarter of a certificate's life, so that it never outlives one that is renewed in time.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(3_600);
+/// A certificate of no life is refused by everybody; its server need not spin meanwhile.
+const CONNECTION_AGE_MIN: Duration = Duration::from_secs(1);
 const CONNECTIONS_PER_LIFE: u32 = 4;
 /// The other end went without a word: its watch shall not stay.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
@@ -183,7 +185,10 @@ fn connections(
 fn connection_age(door: &Door) -> Duration {
     match door {
         Door::Loopback => CONNECTION_AGE_MAX,
-        Door::Tls { material, .. } => CONNECTION_AGE_MAX.min(material.current().life() / CONNECTIONS_PER_LIFE),
+        Door::Tls { material, .. } => {
+            let age = material.current().life() / CONNECTIONS_PER_LIFE;
+            age.clamp(CONNECTION_AGE_MIN, CONNECTION_AGE_MAX)
+        }
     }
 }
 

@@ -2,8 +2,6 @@
 //! made, spent, and a certificate signed for exactly the key that was proven. A host's id, role and names are never taken from
 //! one who already has a certificate. Next: `rr_fleet`'s hosts, `rr_link`'s authority.
 
-use std::sync::Arc;
-
 use rr_core::id::{Entropy as _, HostId};
 use rr_core::time::Span;
 use rr_fleet::{Applicant, Denial, Fleet, Invitation, Join};
@@ -14,6 +12,7 @@ use rr_link::token::{JoinToken, SECRET_BYTES, hash};
 use rr_proto::v1;
 use rr_runtime::clock::unix_ms;
 use rr_runtime::entropy::OsEntropy;
+use tokio::sync::Semaphore;
 use tonic::Status;
 
 use crate::gate::Caller;
@@ -23,14 +22,17 @@ use crate::refusal::{bad, from_fleet};
 /// A word that lets machines in shall not lie around.
 const TOKEN_TTL_MAX_S: u32 = 15 * 60;
 const NAME_CHARS_MAX: usize = 63;
+/// Whoever asks to be let in has proven nothing yet: he shall not keep the store busy for the others.
+const JOINS_AT_ONCE_MAX: usize = 4;
 
 /// What a coordinator needs to give out certificates.
 pub struct Issuer {
-    pub authority: Arc<Authority>,
+    authority: Authority,
     /// Where machines that join find the coordinators.
-    pub addresses: Vec<Address>,
+    addresses: Vec<Address>,
     /// What they are told of the store. Empty: it is no business of theirs.
-    pub store_endpoints: Vec<String>,
+    store_endpoints: Vec<String>,
+    joining: Semaphore,
 }
 
 pub(crate) fn without_authority() -> Status {
@@ -41,6 +43,11 @@ pub(crate) fn without_authority() -> Status {
 }
 
 impl Issuer {
+    #[must_use]
+    pub fn new(authority: Authority, addresses: Vec<Address>, store_endpoints: Vec<String>) -> Self {
+        Self { authority, addresses, store_endpoints, joining: Semaphore::new(JOINS_AT_ONCE_MAX) }
+    }
+
     /// Makes a word that lets one machine in.
     pub(crate) async fn create_token(
         &self,
@@ -112,6 +119,7 @@ impl Issuer {
             token: hash(&secret),
             now_unix_ms: unix_ms(),
         };
+        let _turn = self.joining.acquire().await;
         let invitation = match fleet.join(&applicant).await.map_err(|e| from_fleet(&e))? {
             Join::Done(invitation) => invitation,
             refused => return Err(refusal(refused)),

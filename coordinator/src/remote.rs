@@ -2,7 +2,6 @@
 //! without; and whether it gives certificates out. Next: `app` serves what connects, `enrol` what is asked of the authority.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use rr_link::accept::{self, Door};
 use rr_link::authority::Authority;
@@ -44,7 +43,7 @@ pub(crate) fn issuer(config: &MachineConfig) -> Result<Option<Issuer>, Failure> 
         StoreKind::Etcd => config.store.endpoints.clone(),
         StoreKind::Embedded => Vec::new(),
     };
-    Ok(Some(Issuer { authority: Arc::new(authority), addresses: addresses(config), store_endpoints }))
+    Ok(Some(Issuer::new(authority, addresses(config), store_endpoints)))
 }
 
 /// Where machines that join find the coordinators: as the file says, else at the address that this one listens on.

@@ -58,18 +58,18 @@ impl Desk {
         let clock = Arc::new(BootClock);
         let store = EmbeddedStore::open(&dir.path().join("store"), Options::default(), clock.clone()).unwrap();
         let fleet = Fleet::open(store, &name, clock, Arc::new(OsEntropy), Timing::default()).await.unwrap();
-        let authority = Arc::new(Authority::init(&dir.path().join("ca"), &name).unwrap().with_life(life));
+        let ca = dir.path().join("ca");
+        let authority = Authority::init(&ca, &name).unwrap().with_life(life);
         let files = files(&dir, "desk");
         let own = Identity { fleet: name.clone(), host: new_host(), role: Role::Admin, name: "desk".into() };
         equip(&authority, &files, &own);
         let material = Material::load(files, &name).unwrap();
         let end = CancellationToken::new();
-        tokio::spawn(keep_fresh(material.clone(), Source::Own(authority.clone()), end.clone()));
+        tokio::spawn(keep_fresh(material.clone(), Source::Own(Arc::new(Authority::open(&ca, &name).unwrap().with_life(life))), end.clone()));
         let door = Door::Tls { material, strangers: true };
         let listener = listen("127.0.0.1:0".parse().unwrap(), &door).await.unwrap();
         let address = Address::parse(&format!("https://127.0.0.1:{}", listener.local_addr().unwrap().port())).unwrap();
-        let issuer =
-            Issuer { authority, addresses: vec![address.clone()], store_endpoints: vec!["https://s:1".into()] };
+        let issuer = Issuer::new(authority, vec![address.clone()], vec!["https://s:1".into()]);
         let socket = dir.path().join("api.sock");
         let remote = Some((listener, door));
         let open = Open::at(&socket, remote).await.unwrap();
@@ -182,7 +182,7 @@ async fn of_twenty_machines_with_one_token_exactly_one_comes_in() {
     for task in tries {
         match task.await.unwrap() {
             Ok(joined) => {
-                assert_eq!(joined.card.names, [joined.card.identity.name.clone()]);
+                assert_eq!(joined.card.names, std::slice::from_ref(&joined.card.identity.name));
                 inside += 1;
             }
             Err(JoinError::Refused(why)) => assert!(why.contains("used already"), "{why}"),

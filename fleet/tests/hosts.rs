@@ -32,7 +32,7 @@ fn own() -> HostId {
 async fn session(stage: &Stage, slot: u64) -> Session {
     match stage.fleet.register(&record(slot), own().as_str()).await.unwrap() {
         Registered::New(session) => session,
-        other => panic!("{other:?}"),
+        Registered::SlotTaken { by, .. } => panic!("slot taken by {by}"),
     }
 }
 

@@ -85,7 +85,15 @@ pub async fn join(token: &JoinToken, newcomer: &Newcomer, files: &Files) -> Resu
     let card = checked(token, newcomer, &request.request, &certificate)?;
     files::replace(&files.ca, &pem::certificate(&token.authority))?;
     files::replace(&files.cert, &pem::certificate(&certificate))?;
-    Ok(Joined { card, store_endpoints: reply.store_endpoints })
+    // They go into a file that a person trusts: what is no address stays out of it.
+    let store_endpoints = reply.store_endpoints.into_iter().filter(|e| is_plain_address(e)).collect();
+    Ok(Joined { card, store_endpoints })
+}
+
+fn is_plain_address(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    rest.is_some_and(|rest| !rest.is_empty() && rest.len() < 256 && rest.chars().all(plain))
 }
 
 fn own_key(files: &Files) -> Result<String, JoinError> {
