@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use rr_fleet::Session;
 use tokio::sync::Barrier;
 
-use crate::report::{percentile, ratio};
 use crate::place::Place;
 use crate::raw::Raw;
+use crate::report::{percentile, ratio};
 
 /// From one agent alone to five times the fifty that the design speaks of.
 pub(crate) const CALLERS: [usize; 4] = [1, 16, 64, 256];

@@ -6,8 +6,8 @@ use rr_core::limits::LOCKS_PER_FLEET_MAX;
 use rr_store::{Keys, Op, TXN_OPS_MAX, Txn};
 use rr_tests::etcd::EtcdCluster;
 
-use crate::report::{percentile, ratio};
 use crate::place::{self, Place};
+use crate::report::{percentile, ratio};
 
 const SAMPLES: usize = 2_000;
 const P99_MAX: f64 = 2.0;
@@ -16,9 +16,9 @@ pub(crate) async fn full(cluster: &EtcdCluster) {
     let place = place::etcd(cluster.endpoints()).await;
     // Warms up both the connection and the cluster.
     measure(&place).await;
-    let mut empty = measure(&place).await;
+    let empty = measure(&place).await;
     fill(&place).await;
-    let mut full = measure(&place).await;
+    let full = measure(&place).await;
     ratio("etcd.full.grant_p50_us", percentile(&full, 50), "floor_us", percentile(&empty, 50), P99_MAX);
     ratio("etcd.full.grant_p99_us", percentile(&full, 99), "floor_us", percentile(&empty, 99), P99_MAX);
 }

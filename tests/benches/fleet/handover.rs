@@ -11,8 +11,8 @@ use rr_fleet::{Answer, Grant, Session, WaitEnd};
 use rr_store::EmbeddedStore;
 use tokio::sync::mpsc;
 
-use crate::report::{percentile, verdict};
 use crate::place::{FILLERS, Place, Standing, request};
+use crate::report::{percentile, verdict};
 
 /// As H35 has it.
 pub(crate) const WAITERS: usize = 1_000;

@@ -1,12 +1,10 @@
 //! What the protocol adds to the store, and where a cluster ends. Each part prints both sides of its ratio with its bar; it
 //! judges by ratios and counts, for absolute times are this machine's. A word on the command line runs only the parts
-//! whose name holds it: `embedded_grant`, `handover_1000`, `handover_10000`, `etcd_grant`, `etcd_full`, `etcd_pause`,
-//! `etcd_idle`.
+//! whose name holds it: `embedded_grant`, `handover_1000`, `handover_10000`, `etcd_grant`, `etcd_full`, `etcd_pause`.
 
 mod callers;
 mod full;
 mod handover;
-mod idle;
 mod pause;
 mod place;
 mod raw;
@@ -29,18 +27,22 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("start the runtime");
     if wanted("embedded_grant") {
         for callers in CALLERS {
-            in_a_folder(|dir| runtime.block_on(async {
-                callers::grants(place::embedded(dir).await.0, "embedded", callers).await;
-            }));
+            in_a_folder(|dir| {
+                runtime.block_on(async {
+                    callers::grants(place::embedded(dir).await.0, "embedded", callers).await;
+                })
+            });
         }
     }
     for (name, waiters) in [("handover_1000", WAITERS), ("handover_10000", WAITERS_MANY)] {
         let by_name = only.as_deref() == Some(name);
         if by_name || (waiters == WAITERS && wanted(name)) {
-            in_a_folder(|dir| runtime.block_on(async {
-                let (place, store) = place::embedded(dir).await;
-                handover::hand_overs(place, store, waiters).await;
-            }));
+            in_a_folder(|dir| {
+                runtime.block_on(async {
+                    let (place, store) = place::embedded(dir).await;
+                    handover::hand_overs(place, store, waiters).await;
+                })
+            });
         }
     }
     on_etcd(&runtime, wanted);
@@ -63,10 +65,6 @@ fn on_etcd(runtime: &tokio::runtime::Runtime, wanted: impl Fn(&str) -> bool) {
     if wanted("etcd_pause") {
         let cluster = EtcdCluster::start(MEMBERS, EtcdSetup::default());
         runtime.block_on(pause::pauses(&cluster));
-    }
-    if wanted("etcd_idle") {
-        let cluster = EtcdCluster::start(MEMBERS, EtcdSetup::default());
-        runtime.block_on(idle::idle(&cluster));
     }
 }
 
