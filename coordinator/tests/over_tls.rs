@@ -65,7 +65,11 @@ impl Desk {
         equip(&authority, &files, &own);
         let material = Material::load(files, &name).unwrap();
         let end = CancellationToken::new();
-        tokio::spawn(keep_fresh(material.clone(), Source::Own(Arc::new(Authority::open(&ca, &name).unwrap().with_life(life))), end.clone()));
+        tokio::spawn(keep_fresh(
+            material.clone(),
+            Source::Own(Arc::new(Authority::open(&ca, &name).unwrap().with_life(life))),
+            end.clone(),
+        ));
         let door = Door::Tls { material, strangers: true };
         let listener = listen("127.0.0.1:0".parse().unwrap(), &door).await.unwrap();
         let address = Address::parse(&format!("https://127.0.0.1:{}", listener.local_addr().unwrap().port())).unwrap();
