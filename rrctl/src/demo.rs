@@ -5,6 +5,7 @@
 pub(crate) mod agent;
 pub(crate) mod hook;
 mod ledger;
+pub(crate) mod link;
 mod news;
 pub(crate) mod play;
 mod roles;
