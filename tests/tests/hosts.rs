@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rr_tests::daemon::until;
-use rr_tests::hosts::{Apart, Direction, Host, Machines, SmallDisk};
+use rr_tests::hosts::{Apart, Direction, Host, Machines, SmallDisk, World};
 use rr_tests::on_hosts;
 
 on_hosts!(
@@ -19,6 +19,7 @@ on_hosts!(
     a_delay_is_felt_each_way,
     every_host_has_its_own_folders_and_a_clone_of_one_repository,
     a_small_disk_can_be_filled_and_emptied,
+    every_host_reaches_every_member_of_a_cluster_until_it_is_cut_off,
 );
 
 /// Long enough for anything that is not held back.
@@ -173,6 +174,34 @@ fn a_small_disk_can_be_filled_and_emptied(apart: Apart) {
     assert!(!writes("two"), "no room");
     disk.empty();
     assert!(writes("three"));
+}
+
+fn every_host_reaches_every_member_of_a_cluster_until_it_is_cut_off(apart: Apart) {
+    let mut world = World::new(apart, 3, "").expect("a world");
+    assert!(world.hosts.iter().all(|host| reached(host) == [true; 3]));
+    world.hosts[0].cut(Direction::Both);
+    assert_eq!((reached(&world.hosts[0]), reached(&world.hosts[1])), ([false; 3], [true; 3]));
+    world.hosts[0].heal();
+    until("it is back", || reached(&world.hosts[0]) == [true; 3]);
+    let leader = world.etcd.leader();
+    world.etcd.kill(leader);
+    assert_ne!(world.etcd.leader(), leader, "the test sees the members whatever is cut");
+    let left = reached(&world.hosts[0]);
+    assert!(!left[leader] && left.iter().filter(|up| **up).count() == 2, "{left:?}");
+}
+
+/// Which members tell this host their version.
+fn reached(host: &Host) -> [bool; 3] {
+    let ask = |at: &SocketAddr| {
+        let mut stream = TcpStream::connect_timeout(at, MOMENT).ok()?;
+        stream.set_read_timeout(Some(MOMENT)).ok()?;
+        write!(stream, "GET /version HTTP/1.0\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer.contains("etcdserver").then_some(())
+    };
+    let all = host.inside(|| host.endpoints().iter().map(|at| ask(at).is_some()).collect::<Vec<_>>());
+    all.try_into().expect("three members")
 }
 
 /// What a program on a host sees of it.

@@ -12,6 +12,7 @@ mod disk;
 mod links;
 mod namespace;
 mod switch;
+mod world;
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -31,6 +32,7 @@ pub use disk::SmallDisk;
 use links::Link;
 pub use namespace::Namespace;
 use switch::{Cut, Switch};
+pub use world::World;
 
 /// Addresses of servers begin behind this many hosts.
 const HOSTS_MAX: u8 = 100;
