@@ -39,7 +39,7 @@ fn stage(apart: Apart) -> Stage {
     let servers: Vec<TcpListener> = machines.spots().iter().map(listen).collect();
     let addresses: Vec<SocketAddr> = servers.iter().map(|s| s.local_addr().expect("an address")).collect();
     let hosts = machines.hosts(&addresses).expect("hosts");
-    Stage { hosts, servers, machines: machines }
+    Stage { hosts, servers, machines }
 }
 
 /// Both ends of a connection.
