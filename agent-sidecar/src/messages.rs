@@ -1,6 +1,7 @@
 //! Every text that an agent reads: what happened, who, since when, what to do next. Facts, not orders: an agent's guard
 //! against injected instructions must have no reason to doubt them.
 
+use rr_core::id::FleetName;
 use rr_core::scope::Scope;
 use rr_core::time::Span;
 
@@ -183,6 +184,14 @@ pub(crate) fn paused(epoch: u64, reasons: &str) -> String {
 
 pub(crate) fn stop_file(path: &str) -> String {
     format!("Stopped by {path}: while that file exists no tool may run here. A person removes it to go on.")
+}
+
+pub(crate) fn other_fleet(named: &FleetName, ours: &FleetName) -> String {
+    format!(
+        "railroad.yaml of this repository names the fleet `{named}`, and the sidecar of this machine serves `{ours}`: agents of \
+         `{named}` would not see a lock taken here, so no change is let through. A person sets `fleet: {named}` in this \
+         machine's config.yaml, or corrects railroad.yaml. Reading is possible."
+    )
 }
 
 pub(crate) fn not_connected(why: &str) -> String {

@@ -38,6 +38,7 @@ enum Command {
     Resume(cmd::resume::Args),
     Install(cmd::install::Args),
     Uninstall(cmd::uninstall::Args),
+    Config(cmd::config::Args),
     Doctor(cmd::doctor::Args),
     Demo(cmd::demo::Args),
     #[command(hide = true)]
@@ -80,6 +81,7 @@ fn dispatch(command: Command, hand: &Hand) -> Result<(), Failure> {
         Command::Resume(args) => hand.wait_for(cmd::resume::run(&args, hand)),
         Command::Install(args) => cmd::install::run(&args, hand),
         Command::Uninstall(args) => cmd::uninstall::run(&args, hand),
+        Command::Config(_) => cmd::config::run(hand),
         Command::Doctor(_) => hand.wait_for(cmd::doctor::run(hand)),
         Command::Demo(args) => hand.wait_for(cmd::demo::run(&args, hand)),
         Command::DemoAgent(args) => cmd::demo_agent::run(&args, hand),

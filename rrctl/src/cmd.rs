@@ -1,6 +1,7 @@
 //! One file a command: its options with their help, and what it does. None knows another.
 
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod demo_agent;
 pub(crate) mod demo_link;

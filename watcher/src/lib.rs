@@ -4,4 +4,3 @@
 
 pub mod app;
 mod term;
-mod trouble;
