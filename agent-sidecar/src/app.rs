@@ -15,6 +15,7 @@ use rr_runtime::trouble::patiently;
 use tokio_util::sync::CancellationToken;
 
 use crate::guarded::Guarded;
+use crate::history::History;
 use crate::service::Service;
 use crate::socket::{self, SocketError};
 use crate::view::{self, SharedView};
@@ -82,7 +83,8 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
     let Setup { fleet, name, dirs, host, ready, metrics, shutdown } = setup;
     let view = SharedView::default();
     let guarded = Guarded::new(&[dirs.state.clone(), dirs.runtime.clone()]);
-    let service = Arc::new(Service::new(fleet.clone(), name, host, view.clone(), guarded, metrics));
+    let history = History::load(&dirs.state);
+    let service = Arc::new(Service::new(fleet.clone(), name, host, view.clone(), guarded, history, metrics));
 
     let adopting = patiently("take over the sessions", FleetError::is_outage, || service.adopt());
     match shutdown.run_until_cancelled(adopting).await {
@@ -103,8 +105,7 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
         () = &mut serving => served = true,
         () = whole(service.clone().keep(shutdown.clone())) => {}
         () = whole(service.clone().follow_permit(shutdown.clone())) => {}
-        () = whole(service.clone().follow_losses(shutdown.clone())) => {}
-        () = whole(view::keep(fleet, view, shutdown.clone())) => {}
+        () = whole(service.clone().follow_work(shutdown.clone())) => {}
     }
     let told = shutdown.is_cancelled();
     if told && !served {

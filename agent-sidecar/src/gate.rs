@@ -64,6 +64,7 @@ impl Service {
             Standstill::Stale(age) => {
                 messages::not_connected(&format!("the run permit was last seen {} ago", messages::span(age)))
             }
+            Standstill::StoreWentBack => messages::store_went_back(),
             Standstill::NeverRead => messages::not_connected("the run permit has not been read yet"),
         })
     }

@@ -200,6 +200,12 @@ pub(crate) fn not_connected(why: &str) -> String {
     )
 }
 
+pub(crate) fn store_went_back() -> String {
+    "The store of this fleet was put back to an earlier state, so nobody can say who holds what. No tool may run until a person has looked \
+     and typed `rrctl post-restore --reason ...`."
+        .to_owned()
+}
+
 pub(crate) fn foreign_session(pid: u32) -> String {
     format!(
         "This session id belongs to another running process (pid {pid}); a call under a foreign name is not let through."

@@ -15,6 +15,7 @@ use rr_runtime::metrics::{CallWord, Metrics, SessionWord};
 
 use crate::call::{Answer, Event, Kind, Verdict};
 use crate::guarded::Guarded;
+use crate::history::History;
 use crate::hosts::{Output, claude};
 use crate::messages::{self, Who};
 use crate::repos::Repos;
@@ -40,6 +41,7 @@ pub(crate) struct Service {
     pub registering: tokio::sync::Mutex<()>,
     permit: Mutex<PermitView>,
     state: Mutex<Option<FleetState>>,
+    history: Mutex<History>,
     changes: Mutex<Changes>,
     metrics: Metrics,
 }
@@ -51,6 +53,7 @@ impl Service {
         host: HostId,
         view: SharedView,
         guarded: Guarded,
+        history: History,
         metrics: Metrics,
     ) -> Self {
         Self {
@@ -69,6 +72,7 @@ impl Service {
             registering: tokio::sync::Mutex::default(),
             permit: Mutex::default(),
             state: Mutex::default(),
+            history: Mutex::new(history),
             changes: Mutex::default(),
             metrics,
         }
@@ -133,6 +137,10 @@ impl Service {
 
     pub(crate) fn state(&self) -> MutexGuard<'_, Option<FleetState>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn changes(&self) -> MutexGuard<'_, Changes> {

@@ -1,11 +1,10 @@
 //! The fleet as last seen, indexed for the questions that each call asks: who holds this path, who is here. It is a hint for
-//! texts, kept fresh by a watch; what decides is the store's own answer.
+//! texts; what decides is the store's own answer. `following` keeps it fresh.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
 
-use futures::StreamExt as _;
+use crate::messages::Who;
 use rr_core::id::{RepoId, SessionId, Token};
 use rr_core::path::RepoPath;
 use rr_core::scope::Mode;
@@ -13,16 +12,6 @@ use rr_core::time::Span;
 use rr_fleet::{Fleet, LockRow, Overview, SessionRecord, WaiterRow};
 use rr_runtime::clock::unix_ms;
 use rr_runtime::metrics::FleetSize;
-use tokio_util::sync::CancellationToken;
-
-use crate::messages::Who;
-
-/// A burst of changes is taken in at once.
-const SETTLE: Duration = Duration::from_millis(50);
-/// And looking takes at most one part in so many of a core, however large the fleet.
-const REST_PER_LOOK: u32 = 20;
-/// Looked at again at least this often, whatever the watch says.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 pub(crate) struct View {
@@ -126,38 +115,11 @@ pub(crate) fn current(view: &SharedView) -> Arc<View> {
 /// Reads the fleet anew.
 pub(crate) async fn refresh(fleet: &Fleet, view: &SharedView) {
     match fleet.overview().await {
-        Ok(all) => *view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(View::of(all)),
+        Ok(all) => show(view, all),
         Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "look at the fleet"),
     }
 }
 
-/// Keeps the view fresh until shutdown.
-pub(crate) async fn keep(fleet: Fleet, view: SharedView, shutdown: CancellationToken) {
-    let prefix = fleet.keyspace().all().to_owned();
-    while !shutdown.is_cancelled() {
-        refresh(&fleet, &view).await;
-        let watch = fleet.watch(prefix.clone(), 0).await;
-        // A change between the look and the watch is seen by the next look.
-        refresh(&fleet, &view).await;
-        let Ok(mut watch) = watch else {
-            tokio::time::sleep(SETTLE).await;
-            continue;
-        };
-        let mut looked = Duration::ZERO;
-        loop {
-            let event = tokio::select! {
-                () = shutdown.cancelled() => return,
-                event = tokio::time::timeout(LOOK_AGAIN, watch.next()) => event,
-            };
-            match event {
-                Ok(Some(Ok(_))) => tokio::time::sleep(SETTLE.max(looked * REST_PER_LOOK)).await,
-                Ok(Some(Err(_)) | None) => break,
-                Err(_) => {}
-            }
-            while let Some(Some(Ok(_))) = futures::FutureExt::now_or_never(watch.next()) {}
-            let began = Instant::now();
-            refresh(&fleet, &view).await;
-            looked = began.elapsed();
-        }
-    }
+pub(crate) fn show(view: &SharedView, all: Overview) {
+    *view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(View::of(all));
 }

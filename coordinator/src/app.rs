@@ -15,6 +15,7 @@ use rr_runtime::exit::{Failure, Kind};
 use rr_runtime::program::Floor;
 use rr_runtime::tasks::Kind::Essential;
 use rr_runtime::trouble::patiently;
+use rr_store::Forgetful;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
@@ -72,7 +73,7 @@ impl From<ServeError> for Failure {
 /// If the store can not be used as this fleet's, or an address is taken.
 pub async fn run_on(floor: Floor) -> Result<(), Failure> {
     let open = || {
-        let (store, clock) = (Arc::clone(&floor.store), Arc::clone(&floor.clock));
+        let (store, clock) = (Forgetful::over(Arc::clone(&floor.store)), Arc::clone(&floor.clock));
         Fleet::open(store, &floor.config.fleet, clock, Arc::new(OsEntropy), floor.config.timing)
     };
     let fleet = patiently("open the fleet", FleetError::is_outage, open).await;

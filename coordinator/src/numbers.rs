@@ -32,7 +32,7 @@ pub(crate) fn show(metrics: &Metrics, fleet: Fleet) {
 }
 
 fn set(metrics: &Metrics, all: &Overview) {
-    let Overview { state, sessions, locks, waiters } = all;
+    let Overview { state, sessions, locks, waiters, .. } = all;
     metrics.fleet_state(state.is_paused(), state.epoch.0);
     metrics.fleet_size(FleetSize { sessions: sessions.len(), locks: locks.len(), waiters: waiters.len() });
 }

@@ -43,6 +43,13 @@ impl FleetService for Desk {
         ops::resume(&self.fleet, request.into_inner()).await.map(said).map_err(refused)
     }
 
+    async fn post_restore(
+        &self,
+        request: Request<v1::PostRestoreRequest>,
+    ) -> Result<Response<v1::PostRestoreReply>, Status> {
+        ops::post_restore(&self.fleet, request.into_inner()).await.map(Response::new)
+    }
+
     async fn watch(&self, _: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let pictures = follow::pictures(self.fleet.clone()).take_until(self.shutdown.clone().cancelled_owned());
         Ok(said(pictures.boxed()))

@@ -3,6 +3,7 @@
 //! still alive) and [`permit`] (may the fleet run). [`limits`] has every number, with its reason.
 
 pub mod glob;
+pub mod history;
 pub mod id;
 pub mod limits;
 pub mod lock;

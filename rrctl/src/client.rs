@@ -87,6 +87,14 @@ impl Client {
         self.heard(call)
     }
 
+    pub(crate) async fn post_restore(
+        &mut self,
+        request: v1::PostRestoreRequest,
+    ) -> Result<v1::PostRestoreReply, Failure> {
+        let call = answer("start anew after a restore", self.fleet.post_restore(request)).await;
+        self.heard(call)
+    }
+
     pub(crate) async fn force_release(
         &mut self,
         request: v1::ForceReleaseRequest,

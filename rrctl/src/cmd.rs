@@ -11,6 +11,7 @@ pub(crate) mod install;
 pub(crate) mod locks;
 pub(crate) mod man;
 pub(crate) mod pause_all;
+pub(crate) mod post_restore;
 pub(crate) mod release;
 pub(crate) mod resume;
 pub(crate) mod sessions;

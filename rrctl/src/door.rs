@@ -108,6 +108,19 @@ impl Door {
         told("resume the fleet", ops::resume(self.own()?, request)).await
     }
 
+    pub(crate) async fn post_restore(
+        &mut self,
+        request: v1::PostRestoreRequest,
+    ) -> Result<v1::PostRestoreReply, Failure> {
+        if let Way::Coordinator(client) = &mut self.way {
+            match client.post_restore(request.clone()).await {
+                Ok(reply) => return Ok(reply),
+                Err(failure) => self.step_over(failure).await?,
+            }
+        }
+        told("start anew after a restore", ops::post_restore(self.own()?, request)).await
+    }
+
     pub(crate) async fn force_release(
         &mut self,
         request: v1::ForceReleaseRequest,

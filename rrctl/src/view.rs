@@ -24,6 +24,8 @@ pub(crate) struct FleetView {
     pub(crate) version: String,
     pub(crate) revision: u64,
     pub(crate) now_unix_ms: u64,
+    /// Keys of the fleet whose value could not be read, with the reason.
+    pub(crate) unreadable: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -108,7 +110,7 @@ pub(crate) struct WaiterView {
 
 impl FleetView {
     pub(crate) fn of(picture: v1::StatusReply) -> Self {
-        let v1::StatusReply { run, sessions, locks, waiters, version, revision, now_unix_ms } = picture;
+        let v1::StatusReply { run, sessions, locks, waiters, version, revision, now_unix_ms, unreadable } = picture;
         // A picture without a run state says nothing about running: it counts as paused.
         let run = run.unwrap_or(v1::RunState { paused: true, ..Default::default() });
         let mut held: HashMap<&str, usize> = HashMap::new();
@@ -134,6 +136,7 @@ impl FleetView {
             version,
             revision,
             now_unix_ms,
+            unreadable,
         }
     }
 
@@ -270,6 +273,7 @@ pub(crate) mod tests {
             version: "0.1.0".into(),
             revision: 40,
             now_unix_ms: 21_000,
+            unreadable: vec![],
         }
     }
 

@@ -216,7 +216,7 @@ impl Inner {
     }
 }
 
-/// What a request to the store came to: one of the eight kinds of answer.
+/// What a request to the store came to: one of a few kinds of answer.
 const fn outcome(error: &StoreError) -> &'static str {
     match error {
         StoreError::Unavailable(_) => "unavailable",
@@ -226,6 +226,7 @@ const fn outcome(error: &StoreError) -> &'static str {
         StoreError::LeaseNotFound(_) => "lease_not_found",
         StoreError::Invalid(_) => "invalid",
         StoreError::Damaged(_) => "damaged",
+        StoreError::WentBack { .. } => "went_back",
     }
 }
 

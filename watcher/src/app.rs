@@ -15,9 +15,11 @@ use rr_runtime::metrics::Metrics;
 use rr_runtime::program::Floor;
 use rr_runtime::tasks::Kind::Essential;
 use rr_runtime::trouble::{Trouble, patiently};
+use rr_store::Forgetful;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::room;
 use crate::term::{Due, Term};
 
 /// Its name as a program of its own.
@@ -35,7 +37,7 @@ const ANSWER_MAX: Span = Span::from_secs(5);
 /// If the store can not be used as this fleet's.
 pub async fn run_on(floor: Floor) -> Result<(), Failure> {
     let open = || {
-        let (store, clock) = (Arc::clone(&floor.store), Arc::clone(&floor.clock));
+        let (store, clock) = (Forgetful::over(Arc::clone(&floor.store)), Arc::clone(&floor.clock));
         Fleet::open(store, &floor.config.fleet, clock, Arc::new(OsEntropy), floor.config.timing)
     };
     let fleet = patiently("open the fleet", FleetError::is_outage, open).await;
@@ -65,7 +67,10 @@ impl Watcher {
         while let Some((leader, mut term)) = self.campaign().await {
             tracing::info!("leading as the fleet's watcher");
             self.metrics.leads(true);
-            let end = self.lead(&leader, &mut term).await;
+            let end = tokio::select! {
+                end = self.lead(&leader, &mut term) => end,
+                never = room::mind(&self.fleet, &leader) => match never {},
+            };
             self.metrics.leads(false);
             // Also after a loss: the lease may live on, and nobody can be elected until it ends.
             let resigned = timeout(ANSWER_MAX.as_std(), self.fleet.resign(&leader)).await;

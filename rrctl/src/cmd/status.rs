@@ -25,7 +25,7 @@ fn as_json(view: &FleetView) -> Value {
     json!({
         "paused": view.paused, "hard": view.hard, "epoch": view.epoch, "mode": view.mode, "version": view.version,
         "holds": view.holds, "sessions": view.sessions, "locks": view.locks.len(), "waiters": view.waiters.len(),
-        "revision": view.revision, "now_unix_ms": view.now_unix_ms,
+        "revision": view.revision, "now_unix_ms": view.now_unix_ms, "unreadable": view.unreadable,
     })
 }
 
@@ -50,6 +50,9 @@ fn as_text(view: &FleetView, columns: Option<u16>) -> String {
     }
     for session in view.sessions.iter().filter(|s| !s.warning.is_empty()) {
         let _ = writeln!(text, "\nWARNING   {} (pid {}): {}", session.short(), session.pid, plain(&session.warning));
+    }
+    for what in &view.unreadable {
+        let _ = writeln!(text, "\nWARNING   {}", plain(what));
     }
     if view.paused {
         let _ = writeln!(text, "\nResume with: rrctl resume --epoch {}", view.epoch);

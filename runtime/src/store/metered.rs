@@ -7,7 +7,9 @@ use std::time::Instant;
 use async_trait::async_trait;
 use futures::{StreamExt as _, stream};
 use rr_core::time::Span;
-use rr_store::{KeepAlive, Keys, LeaseId, RangeReply, Revision, Store, StoreError, Txn, TxnReply, WatchStream};
+use rr_store::{
+    KeepAlive, Keys, LeaseId, Position, RangeReply, Revision, Store, StoreError, Txn, TxnReply, WatchStream,
+};
 
 use crate::metrics::Metrics;
 
@@ -69,6 +71,14 @@ impl Store for Metered {
 
     async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
         self.timed("compact", self.store.compact(revision)).await
+    }
+
+    fn position(&self) -> Position {
+        self.store.position()
+    }
+
+    fn accept_history(&self) {
+        self.store.accept_history();
     }
 }
 
