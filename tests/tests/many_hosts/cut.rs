@@ -81,17 +81,17 @@ fn ask_through_a_cut(
 fn told_before_it_goes_on(agent: &mut Agent, file: &str) -> String {
     let mut told = String::new();
     in_time("it is told what has become of its lock", || {
-        agent.prompt("go on");
+        told.push_str(&agent.prompt("go on").context);
         let said = agent.write(file, "1 after the cut\n");
         assert!(said.denied(), "it wrote without having been told: {said:?}\n{told}");
         told.push_str(&said.context);
         told.push_str(said.reason.as_deref().unwrap_or_default());
-        told.contains("lost") && told.contains("is being edited by session")
+        told.contains("were lost with it: a.txt") && told.contains("is being edited by session")
     });
     told
 }
 
-pub fn a_cut_off_holder_is_denied_and_its_lock_goes_to_another_host_and_never_both(apart: Apart) {
+pub(crate) fn a_cut_off_holder_is_denied_and_its_lock_goes_to_another_host_and_never_both(apart: Apart) {
     let fleet = Fleet::new(apart, 3, QUICK);
     let (mut one, mut two) = (fleet.agent(0, "one"), fleet.agent(1, "two"));
     one.write("a.txt", "1\n").must_pass();
@@ -117,7 +117,7 @@ pub fn a_cut_off_holder_is_denied_and_its_lock_goes_to_another_host_and_never_bo
 }
 
 /// Up: what the host sends is lost. Its keep-alives do not arrive, so its lease runs out.
-pub fn a_host_whose_word_does_not_arrive_is_denied_and_loses_its_lock(apart: Apart) {
+pub(crate) fn a_host_whose_word_does_not_arrive_is_denied_and_loses_its_lock(apart: Apart) {
     let fleet = Fleet::new(apart, 2, QUICK);
     let (mut one, mut two) = (fleet.agent(0, "one"), fleet.agent(1, "two"));
     one.write("a.txt", "1\n").must_pass();
@@ -130,7 +130,7 @@ pub fn a_host_whose_word_does_not_arrive_is_denied_and_loses_its_lock(apart: Apa
 
 /// Down: what is sent to the host is lost. Its keep-alives may arrive, so that its lock may stay for as long as it tries:
 /// what counts is that it does not believe in it, and that nobody else gets it meanwhile unless it is lost.
-pub fn a_host_that_hears_nothing_is_denied_and_no_second_holder_comes(apart: Apart) {
+pub(crate) fn a_host_that_hears_nothing_is_denied_and_no_second_holder_comes(apart: Apart) {
     let fleet = Fleet::new(apart, 2, QUICK);
     let (mut one, mut two) = (fleet.agent(0, "one"), fleet.agent(1, "two"));
     one.write("a.txt", "1\n").must_pass();

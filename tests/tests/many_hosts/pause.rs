@@ -12,7 +12,7 @@ const LATE_CUT_OFF: &str =
     "timing: { lease: 40s, keep_alive: 1s, cut_off: 30s, permit_poll: 500ms, permit_fresh: 3s, cool: 1s }\n";
 const PERMIT_FRESH: Duration = Duration::from_secs(3);
 
-pub fn a_pause_reaches_a_host_that_is_cut_off_by_the_age_of_its_permit(apart: Apart) {
+pub(crate) fn a_pause_reaches_a_host_that_is_cut_off_by_the_age_of_its_permit(apart: Apart) {
     let fleet = Fleet::new(apart, 2, LATE_CUT_OFF);
     let (mut one, mut two) = (fleet.agent(0, "one"), fleet.agent(1, "two"));
     one.write("a.txt", "1\n").must_pass();
@@ -46,7 +46,7 @@ pub fn a_pause_reaches_a_host_that_is_cut_off_by_the_age_of_its_permit(apart: Ap
     assert_eq!(fleet.host(1).holder("a.txt").as_deref(), Some("one"), "its lock has outlived the cut");
 }
 
-pub fn pause_all_works_from_any_host_without_a_coordinator(apart: Apart) {
+pub(crate) fn pause_all_works_from_any_host_without_a_coordinator(apart: Apart) {
     let fleet = Fleet::new(apart, 3, QUICK);
     let (mut one, mut two) = (fleet.agent(0, "one"), fleet.agent(1, "two"));
     one.write("a.txt", "1\n").must_pass();

@@ -9,7 +9,7 @@ use rr_tests::hosts::Apart;
 
 use super::stage::{Fleet, QUICK};
 
-pub fn what_one_host_holds_no_other_host_can_write_and_the_denial_says_who(apart: Apart) {
+pub(crate) fn what_one_host_holds_no_other_host_can_write_and_the_denial_says_who(apart: Apart) {
     let fleet = Fleet::new(apart, 3, QUICK);
     let (mut one, mut two) = (fleet.agent(0, "one"), fleet.agent(1, "two"));
     one.prompt("rewrite the parser");
@@ -49,7 +49,7 @@ pub fn what_one_host_holds_no_other_host_can_write_and_the_denial_says_who(apart
 const RAISES: usize = 12;
 
 /// All of them work in one folder, as over a network file system: a lock that two held at once shows as a lost update.
-pub fn no_update_is_lost_while_leaders_of_etcd_are_killed(apart: Apart) {
+pub(crate) fn no_update_is_lost_while_leaders_of_etcd_are_killed(apart: Apart) {
     let mut fleet = Fleet::new(apart, 3, QUICK);
     let shared = fleet.host(0).repo.clone();
     std::fs::write(shared.join("count"), "0").expect("write");

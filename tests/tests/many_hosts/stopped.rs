@@ -12,7 +12,7 @@ use super::stage::{Fleet, QUICK, in_time};
 /// Asked at once when it goes on.
 const AGENTS: usize = 4;
 
-pub fn a_sidecar_stopped_beyond_its_lease_lets_nothing_through_before_it_has_looked(apart: Apart) {
+pub(crate) fn a_sidecar_stopped_beyond_its_lease_lets_nothing_through_before_it_has_looked(apart: Apart) {
     let fleet = Fleet::new(apart, 2, QUICK);
     let name = |n: usize| format!("f{n}.txt");
     let mut stopped: Vec<Agent> = (0..AGENTS).map(|n| fleet.agent(0, &format!("one-{n}"))).collect();

@@ -10,7 +10,7 @@ use rr_tests::hosts::{Apart, Kind, Program};
 use super::stage::{Fleet, QUICK, in_time};
 
 /// Two machines made from one image: the same host id, one work tree, and an agent under the same name on each.
-pub fn one_workspace_is_registered_by_one_sidecar_only(apart: Apart) {
+pub(crate) fn one_workspace_is_registered_by_one_sidecar_only(apart: Apart) {
     let mut fleet = Fleet::new(apart, 3, QUICK);
     fleet.sidecars[1].terminate();
     fs::copy(fleet.host(0).state.join("host-id"), fleet.host(1).state.join("host-id")).expect("copy the host id");
@@ -45,7 +45,7 @@ pub fn one_workspace_is_registered_by_one_sidecar_only(apart: Apart) {
 /// Boots of one host, one after the other.
 const BOOTS: usize = 3;
 
-pub fn a_host_that_lost_power_is_another_session_under_the_same_name(apart: Apart) {
+pub(crate) fn a_host_that_lost_power_is_another_session_under_the_same_name(apart: Apart) {
     let mut fleet = Fleet::new(apart, 2, QUICK);
     let mut seen = Vec::new();
     for boot in 0..BOOTS {
