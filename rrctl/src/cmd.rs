@@ -7,6 +7,7 @@ pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod demo_agent;
 pub(crate) mod deny;
+pub(crate) mod demo_link;
 pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod etcd;
