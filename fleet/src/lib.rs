@@ -19,7 +19,7 @@ pub use overview::{LockRow, Overview, SessionRow, WaiterRow};
 pub use permit::{AckState, FleetState, Hold, HoldKind, PauseDone, ResumeDone};
 pub use queue::{WaitEnd, Waiter};
 pub use records::{AckRecord, SessionRecord};
-pub use session::{Ending, Proof, Registered, Session};
+pub use session::{Beat, Ending, Proof, Registered, Session};
 
 use std::sync::Arc;
 

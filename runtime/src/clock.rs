@@ -3,6 +3,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rr_core::bugs::{self, Bug};
 use rr_core::time::{BootTime, Clock};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
@@ -18,7 +19,8 @@ pub struct BootClock;
 
 impl Clock for BootClock {
     fn now(&self) -> BootTime {
-        BootTime::from_millis(millis(clock_gettime(SINCE_BOOT)))
+        let id = if bugs::is_on(Bug::B4) { ClockId::Monotonic } else { SINCE_BOOT };
+        BootTime::from_millis(millis(clock_gettime(id)))
     }
 }
 
