@@ -40,6 +40,9 @@ fn from_store(error: &StoreError) -> (Code, &'static str) {
         StoreError::Damaged(_) => {
             (Code::FailedPrecondition, "nothing is served until a person has looked: run `rrctl doctor`")
         }
+        StoreError::WentBack { .. } => {
+            (Code::FailedPrecondition, "the store was restored from a backup: run `rrctl post-restore`")
+        }
         StoreError::LeaseNotFound(_) => (Code::Internal, "please report this"),
     }
 }

@@ -312,7 +312,7 @@ pub fn signal(pid: u32, signal: Signal) {
 }
 
 /// A stop takes each thread at its next way through the kernel, not at once.
-fn threads_are_stopped(pid: u32) -> bool {
+pub(crate) fn threads_are_stopped(pid: u32) -> bool {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     threads.filter_map(|t| fs::read_to_string(t.path().join("stat")).ok()).all(|stat| {
         let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());

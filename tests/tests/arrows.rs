@@ -39,7 +39,7 @@ fn may_import() -> BTreeMap<&'static str, Vec<&'static str>> {
 const OWNERS: [(&str, &[&str]); 20] = [
     ("git2", &["rr-git"]),
     ("brush-parser", &["rr-shell"]),
-    ("tonic", &["rr-proto", "rr-link", "rr-coordinator", "rrctl"]),
+    ("tonic", &["rr-store", "rr-proto", "rr-link", "rr-coordinator", "rrctl"]),
     ("tonic-prost", &["rr-proto", "rr-link", "rr-coordinator", "rrctl"]),
     ("tonic-build", &["tonic-prost-build"]),
     ("prost-build", &["tonic-prost-build"]),

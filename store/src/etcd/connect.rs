@@ -1,0 +1,94 @@
+//! The way to a first connection: options checked, TLS files read, every endpoint dialled at once; and what stands in the
+//! way said in words for people. Once there is a store, [`super::endpoint`] makes connections by itself.
+
+use std::sync::{Arc, OnceLock};
+
+use etcd_client::GetOptions;
+use rr_core::time::Clock;
+
+use super::endpoint::Endpoint;
+use super::failure::{Failure, Fate};
+use super::highest::Highest;
+use super::line::Access;
+use super::options::{self, ConnectError, EtcdOptions};
+use super::route::Route;
+use super::tls;
+use crate::contract::Position;
+
+pub(super) async fn connect(
+    options: EtcdOptions,
+    seen: Position,
+    clock: &Arc<dyn Clock>,
+) -> Result<Route, ConnectError> {
+    let uris = options::check(&options)?;
+    if let Some(files) = &options.tls {
+        tls::check(files).await.map_err(|why| ConnectError::Tls { why })?;
+    }
+    let access = Access { credentials: options.credentials, tls: options.tls, cluster: OnceLock::new() };
+    let access = Arc::new(access);
+    let endpoint = |uri| Arc::new(Endpoint::new(uri, Arc::clone(&access), Arc::clone(clock)));
+    let endpoints: Vec<_> = uris.into_iter().map(endpoint).collect();
+    let preferred = any_of(&reachable(&endpoints).await?);
+    is_let_in(&endpoints[preferred]).await?;
+    Ok(Route::new(endpoints, preferred, Highest::starting_at(seen)))
+}
+
+/// Those that could be connected to. One is enough; one that must not be used is an error.
+async fn reachable(endpoints: &[Arc<Endpoint>]) -> Result<Vec<usize>, ConnectError> {
+    let dials = endpoints.iter().map(|endpoint| endpoint.line(&endpoint.requests));
+    let dialled = futures::future::join_all(dials).await;
+    let mut up = Vec::new();
+    let mut tried = Vec::new();
+    for (at, (endpoint, line)) in endpoints.iter().zip(dialled).enumerate() {
+        let Err(failure) = line else {
+            up.push(at);
+            continue;
+        };
+        if let Some(error) = for_good(endpoint, &failure) {
+            return Err(error);
+        }
+        tracing::warn!(endpoint = endpoint.name, why = failure.why, "etcd endpoint cannot be reached");
+        tried.push((endpoint.name.clone(), failure.why));
+    }
+    if up.is_empty() { Err(ConnectError::Unreachable { tried }) } else { Ok(up) }
+}
+
+/// Failures that no other endpoint and no later try makes up for.
+fn for_good(endpoint: &Endpoint, failure: &Failure) -> Option<ConnectError> {
+    match &failure.fate {
+        Fate::Foreign { first } => Some(ConnectError::TwoClusters { one: first.clone(), other: endpoint.name.clone() }),
+        Fate::Final(_) => Some(refused(endpoint, failure)),
+        Fate::NotApplied | Fate::Lost => None,
+    }
+}
+
+fn refused(endpoint: &Endpoint, failure: &Failure) -> ConnectError {
+    let why = failure.why.trim_start_matches("etcdserver: ");
+    let hint = match why {
+        _ if why.contains("user name is empty") => {
+            "; set `store.user` and `store.password_file`, or use a certificate whose common name is an etcd user"
+        }
+        _ if why.contains("authentication is not enabled") => "; remove `store.user`, or enable authentication in etcd",
+        _ if why.contains("authentication failed") => "; correct `store.user` and `store.password_file`",
+        _ => "",
+    };
+    ConnectError::Refused { endpoint: endpoint.name.clone(), why: format!("{why}{hint}") }
+}
+
+/// Whether etcd asks for a user that we have not named. Which keys we may read is another matter, and so is a leader.
+async fn is_let_in(endpoint: &Endpoint) -> Result<(), ConnectError> {
+    let Some(line) = endpoint.requests.current() else { return Ok(()) };
+    let read = line.kv.clone().get("\0", Some(GetOptions::new().with_serializable())).await;
+    match read.map_err(|error| Failure::of(&error)) {
+        Err(failure) if failure.why.contains("user name is empty") => Err(refused(endpoint, &failure)),
+        _ => Ok(()),
+    }
+}
+
+/// Spreads the processes of a fleet over the members.
+fn any_of(up: &[usize]) -> usize {
+    let mut byte = [0];
+    // Without randomness all take the first, which works as well.
+    let _ = getrandom::fill(&mut byte);
+    up[usize::from(byte[0]) % up.len()]
+}
