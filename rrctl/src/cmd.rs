@@ -3,6 +3,7 @@
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod demo_agent;
+pub(crate) mod demo_link;
 pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod install;

@@ -124,9 +124,9 @@ impl Agent {
     #[track_caller]
     #[must_use]
     pub fn silent(sandbox: &Sandbox, name: &str, folder: &Path, options: &[&str]) -> Self {
-        let mut command = sandbox.command(rrctl_program());
+        let mut command = sandbox.command_in(folder, rrctl_program());
         command.args(["demo-agent", "--interactive", "--session", name]).args(options);
-        command.current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut child = command.spawn().expect("rrctl demo-agent starts");
         let orders = child.stdin.take().expect("its input is a pipe");
         let lines = BufReader::new(child.stdout.take().expect("its output is a pipe")).lines();
