@@ -98,7 +98,11 @@ impl Fleet {
         Ok(fleet)
     }
 
+    /// A look first: a full store takes no transaction that could write, and it must be possible to pause one (H9).
     async fn initialise(&self) -> Result<(), FleetError> {
+        if let Some(schema) = self.get(&self.keys.schema(), "open the fleet").await? {
+            return self.knows(&schema.value);
+        }
         let generation = rr_core::id::hex(&self.entropy.bits());
         let first = Txn::when(vec![Compare::absent(Keys::one(self.keys.generation()))])
             .then(vec![
@@ -118,7 +122,11 @@ impl Fleet {
             return Ok(());
         }
         let found = reply.replies.into_iter().flat_map(rr_store::OpReply::into_keys).next();
-        let found = found.map(|kv| String::from_utf8_lossy(&kv.value).into_owned()).unwrap_or_default();
+        self.knows(&found.map(|kv| kv.value).unwrap_or_default())
+    }
+
+    fn knows(&self, schema: &[u8]) -> Result<(), FleetError> {
+        let found = String::from_utf8_lossy(schema);
         match found.parse::<u32>() {
             Ok(version) if version <= SCHEMA => Ok(()),
             Ok(version) => Err(FleetError::NewerSchema { found: version }),

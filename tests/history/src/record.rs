@@ -231,6 +231,13 @@ impl Recorder {
         Ok(())
     }
 
+    /// The calls that were answered, and those that passed, since the recording began or was last finished.
+    #[must_use]
+    pub fn so_far(&self) -> (Vec<Call>, Vec<Pass>) {
+        let book = self.book();
+        (book.calls.clone(), book.passes.clone())
+    }
+
     /// Everything up to now. No client may be at work any more.
     ///
     /// # Errors

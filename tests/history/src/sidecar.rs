@@ -198,9 +198,14 @@ impl Sidecar {
             Some(1) => self.end(session).await,
             Some(2) => self.force().await,
             Some(3) => self.pause_and_resume().await,
-            _ if self.dice.below(10) < 6 => self.ask(session).await,
+            // The more it holds, the more it gives back: or in the end everybody waits.
+            _ if self.held() <= self.dice.below(4) => self.ask(session).await,
             _ => self.give_back(session).await,
         }
+    }
+
+    fn held(&self) -> u64 {
+        locked(&self.life).as_ref().map_or(0, |life| life.held.len() as u64)
     }
 
     async fn ask(&self, session: &Session) {
