@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::crowd::Crowd;
@@ -12,9 +14,10 @@ use futures::{FutureExt as _, StreamExt as _};
 use rr_core::bugs::{Bug, plant};
 use rr_core::limits::Timing;
 use rr_core::scope::Claim;
-use rr_core::time::{Clock as _, Span};
+use rr_core::time::{BootTime, Clock, Span};
 use rr_fleet::{Answer, Grant, Hold, HoldKind, PauseDone, Session, WaitEnd};
 use rr_history::{Behaviour, Client, Recorder, Registration, Rule, Violation, Watched, check};
+use rr_runtime::clock::{ClockId, Timespec, since_boot};
 use rr_store::faulty::{Call, Fault};
 use rr_store::{Keys, Op, Options, Store as _, Txn};
 use tokio::task::JoinHandle;
@@ -138,6 +141,48 @@ async fn b3_a_cut_off_counted_from_the_reply_is_found() {
     let (report, _) = story().await.expect("the story breaks nothing by itself");
     assert!(report.passes > 1_000, "{report:?}");
     let planted = plant(Bug::B3);
+    let broken = story().await.expect_err("it was not found");
+    drop(planted);
+    assert!(broken.iter().any(|violation| violation.rule == Rule::CutOff), "{broken:?}");
+}
+
+/// A machine's clocks as its kernel has them: one counts the time it slept, one does not.
+struct SleepingMachine {
+    awake: Arc<VirtualClock>,
+    slept: AtomicU64,
+}
+
+impl Clock for SleepingMachine {
+    fn now(&self) -> BootTime {
+        since_boot(|id| {
+            let slept = if id == ClockId::Boottime { 0 } else { self.slept.load(Ordering::SeqCst) };
+            let secs = i64::try_from(self.awake.now().as_millis() / 1_000 - slept).unwrap();
+            Timespec { tv_sec: secs, tv_nsec: 0 }
+        })
+    }
+}
+
+/// A laptop is closed for longer than its lease, and its locks are another's when it is opened.
+#[tokio::test(start_paused = true)]
+async fn b4_a_clock_that_stands_still_during_sleep_is_found() {
+    let story = async || {
+        let claims = vec![write("a")];
+        let lasting = Behaviour { claims, deaths: 0, endings: 0, forces: 0, pauses: 0, ..Behaviour::default() };
+        let mut crowd = Crowd::new(4, 0, &lasting).await;
+        let machine = Arc::new(SleepingMachine { awake: crowd.clock.clone(), slept: AtomicU64::new(0) });
+        crowd.join(machine.clone(), &lasting).await;
+        crowd.join(crowd.clock.clone(), &lasting).await;
+        pass(20_000).await;
+        crowd.members[0].halt.stop();
+        pass(80_000).await;
+        machine.slept.store(80, Ordering::SeqCst);
+        crowd.members[0].halt.go_on();
+        pass(20_000).await;
+        crowd.judge().await
+    };
+    let (report, _) = story().await.expect("the story breaks nothing by itself");
+    assert!(report.passes > 300 && report.grants > 100, "{report:?}");
+    let planted = plant(Bug::B4);
     let broken = story().await.expect_err("it was not found");
     drop(planted);
     assert!(broken.iter().any(|violation| violation.rule == Rule::CutOff), "{broken:?}");

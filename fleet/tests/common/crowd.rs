@@ -7,7 +7,7 @@ use std::time::Duration;
 use rr_core::id::FleetName;
 use rr_core::limits::Timing;
 use rr_core::scope::Claim;
-use rr_core::time::Span;
+use rr_core::time::{Clock, Span};
 use rr_fleet::Fleet;
 use rr_history::{Behaviour, Client, Dice, Halt, History, Recorder, Report, Sidecar, Violation, check};
 use rr_store::faulty::{Fault, FaultyStore};
@@ -33,7 +33,9 @@ pub struct Crowd {
     pub recorder: Arc<Recorder>,
     pub dice: Dice,
     pub members: Vec<Member>,
-    clock: Arc<VirtualClock>,
+    /// The true time.
+    pub clock: Arc<VirtualClock>,
+    seed: u64,
     background: Vec<JoinHandle<()>>,
 }
 
@@ -70,24 +72,25 @@ impl Crowd {
             tokio::spawn(ticking.tick()),
             tokio::spawn(break_rings(stage.fleet.clone())),
         ];
-        let mut crowd = Self { stage, recorder, dice: Dice::new(!seed), members: vec![], clock, background };
-        for n in 0..count {
-            let member = crowd.member(seed.wrapping_mul(31).wrapping_add(n), behaviour.clone()).await;
-            crowd.members.push(member);
+        let mut crowd = Self { stage, recorder, dice: Dice::new(!seed), members: vec![], clock, seed, background };
+        for _ in 0..count {
+            crowd.join(crowd.clock.clone(), behaviour).await;
         }
         crowd
     }
 
-    async fn member(&self, seed: u64, behaviour: Behaviour) -> Member {
+    /// One more, whose own clock is this.
+    pub async fn join(&mut self, clock: Arc<dyn Clock>, behaviour: &Behaviour) {
+        let seed = self.seed.wrapping_mul(31).wrapping_add(self.members.len() as u64);
         let line = FaultyStore::new(self.stage.line.clone());
         let dice = Arc::new(Dice::new(seed));
         let name = FleetName::default();
-        let fleet =
-            Fleet::open(line.clone(), &name, self.clock.clone(), dice.clone(), Timing::default()).await.unwrap();
+        let timing = Timing::default();
+        let fleet = Fleet::open(line.clone(), &name, clock, dice.clone(), timing).await.unwrap();
         let client = Client { fleet, recorder: self.recorder.clone() };
-        let (sidecar, halt) = (Sidecar::new(client, behaviour, dice), Halt::default());
+        let (sidecar, halt) = (Sidecar::new(client, behaviour.clone(), dice), Halt::default());
         let task = tokio::spawn(halt.hold(sidecar.clone().run()));
-        Member { sidecar, line, halt, task }
+        self.members.push(Member { sidecar, line, halt, task });
     }
 
     pub fn any(&self) -> &Member {
