@@ -14,7 +14,7 @@ use crate::effects::{self, Effects};
 use crate::guarded::Objection;
 use crate::locking::{Got, Need};
 use crate::messages;
-use crate::repos::{Place, Shared};
+use crate::repos::{Place, Repo, Shared};
 use crate::service::Service;
 use crate::table::{AgentSession, HeldLock, InFlight};
 use crate::versions::Version;
@@ -64,6 +64,7 @@ impl Service {
             Standstill::Stale(age) => {
                 messages::not_connected(&format!("the run permit was last seen {} ago", messages::span(age)))
             }
+            Standstill::StoreWentBack => messages::store_went_back(),
             Standstill::NeverRead => messages::not_connected("the run permit has not been read yet"),
         })
     }
@@ -107,6 +108,11 @@ impl Service {
             Ok(found) => found,
             Err(objection) => return self.object(who, objection),
         };
+        if call.action.may_change()
+            && let Some(reason) = self.other_fleet(&found)
+        {
+            return self.refuse(who, "a call", reason);
+        }
         if let Some(stop) = stop_file_of(&found) {
             return self.refuse(who, "a call", messages::stop_file(&stop.display().to_string()));
         }
@@ -143,6 +149,13 @@ impl Service {
         let before = found.compare.clone().zip(compared);
         self.begin(who, event, call, before, found);
         Ok(())
+    }
+
+    /// A repository that belongs to another fleet is not locked in this one: agents of that fleet would not see it.
+    fn other_fleet(&self, found: &Effects) -> Option<String> {
+        let repos = repos_of(found).chain(&found.compare).chain(found.trees.iter().map(|t| &t.repo));
+        let mut named = repos.filter_map(|repo| repo.config().0.fleet);
+        named.find(|fleet| *fleet != self.name).map(|fleet| messages::other_fleet(&fleet, &self.name))
     }
 
     fn effects(&self, event: &Event, call: &ToolCall) -> Result<Effects, Objection> {
@@ -380,7 +393,7 @@ impl Service {
         who: &AgentSession,
         event: &Event,
         call: &ToolCall,
-        before: Option<(Arc<crate::repos::Repo>, rr_git::Dirty)>,
+        before: Option<(Arc<Repo>, rr_git::Dirty)>,
         found: &Effects,
     ) {
         let started = self.now();
@@ -414,8 +427,12 @@ impl Service {
 }
 
 fn stop_file_of(found: &Effects) -> Option<std::path::PathBuf> {
-    let repos = found.writes.iter().map(|p| &p.repo).chain(found.claims.iter().map(|(repo, _)| repo));
-    repos.map(|r| r.stop_file()).find(|f| f.exists())
+    repos_of(found).map(|r| r.stop_file()).find(|f| f.exists())
+}
+
+/// The repositories that a call would change something in.
+fn repos_of(found: &Effects) -> impl Iterator<Item = &Arc<Repo>> {
+    found.writes.iter().map(|p| &p.repo).chain(found.claims.iter().map(|(repo, _)| repo))
 }
 
 /// One need per claim, the lasting one where a call and a turn both want it.

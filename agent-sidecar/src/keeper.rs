@@ -56,6 +56,8 @@ impl Service {
         let state = who.lock().heartbeat.look(self.now()).clone();
         match state {
             SessionState::Live | SessionState::Suspect => self.renew(who).await,
+            // What a store of the past says proves nothing.
+            SessionState::Fenced(_) if self.has_store_gone_back() => return,
             SessionState::Fenced(_) => self.prove(who).await,
             SessionState::Dead(_) | SessionState::Closed => return,
         }
@@ -106,7 +108,10 @@ impl Service {
         who.lock().apply(LockEvent::SessionFenced);
         match self.fleet.prove(&who.session).await {
             Ok(Proof::Alive { sent }) => {
-                self.prove_locks(who).await;
+                if let Err(error) = self.prove_locks(who).await {
+                    tracing::warn!(sid = %who.sid(), error = &error as &dyn std::error::Error, "prove a session's locks");
+                    return;
+                }
                 let now = self.now();
                 let mut inner = who.lock();
                 inner.heartbeat.proven(sent, now);
@@ -118,14 +123,16 @@ impl Service {
         }
     }
 
-    async fn prove_locks(&self, who: &AgentSession) {
-        let keys: Vec<String> = who.lock().locks.iter().map(|l| l.grant.key.clone()).collect();
-        for key in keys {
-            let Ok(stored) = self.fleet.stored_token(&key).await else { continue };
-            for lock in who.lock().locks.iter_mut().filter(|l| l.grant.key == key) {
+    async fn prove_locks(&self, who: &AgentSession) -> Result<(), rr_fleet::FleetError> {
+        let held: Vec<GrantedLock> = who.lock().locks.iter().map(|l| l.grant.clone()).collect();
+        let stored = self.fleet.stored_tokens(&held).await?;
+        let mut inner = who.lock();
+        for (proven, stored) in held.iter().zip(stored) {
+            for lock in inner.locks.iter_mut().filter(|l| l.grant.key == proven.key) {
                 lock.state = lock.state.on(LockEvent::Proven { stored });
             }
         }
+        Ok(())
     }
 
     /// Cooling over, not claimed, not touched, not yet given back, taken away by force.
@@ -154,53 +161,6 @@ impl Service {
         }
         if let Err(error) = self.fleet.clear_marks(&cooled).await {
             tracing::debug!(error = &error as &dyn std::error::Error, "clear left-over marks");
-        }
-    }
-
-    /// Follows deletions of holder keys: a lock taken away by force is known before its holder's next write (X10).
-    pub(crate) async fn follow_losses(self: Arc<Self>, shutdown: CancellationToken) {
-        use futures::StreamExt as _;
-        while !shutdown.is_cancelled() {
-            let watch = self.fleet.watch(self.fleet.keyspace().all().to_owned(), 0).await;
-            // What went before the watch began is found by asking.
-            for who in self.all() {
-                self.notice_lost(&who).await;
-            }
-            let Ok(mut watch) = watch else {
-                let _ = tokio::time::timeout(TICK, shutdown.cancelled()).await;
-                continue;
-            };
-            loop {
-                let event = tokio::select! {
-                    () = shutdown.cancelled() => return,
-                    event = watch.next() => event,
-                };
-                let Some(Ok(event)) = event else { break };
-                for change in event.changes {
-                    if let rr_store::Change::Delete { key } = change {
-                        self.key_gone(&key);
-                    }
-                }
-            }
-        }
-    }
-
-    fn key_gone(&self, key: &str) {
-        for who in self.all() {
-            for lock in who.lock().locks.iter_mut().filter(|l| l.grant.key == key) {
-                lock.state = lock.state.on(LockEvent::KeyGone);
-            }
-        }
-    }
-
-    async fn notice_lost(&self, who: &AgentSession) {
-        let held: Vec<GrantedLock> = who.lock().locks.iter().map(|l| l.grant.clone()).collect();
-        for lock in held {
-            if let Ok(stored) = self.fleet.stored_token(&lock.key).await
-                && stored != Some(lock.token)
-            {
-                self.key_gone(&lock.key);
-            }
         }
     }
 
@@ -370,7 +330,7 @@ impl Service {
 }
 
 /// The lease or the key is gone: nothing is held any more, and the agent is told before it writes.
-fn lose(who: &AgentSession, cause: DeathCause) {
+pub(crate) fn lose(who: &AgentSession, cause: DeathCause) {
     tracing::warn!(sid = %who.sid(), ?cause, "a session was lost");
     let mut inner = who.lock();
     inner.heartbeat.died(cause);

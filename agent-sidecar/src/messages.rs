@@ -1,6 +1,7 @@
 //! Every text that an agent reads: what happened, who, since when, what to do next. Facts, not orders: an agent's guard
 //! against injected instructions must have no reason to doubt them.
 
+use rr_core::id::FleetName;
 use rr_core::scope::Scope;
 use rr_core::time::Span;
 
@@ -185,10 +186,24 @@ pub(crate) fn stop_file(path: &str) -> String {
     format!("Stopped by {path}: while that file exists no tool may run here. A person removes it to go on.")
 }
 
+pub(crate) fn other_fleet(named: &FleetName, ours: &FleetName) -> String {
+    format!(
+        "railroad.yaml of this repository names the fleet `{named}`, and the sidecar of this machine serves `{ours}`: agents of \
+         `{named}` would not see a lock taken here, so no change is let through. A person sets `fleet: {named}` in this \
+         machine's config.yaml, or corrects railroad.yaml. Reading is possible."
+    )
+}
+
 pub(crate) fn not_connected(why: &str) -> String {
     format!(
         "Railroad cannot vouch for this call, so it was not let through: {why}. It is tried again at your next call; `rrctl status` shows the state."
     )
+}
+
+pub(crate) fn store_went_back() -> String {
+    "The store of this fleet was put back to an earlier state, so nobody can say who holds what. No tool may run until a person has looked \
+     and typed `rrctl post-restore --reason ...`."
+        .to_owned()
 }
 
 pub(crate) fn foreign_session(pid: u32) -> String {

@@ -5,14 +5,17 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rr_core::id::{HostId, SessionId};
+use rr_core::id::{FleetName, HostId, SessionId};
 use rr_core::limits::Timing;
 use rr_core::permit::PermitView;
+use rr_core::session::SessionState;
 use rr_core::time::{BootTime, Clock};
 use rr_fleet::{Fleet, FleetState};
+use rr_runtime::metrics::{CallWord, Metrics, SessionWord};
 
 use crate::call::{Answer, Event, Kind, Verdict};
 use crate::guarded::Guarded;
+use crate::history::History;
 use crate::hosts::{Output, claude};
 use crate::messages::{self, Who};
 use crate::repos::Repos;
@@ -22,6 +25,8 @@ use crate::view::{SharedView, current, in_words};
 
 pub(crate) struct Service {
     pub fleet: Fleet,
+    /// The fleet's name.
+    pub name: FleetName,
     pub host: HostId,
     pub host_name: String,
     pub boot: String,
@@ -36,12 +41,23 @@ pub(crate) struct Service {
     pub registering: tokio::sync::Mutex<()>,
     permit: Mutex<PermitView>,
     state: Mutex<Option<FleetState>>,
+    history: Mutex<History>,
     changes: Mutex<Changes>,
+    metrics: Metrics,
 }
 
 impl Service {
-    pub(crate) fn new(fleet: Fleet, host: HostId, view: SharedView, guarded: Guarded) -> Self {
+    pub(crate) fn new(
+        fleet: Fleet,
+        name: FleetName,
+        host: HostId,
+        view: SharedView,
+        guarded: Guarded,
+        history: History,
+        metrics: Metrics,
+    ) -> Self {
         Self {
+            name,
             host,
             host_name: rr_runtime::host::host_name(),
             boot: rr_runtime::host::boot_id(),
@@ -56,8 +72,43 @@ impl Service {
             registering: tokio::sync::Mutex::default(),
             permit: Mutex::default(),
             state: Mutex::default(),
+            history: Mutex::new(history),
             changes: Mutex::default(),
+            metrics,
         }
+    }
+
+    /// Has the numbers that nobody counts along the way counted whenever somebody reads them.
+    pub(crate) fn count(self: Arc<Self>) {
+        let metrics = self.metrics.clone();
+        metrics.look_first(move || {
+            let service = Arc::clone(&self);
+            Box::pin(async move { service.count_now() })
+        });
+    }
+
+    fn count_now(&self) {
+        let mut locks = 0;
+        let states: Vec<SessionWord> = self
+            .all()
+            .iter()
+            .map(|who| {
+                let mut inner = who.lock();
+                locks += inner.locks.len();
+                match inner.heartbeat.look(self.now()) {
+                    SessionState::Live => SessionWord::Live,
+                    SessionState::Suspect => SessionWord::Suspect,
+                    SessionState::Fenced(_) => SessionWord::Fenced,
+                    SessionState::Dead(_) => SessionWord::Dead,
+                    SessionState::Closed => SessionWord::Closed,
+                }
+            })
+            .collect();
+        self.metrics.sessions(states, locks);
+        if let Some(state) = &*self.state() {
+            self.metrics.fleet_state(state.is_paused(), state.epoch.0);
+        }
+        self.metrics.fleet_size(current(&self.view).sizes());
     }
 
     pub(crate) fn now(&self) -> BootTime {
@@ -88,6 +139,10 @@ impl Service {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn changes(&self) -> MutexGuard<'_, Changes> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -103,10 +158,20 @@ impl Service {
             Ok(event) => event,
             Err(misread) => {
                 tracing::warn!(why = misread.text, "a hook's input was not understood");
+                if misread.gates_a_tool {
+                    self.metrics.call(CallWord::Deny);
+                }
                 return claude::encode_misread(&misread);
             }
         };
         let answer = self.dispatch(&question, &event).await;
+        if let Kind::Before(_) = event.kind {
+            self.metrics.call(match answer.verdict {
+                Verdict::Pass => CallWord::Pass,
+                Verdict::Deny(_) => CallWord::Deny,
+                Verdict::DenyAndStop(_) => CallWord::DenyAndStop,
+            });
+        }
         if let Verdict::Deny(reason) | Verdict::DenyAndStop(reason) = &answer.verdict {
             tracing::info!(session = event.session, reason, "denied");
         }

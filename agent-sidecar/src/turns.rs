@@ -241,8 +241,9 @@ impl Service {
     }
 
     fn config_fault(&self, event: &Event) -> Option<String> {
-        let repo = self.repos.around(&event.cwd).ok().flatten()?;
-        repo.config().1.map(|(why, kept)| messages::config_broken(&why, kept))
+        let (config, fault) = self.repos.around(&event.cwd).ok().flatten()?.config();
+        let fault = fault.map(|(why, kept)| messages::config_broken(&why, kept));
+        fault.or_else(|| config.fleet.filter(|f| *f != self.name).map(|f| messages::other_fleet(&f, &self.name)))
     }
 
     /// What has been waiting to be told.

@@ -3,9 +3,11 @@
 //! Start at [`app::serve`]; what each request does is in [`ops`], which `rrctl` also uses on a store of its own.
 
 pub mod app;
-mod follow;
+pub mod follow;
+mod numbers;
 pub mod ops;
 mod picture;
 mod refusal;
 mod services;
 mod socket;
+mod tcp;

@@ -4,6 +4,7 @@
 
 pub mod bugs;
 pub mod glob;
+pub mod history;
 pub mod id;
 pub mod limits;
 pub mod lock;

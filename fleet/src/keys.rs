@@ -46,6 +46,11 @@ impl Keyspace {
         format!("{}meta/gen", self.prefix)
     }
 
+    /// Present while the fleet has as many locks as it may.
+    pub(crate) fn full(&self) -> String {
+        format!("{}meta/full", self.prefix)
+    }
+
     pub(crate) fn sessions(&self) -> String {
         format!("{}sess/", self.prefix)
     }
@@ -58,6 +63,22 @@ impl Keyspace {
         format!("{}slot/{host}/{workspace}", self.prefix)
     }
 
+    pub(crate) fn slots(&self) -> String {
+        format!("{}slot/", self.prefix)
+    }
+
+    pub(crate) fn ops(&self) -> String {
+        format!("{}op/", self.prefix)
+    }
+
+    pub(crate) fn joins(&self) -> String {
+        format!("{}join/", self.prefix)
+    }
+
+    pub(crate) fn leaders(&self) -> String {
+        format!("{}leader/", self.prefix)
+    }
+
     pub(crate) fn denied(&self, fingerprint: &str) -> String {
         format!("{}deny/{fingerprint}", self.prefix)
     }
@@ -66,7 +87,8 @@ impl Keyspace {
         format!("{}op/{sid}/{op}", self.prefix)
     }
 
-    /// Everything that the fleet's running state is made of: permit, epoch, holds, acknowledgements.
+    /// What the fleet's running state is made of: permit, epoch, holds. Every sidecar reads and watches all of it, so nothing
+    /// lies here that grows with the number of sessions.
     #[must_use]
     pub fn fleet(&self) -> String {
         format!("{}fleet/", self.prefix)
@@ -89,11 +111,11 @@ impl Keyspace {
     }
 
     pub(crate) fn acks(&self) -> String {
-        format!("{}fleet/ack/", self.prefix)
+        format!("{}ack/", self.prefix)
     }
 
     pub(crate) fn ack(&self, sid: &SessionId) -> String {
-        format!("{}fleet/ack/{sid}", self.prefix)
+        format!("{}ack/{sid}", self.prefix)
     }
 
     pub(crate) fn leader(&self, of: &str) -> String {

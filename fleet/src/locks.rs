@@ -18,7 +18,7 @@ use crate::settle::{Attempt, Settled};
 use crate::{Doing, Fleet, FleetError};
 
 /// Compares that every transaction of a session needs besides its scopes' own.
-const COMMON_COMPARES: usize = 6;
+const COMMON_COMPARES: usize = 7;
 
 /// What a session asks for: all of it or nothing.
 #[derive(Clone, Debug)]
@@ -129,6 +129,7 @@ impl Fleet {
         let Some(compares) = self.fast_compares(request) else { return Ok(None) };
         let op = OpId::from_random(self.entropy.bits());
         let mut all = self.common(session, &op);
+        all.push(Compare::absent(Keys::one(self.keys.full())));
         let nobody_waits = Compare::absent(Keys::prefix(self.keys.queue(&request.repo)));
         all.extend((!bugs::is_on(Bug::B16)).then_some(nobody_waits));
         all.extend(compares);
@@ -377,12 +378,19 @@ impl Fleet {
         Ok(())
     }
 
-    /// The token a holder key has in the store now, if it exists.
+    /// The token that each lock's key has in the store now, if it exists.
     ///
     /// # Errors
     /// If the store does not answer.
-    pub async fn stored_token(&self, key: &str) -> Result<Option<Token>, FleetError> {
-        Ok(self.get(key, "read a lock's token").await?.map(|kv| Token(kv.create_revision)))
+    pub async fn stored_tokens(&self, locks: &[GrantedLock]) -> Result<Vec<Option<Token>>, FleetError> {
+        let mut found = Vec::with_capacity(locks.len());
+        for chunk in locks.chunks(TXN_OPS_MAX) {
+            let reads = chunk.iter().map(|lock| Op::Get(Keys::one(lock.key.clone()))).collect();
+            let reply = self.store.txn(Txn::default().then(reads)).await.doing("read the tokens of locks")?;
+            let tokens = reply.replies.into_iter().map(|one| one.into_keys().pop());
+            found.extend(tokens.map(|kv| kv.map(|kv| Token(kv.create_revision))));
+        }
+        Ok(found)
     }
 }
 

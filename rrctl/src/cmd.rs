@@ -1,6 +1,7 @@
 //! One file a command: its options with their help, and what it does. None knows another.
 
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod demo_agent;
 pub(crate) mod demo_link;
@@ -10,6 +11,7 @@ pub(crate) mod install;
 pub(crate) mod locks;
 pub(crate) mod man;
 pub(crate) mod pause_all;
+pub(crate) mod post_restore;
 pub(crate) mod release;
 pub(crate) mod resume;
 pub(crate) mod sessions;

@@ -19,18 +19,9 @@ use serde_json::Value;
 pub const SOON: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Variables of whoever runs the tests that would reach into the sandbox.
-const FOREIGN: [&str; 9] = [
-    "RAILROAD_CONFIG",
-    "RAILROAD_LOG",
-    "RAILROAD_SESSION",
-    "CLAUDE_CONFIG_DIR",
-    "CLAUDE_PROJECT_DIR",
-    "CLAUDE_CODE_SESSION_ID",
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-];
+/// Variables of whoever runs the tests that would reach into the sandbox; so would all of the product's own.
+const FOREIGN: [&str; 6] =
+    ["CLAUDE_CONFIG_DIR", "CLAUDE_PROJECT_DIR", "CLAUDE_CODE_SESSION_ID", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"];
 
 /// Returns as soon as `holds`.
 ///
@@ -139,7 +130,8 @@ impl Sandbox {
                 command
             }
         };
-        FOREIGN.iter().for_each(|name| {
+        let own = std::env::vars_os().map(|(name, _)| name).filter(|n| n.to_string_lossy().starts_with("RAILROAD_"));
+        own.chain(FOREIGN.map(Into::into)).for_each(|name| {
             command.env_remove(name);
         });
         command

@@ -13,7 +13,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use rr_core::time::Span;
-use rr_store::{KeepAlive, Keys, LeaseId, RangeReply, Revision, Store, StoreError, Txn, TxnReply, WatchStream};
+use rr_store::{
+    KeepAlive, Keys, LeaseId, Position, RangeReply, Revision, Store, StoreError, Txn, TxnReply, WatchStream,
+};
 
 use super::Seeded;
 
@@ -71,6 +73,14 @@ impl<S: Store> Store for Direct<S> {
 
     async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
         finish(self.0.compact(revision))
+    }
+
+    fn position(&self) -> Position {
+        self.0.position()
+    }
+
+    fn accept_history(&self) {
+        self.0.accept_history();
     }
 }
 
@@ -231,5 +241,13 @@ impl Store for Line {
 
     async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
         self.above.compact(revision).await
+    }
+
+    fn position(&self) -> Position {
+        self.above.position()
+    }
+
+    fn accept_history(&self) {
+        self.above.accept_history();
     }
 }

@@ -11,16 +11,9 @@ use tokio::process::{Child, Command};
 use super::script::Script;
 use crate::exit::{Failure, Kind};
 
-/// Variables that would lead out of the throw-away folders.
-const FOREIGN: [&str; 7] = [
-    "RAILROAD_CONFIG",
-    "RAILROAD_LOG",
-    "RAILROAD_SESSION",
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "CLAUDE_CONFIG_DIR",
-];
+/// Variables that would lead out of the throw-away folders; so do all of our own.
+const FOREIGN: [&str; 4] = ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "CLAUDE_CONFIG_DIR"];
+const OWN_PREFIX: &str = "RAILROAD_";
 
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -55,7 +48,8 @@ impl Place {
 
     fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
-        FOREIGN.iter().for_each(|name| {
+        let ours = std::env::vars_os().map(|(name, _)| name).filter(|n| n.to_string_lossy().starts_with(OWN_PREFIX));
+        ours.chain(FOREIGN.map(Into::into)).for_each(|name| {
             command.env_remove(name);
         });
         let home = self.home();

@@ -15,7 +15,8 @@ use rr_core::limits::Timing;
 use rr_core::time::Span;
 use serde::Deserialize;
 
-use self::said::{Absolute, Address, List, Origin, Said, Slot as _};
+pub use self::keys::Row;
+use self::said::{Absolute, Address, List, Origin, Said};
 use super::words::Duration;
 use super::{ConfigError, parse, read};
 use crate::dirs::Dirs;
@@ -156,11 +157,16 @@ impl Loaded {
         Ok(Self { config, written, file })
     }
 
-    /// Every key with its value and where that was said, as text that can be used as the file again. No secret is in it: a
-    /// password is in a file of its own.
+    /// Every key with its value and where that was said. No secret is in it: a password is in a file of its own.
+    #[must_use]
+    pub fn rows(&mut self) -> Vec<Row> {
+        keys::rows(&self.config, &mut self.written, self.file.as_deref())
+    }
+
+    /// The same as text that can be used as the file again.
     #[must_use]
     pub fn dump(&mut self) -> String {
-        keys::dump(&self.config, &mut self.written, self.file.as_deref())
+        keys::as_file(&self.rows())
     }
 
     /// The file that was read, if there is one.

@@ -13,13 +13,8 @@ use super::line::Access;
 use super::options::{self, ConnectError, EtcdOptions};
 use super::route::Route;
 use super::tls;
-use crate::contract::Position;
 
-pub(super) async fn connect(
-    options: EtcdOptions,
-    seen: Position,
-    clock: &Arc<dyn Clock>,
-) -> Result<Route, ConnectError> {
+pub(super) async fn connect(options: EtcdOptions, clock: &Arc<dyn Clock>) -> Result<Route, ConnectError> {
     let uris = options::check(&options)?;
     if let Some(files) = &options.tls {
         tls::check(files).await.map_err(|why| ConnectError::Tls { why })?;
@@ -30,7 +25,7 @@ pub(super) async fn connect(
     let endpoints: Vec<_> = uris.into_iter().map(endpoint).collect();
     let preferred = any_of(&reachable(&endpoints).await?);
     is_let_in(&endpoints[preferred]).await?;
-    Ok(Route::new(endpoints, preferred, Highest::starting_at(seen)))
+    Ok(Route::new(endpoints, preferred, Highest::default()))
 }
 
 /// Those that could be connected to. One is enough; one that must not be used is an error.

@@ -42,7 +42,8 @@ pub(super) enum Standing {
 }
 
 impl Highest {
-    pub(super) fn starting_at(seen: Position) -> Self {
+    #[cfg(test)]
+    fn starting_at(seen: Position) -> Self {
         let highest = Self::default();
         highest.raise(seen);
         highest

@@ -62,34 +62,8 @@ impl EtcdStore {
     /// # Errors
     /// [`ConnectError`] names the endpoint and says what to do.
     pub async fn connect(options: EtcdOptions, clock: Arc<dyn Clock>) -> Result<Arc<Self>, ConnectError> {
-        Self::connect_from(options, Position::default(), clock).await
-    }
-
-    /// As [`Self::connect`], for a caller that remembers how far it has seen the store's history ([`Self::highest`]): an
-    /// older state is then noticed over restarts, too.
-    ///
-    /// # Errors
-    /// As [`Self::connect`].
-    pub async fn connect_from(
-        options: EtcdOptions,
-        seen: Position,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Arc<Self>, ConnectError> {
-        let route = Arc::new(connect::connect(options, seen, &clock).await?);
+        let route = Arc::new(connect::connect(options, &clock).await?);
         Ok(Arc::new(Self { renewals: Renewals::start(Arc::clone(&route)), route }))
-    }
-
-    /// How far the store's history has been seen: to be kept by a caller that must notice an older state after its own
-    /// restart (hazard H7).
-    #[must_use]
-    pub fn highest(&self) -> Position {
-        self.route.highest.seen()
-    }
-
-    /// Goes on with a store that went back ([`StoreError::WentBack`]). The caller has dropped whatever it knew of the
-    /// earlier history: leases, tokens, what it has read.
-    pub fn accept_history(&self) {
-        self.route.highest.accept();
     }
 
     /// Each endpoint, and what its member says of itself.
@@ -157,5 +131,13 @@ impl Store for EtcdStore {
             Err(StoreError::Compacted { .. }) => Ok(()),
             other => other,
         }
+    }
+
+    fn position(&self) -> Position {
+        self.route.highest.seen()
+    }
+
+    fn accept_history(&self) {
+        self.route.highest.accept();
     }
 }

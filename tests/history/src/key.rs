@@ -52,11 +52,11 @@ impl<'a> Key<'a> {
                 Self::Waiter { repo, session: owner.split_once('.')?.0 }
             }
             ("op", rest) => Self::Operation { session: rest.split_once('/')?.0 },
+            ("ack", session) => Self::Ack { session },
             ("fleet", "run") => Self::Run,
             ("fleet", "epoch") => Self::Epoch,
             ("fleet", rest) => match rest.split_once('/')? {
                 ("hold", id) => Self::Hold(id),
-                ("ack", session) => Self::Ack { session },
                 _ => return None,
             },
             _ => return None,
@@ -96,7 +96,7 @@ mod tests {
             ("p/mark/r/!build/@/s.0", Key::Mark(place("!build"))),
             ("p/q/r/s.op", Key::Waiter { repo: "r", session: "s" }),
             ("p/op/s/op", Key::Operation { session: "s" }),
-            ("p/fleet/ack/s", Key::Ack { session: "s" }),
+            ("p/ack/s", Key::Ack { session: "s" }),
             ("p/fleet/hold/h", Key::Hold("h")),
             ("p/x/garbage", Key::Other),
             ("other/sess/s", Key::Other),

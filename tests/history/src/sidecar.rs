@@ -349,11 +349,11 @@ impl Sidecar {
     }
 
     async fn prove(&self, session: &Session) {
-        let mut keys = Vec::new();
+        let mut locks = Vec::new();
         self.alive(session, |life| {
             for held in &mut life.held {
                 held.state = held.state.on(LockEvent::SessionFenced);
-                keys.push(held.lock.key.clone());
+                locks.push(held.lock.clone());
             }
         });
         let sent = match self.client.prove(session).await {
@@ -361,16 +361,14 @@ impl Sidecar {
             Ok(Proof::Dead(_)) => return self.with(session, |life| *life = None),
             Err(_) => return,
         };
-        for key in keys {
-            let Ok(stored) = self.client.fleet.stored_token(&key).await else { continue };
-            self.alive(session, |life| {
-                for held in life.held.iter_mut().filter(|held| held.lock.key == key) {
-                    held.state = held.state.on(LockEvent::Proven { stored });
-                }
-            });
-        }
+        let Ok(tokens) = self.client.fleet.stored_tokens(&locks).await else { return };
         let now = self.now();
         self.alive(session, |life| {
+            for (lock, stored) in locks.iter().zip(tokens) {
+                for held in life.held.iter_mut().filter(|held| held.lock.key == lock.key) {
+                    held.state = held.state.on(LockEvent::Proven { stored });
+                }
+            }
             life.sent = sent;
             life.heartbeat.proven(sent, now);
         });

@@ -11,6 +11,7 @@ mod delay;
 mod disk;
 mod links;
 mod namespace;
+mod programs;
 mod switch;
 mod world;
 
@@ -31,6 +32,7 @@ use delay::Delay;
 pub use disk::SmallDisk;
 use links::Link;
 pub use namespace::Namespace;
+pub use programs::{Kind, Program};
 use switch::{Cut, Switch};
 pub use world::World;
 

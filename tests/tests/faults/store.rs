@@ -30,9 +30,7 @@ async fn a_full_store_can_be_paused_and_nothing_passes_afterwards() {
     let crowd = super::crowd(&cluster, 4).await;
     crowd.pass(1.0).await;
     fill(&crowd).await;
-    let (who, reason) = ("test".to_owned(), "full".to_owned());
-    let hold = Hold { id: String::new(), kind: HoldKind::Person, who, reason, hard: false, since_unix_ms: 0 };
-    let done = crowd.client().await.pause(&hold).await.expect("paused");
+    let done = crowd.client().await.pause(&hold("full")).await.expect("paused");
     assert!(matches!(done, PauseDone::PausedWithoutRecord { .. }), "{done:?}");
     let paused = crowd.recorder.now();
     crowd.pass(QUICK.permit_fresh.as_secs() as f64 + 1.0).await;
@@ -40,6 +38,11 @@ async fn a_full_store_can_be_paused_and_nothing_passes_afterwards() {
     let late = history.passes.iter().filter(|pass| pass.at > paused + Span::from_millis(1_500)).count();
     assert!(late == 0, "{late} calls passed more than 1.5 s after the pause, with everybody connected");
     assert!(report.passes > 20 && report.pauses == 1, "{report:?}");
+}
+
+fn hold(reason: &str) -> Hold {
+    let (who, reason) = ("test".to_owned(), reason.to_owned());
+    Hold { id: String::new(), kind: HoldKind::Person, who, reason, hard: false, since_unix_ms: 0 }
 }
 
 async fn fill(crowd: &Crowd) {
@@ -51,15 +54,6 @@ async fn fill(crowd: &Crowd) {
         }
     }
     panic!("never full");
-}
-
-/// What an operator does after a restore: the fleet stands still, everybody registers anew, in another generation.
-async fn begin_anew(crowd: &Crowd) {
-    let below = |part: &str| Op::Delete(Keys::prefix(format!("{PREFIX}{part}/")));
-    let mut ops: Vec<Op> = ["sess", "slot", "x", "s", "q", "op", "fleet/ack"].map(below).into();
-    ops.push(Op::Delete(Keys::one(format!("{PREFIX}fleet/run"))));
-    ops.push(Op::put(format!("{PREFIX}meta/gen"), rr_core::id::hex(&rr_core::id::Entropy::bits(&*crowd.dice))));
-    crowd.store.txn(Txn::default().then(ops)).await.expect("begun anew");
 }
 
 /// The generation and each token that was told in it.
@@ -111,10 +105,9 @@ async fn a_store_put_back_is_noticed_and_no_token_is_told_twice() {
 /// The next life: everybody connects anew, in a generation of its own.
 async fn again(cluster: &EtcdCluster) -> rr_history::History {
     let mut crowd = Crowd::gather(cluster.endpoints(), seed()).await;
-    begin_anew(&crowd).await;
     let client = crowd.client().await;
-    let state = client.read_permit().await.expect("read");
-    client.resume(state.epoch).await.expect("resumed");
+    let done = client.fleet.post_restore(&hold("restored")).await.expect("begun anew");
+    client.resume(done.epoch).await.expect("resumed");
     for _ in 0..4 {
         crowd.join(cluster.endpoints(), Behaviour { pauses: 0, ..busy() }).await;
     }

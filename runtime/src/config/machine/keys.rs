@@ -82,20 +82,35 @@ pub(super) const KEYS: [Key; 20] = [
     ),
 ];
 
-/// The whole configuration as text that can be used as a file again, with the origin of each value behind it.
-pub(super) fn dump(config: &MachineConfig, written: &mut Written, file: Option<&Path>) -> String {
+/// One key as it is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub key: &'static str,
+    /// As YAML on one line.
+    pub value: String,
+    /// `default`, `FILE:LINE` or `environment NAME`.
+    pub origin: String,
+}
+
+pub(super) fn rows(config: &MachineConfig, written: &mut Written, file: Option<&Path>) -> Vec<Row> {
+    let row =
+        |key: &Key| Row { key: key.path, value: (key.shown)(config), origin: (key.slot)(written).origin().shown(file) };
+    KEYS.iter().map(row).collect()
+}
+
+/// As text that can be used as a file again, the origin of each value behind it.
+pub(super) fn as_file(rows: &[Row]) -> String {
     let mut text = String::new();
     let mut section = "";
-    for key in &KEYS {
-        let (outer, name) = key.path.split_once('.').unwrap_or(("", key.path));
+    for row in rows {
+        let (outer, name) = row.key.split_once('.').unwrap_or(("", row.key));
         // Writing to a String cannot fail.
         if outer != section && !outer.is_empty() {
             let _ = writeln!(text, "{outer}:");
         }
         section = outer;
         let indent = if outer.is_empty() { "" } else { "  " };
-        let (value, origin) = ((key.shown)(config), (key.slot)(written).origin().shown(file));
-        let _ = writeln!(text, "{indent}{name}: {value}  # {origin}");
+        let _ = writeln!(text, "{indent}{name}: {}  # {}", row.value, row.origin);
     }
     text
 }

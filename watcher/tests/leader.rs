@@ -1,18 +1,21 @@
-//! Two sessions that wait for each other, on a real store: the leader unties them, and only the leader can.
+//! What the leader does, on a real store: two sessions that wait for each other are untied, a fleet at its cap is closed to
+//! new locks. Only the leader does it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use rr_core::id::{Entropy, FleetName, HostId, RepoId};
-use rr_core::limits::Timing;
+use rr_core::limits::{LOCKS_PER_FLEET_MAX, Timing};
 use rr_core::path::RepoPath;
 use rr_core::scope::{Claim, Scope};
 use rr_core::time::{Clock, Span};
-use rr_fleet::{Answer, Fleet, Leader, Registered, Released, Request, Session, SessionRecord, WaitEnd, Waiter};
+use rr_fleet::{
+    Answer, Fleet, FleetError, Leader, Registered, Released, Request, Session, SessionRecord, WaitEnd, Waiter,
+};
 use rr_runtime::clock::BootClock;
 use rr_runtime::entropy::OsEntropy;
 use rr_store::faulty::FaultyStore;
-use rr_store::{EmbeddedStore, Options, Store};
+use rr_store::{EmbeddedStore, Keys, Op, Options, Store, Txn};
 use tokio_util::sync::CancellationToken;
 
 /// Far above what any step needs; only a failing test waits for it.
@@ -200,4 +203,44 @@ async fn a_watcher_that_lost_its_office_while_cut_off_leads_again_afterwards() {
     assert_eq!(again.await, WaitEnd::Ring, "it leads again");
     shutdown.cancel();
     watcher.await.unwrap();
+}
+
+/// Holders as many sessions would have them, written straight to the store: asking for each would take minutes.
+async fn fill(store: &Arc<dyn Store>, like: &str, count: usize) {
+    let (place, _) = like.rsplit_once("/@/").unwrap();
+    let value = store.range(Keys::one(like)).await.unwrap().kvs.remove(0).value;
+    let sid = rr_core::id::SessionId::from_random([9; 16]);
+    let numbers: Vec<usize> = (0..count).collect();
+    for chunk in numbers.chunks(rr_store::TXN_OPS_MAX) {
+        let puts = chunk.iter().map(|n| Op::put(format!("{place}/{n}/@/{sid}.{n}"), value.clone()));
+        store.txn(Txn::default().then(puts.collect())).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_at_its_cap_is_closed_to_new_locks_until_some_are_gone() {
+    let house = House::new();
+    let fleet = house.fleet(Timing::default()).await;
+    let session = session(&fleet, "one").await;
+    let Answer::Granted(grant) = fleet.request(&session, request("a")).await.unwrap() else { panic!("free") };
+    let key = &grant.locks[0].key;
+    let (shutdown, runner) = (CancellationToken::new(), fleet.clone());
+    let running = tokio::spawn(rr_watcher::app::run(runner, host(), shutdown.clone()));
+    fill(&house.store, key, LOCKS_PER_FLEET_MAX - 1).await;
+    let closed = async |wanted: bool| {
+        let reached = async {
+            while fleet.is_closed().await.unwrap() != wanted {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(LONG, reached).await.expect("in time");
+    };
+    closed(true).await;
+    assert!(matches!(fleet.request(&session, request("b")).await, Err(FleetError::Full { .. })));
+    let (place, _) = key.rsplit_once("@/").unwrap();
+    house.store.txn(Txn::default().then(vec![Op::Delete(Keys::prefix(format!("{place}1")))])).await.unwrap();
+    closed(false).await;
+    assert!(matches!(fleet.request(&session, request("b")).await.unwrap(), Answer::Granted(_)));
+    shutdown.cancel();
+    running.await.unwrap();
 }
