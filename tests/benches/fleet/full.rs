@@ -16,9 +16,9 @@ pub(crate) async fn full(cluster: &EtcdCluster) {
     let place = place::etcd(cluster.endpoints()).await;
     // Warms up both the connection and the cluster.
     measure(&place).await;
-    let mut empty = measure(&place).await;
+    let empty = measure(&place).await;
     fill(&place).await;
-    let mut full = measure(&place).await;
+    let full = measure(&place).await;
     ratio("etcd.full.grant_p50_us", percentile(&full, 50), "floor_us", percentile(&empty, 50), P99_MAX);
     ratio("etcd.full.grant_p99_us", percentile(&full, 99), "floor_us", percentile(&empty, 99), P99_MAX);
 }

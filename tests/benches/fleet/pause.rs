@@ -11,6 +11,7 @@ use rr_fleet::{Hold, HoldKind};
 use rr_runtime::clock::BootClock;
 use rr_store::{Keys, Op, Txn, WatchStream};
 use rr_tests::etcd::EtcdCluster;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Barrier;
 
 use crate::place::{self, FILLERS, Place};
@@ -22,7 +23,7 @@ const P99_MAX: f64 = 2.0;
 const RAW: &str = "raw/delivery";
 
 pub(crate) async fn pauses(cluster: &EtcdCluster) {
-    rr_tests::open_files();
+    allow_open_files();
     let endpoints = cluster.endpoints();
     let places: Vec<Place> =
         stream::iter(0..SIDECARS).map(|_| place::etcd(endpoints.clone())).buffer_unordered(FILLERS).collect().await;
@@ -51,6 +52,12 @@ pub(crate) async fn pauses(cluster: &EtcdCluster) {
         let (seen, raw) = (percentile(&seen, percent), percentile(&raw, percent));
         ratio(&format!("etcd.pause_{SIDECARS}.p{percent}_us"), seen, "floor_us", raw, P99_MAX);
     }
+}
+
+/// Each connection is an open file.
+fn allow_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).expect("open more files");
 }
 
 async fn pause_and_resume(orders: &Place, together: &Barrier) {
