@@ -20,7 +20,8 @@ const CLAIM_PORT: u16 = 7_419;
 /// An address of loopback that no other test uses now: what other tools use lies outside of 127.240 to 127.249.
 fn own_address() -> (Ipv4Addr, TcpListener) {
     for n in 0..10 * 250 * 250 {
-        let [a, b, c] = [240 + n % 10, 1 + (n / 10) % 250, 1 + n / 2_500].map(|part| u8::try_from(part).expect("a part"));
+        let [a, b, c] =
+            [240 + n % 10, 1 + (n / 10) % 250, 1 + n / 2_500].map(|part| u8::try_from(part).expect("a part"));
         let ip = Ipv4Addr::new(127, a, b, c);
         if let Ok(claim) = TcpListener::bind((ip, CLAIM_PORT)) {
             return (ip, claim);
