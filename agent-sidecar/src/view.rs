@@ -11,6 +11,7 @@ use rr_core::scope::Mode;
 use rr_core::time::Span;
 use rr_fleet::{Fleet, LockRow, Overview, SessionRecord, WaiterRow};
 use rr_runtime::clock::unix_ms;
+use rr_runtime::metrics::FleetSize;
 
 #[derive(Default)]
 pub(crate) struct View {
@@ -19,13 +20,15 @@ pub(crate) struct View {
     locks: HashMap<(RepoId, RepoPath), LockRow>,
     by_session: HashMap<SessionId, Vec<(RepoId, String)>>,
     waiters: Vec<WaiterRow>,
+    /// Shared ones and names too.
+    all_locks: usize,
 }
 
 pub(crate) type SharedView = Arc<RwLock<Arc<View>>>;
 
 impl View {
     fn of(all: Overview) -> Self {
-        let mut view = Self { waiters: all.waiters, ..Self::default() };
+        let mut view = Self { waiters: all.waiters, all_locks: all.locks.len(), ..Self::default() };
         view.sessions.extend(all.sessions.into_iter().map(|row| (row.sid, row.record)));
         for row in all.locks.into_iter().filter(|l| l.mode == Mode::Exclusive && !l.shown.starts_with('!')) {
             view.by_session.entry(row.session.clone()).or_default().push((row.repo.clone(), row.shown.clone()));
@@ -77,6 +80,11 @@ impl View {
     /// Since when a grant has been held, by the wall clock.
     pub(crate) fn lock_since(&self, session: &SessionId, token: Token) -> Option<u64> {
         self.locks.values().find(|l| l.session == *session && l.token == token).map(|l| l.since_unix_ms)
+    }
+
+    /// How much there is of everything.
+    pub(crate) fn sizes(&self) -> FleetSize {
+        FleetSize { sessions: self.sessions.len(), locks: self.all_locks, waiters: self.waiters.len() }
     }
 
     pub(crate) fn waiters(&self) -> &[WaiterRow] {

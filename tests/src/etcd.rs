@@ -42,6 +42,8 @@ pub struct EtcdSetup {
     pub tls: Option<EtcdTls>,
     /// Another etcd than the one that comes with the workspace.
     pub program: Option<PathBuf>,
+    /// An existing folder for the data, in a new one; else where temporary files are.
+    pub folder: Option<PathBuf>,
 }
 
 /// Where one member runs.
@@ -81,7 +83,8 @@ impl EtcdCluster {
     /// If that fails; so do all of its methods.
     #[must_use]
     pub fn start(members: usize, setup: EtcdSetup) -> Self {
-        let root = tempfile::Builder::new().prefix("rr-etcd-").tempdir().expect("make a folder for etcd");
+        let folder = setup.folder.clone().unwrap_or_else(std::env::temp_dir);
+        let root = tempfile::Builder::new().prefix("rr-etcd-").tempdir_in(folder).expect("make a folder for etcd");
         let (seats, claim) = if setup.seats.is_empty() {
             let (seats, claim) = free_seats(members);
             (seats, Some(claim))

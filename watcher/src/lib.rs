@@ -5,4 +5,3 @@
 pub mod app;
 mod room;
 mod term;
-mod trouble;

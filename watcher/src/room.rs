@@ -7,7 +7,7 @@ use std::time::Duration;
 use rr_fleet::{Fleet, FleetError, Leader};
 use tokio::time::{Instant, sleep_until};
 
-use crate::trouble::Trouble;
+use rr_runtime::trouble::Trouble;
 
 /// How often they are counted: what is granted meanwhile may overshoot the cap.
 const COUNT_EVERY: Duration = Duration::from_secs(1);

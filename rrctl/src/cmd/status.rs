@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::client::Client;
+use crate::door::Door;
 use crate::exit::Failure;
 use crate::hand::Hand;
 use crate::out;
@@ -16,7 +16,7 @@ use crate::view::{FleetView, HoldView, SessionView};
 pub(crate) struct Args {}
 
 pub(crate) async fn run(hand: &Hand) -> Result<(), Failure> {
-    let picture = Client::connect(&hand.dirs.api_socket()).await?.status().await?;
+    let picture = Door::to_look(&hand.dirs).await?.status().await?;
     let view = FleetView::of(picture);
     hand.answer(&as_json(&view), || as_text(&view, out::columns()))
 }
@@ -81,7 +81,15 @@ fn sessions_table(view: &FleetView, columns: Option<u16>) -> String {
     };
     let row = |s: &SessionView| {
         let pid = s.pid.to_string();
-        vec![s.short().to_owned(), s.agent.clone(), pid, state(s), age(s.age_ms), s.host.clone(), plain(&s.workspace)]
+        vec![
+            s.short().to_owned(),
+            s.agent.clone(),
+            pid,
+            state(s),
+            age(s.age_ms),
+            s.host_shown.clone(),
+            plain(&s.workspace),
+        ]
     };
     let headings = ["SESSION", "AGENT", "PID", "STATE", "AGE", "HOST", "FOLDER"];
     table(&headings, view.sessions.iter().map(row), columns)

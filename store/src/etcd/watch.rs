@@ -9,6 +9,7 @@ use std::time::Duration;
 use etcd_client::proto::{PbEvent, PbWatchResponse};
 use etcd_client::{EventType, WatchStream as EtcdStream};
 use futures::stream;
+use rr_core::bugs::{self, Bug};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Sender};
 use tokio::time::{Instant, sleep, timeout};
@@ -128,6 +129,10 @@ impl Watch {
         let endpoint = &self.route.endpoints[at];
         tracing::debug!(endpoint = endpoint.name, why = failure.why, "a watch broke");
         let Fate::Final(error) = failure.fate else { return End::Broke };
+        if let (StoreError::Compacted { oldest }, true) = (&error, bugs::is_on(Bug::B7)) {
+            self.next = *oldest;
+            return End::Broke;
+        }
         // No receiver: nobody to tell.
         let _ = self.events.send(Err(error)).await;
         End::Over

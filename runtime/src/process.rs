@@ -1,8 +1,9 @@
-//! The daemon as a process: which one it is, and how it is told to end. A pid is trusted only together with its start time
-//! and boot, since pids are used again (H13). It knows nothing of what the daemon does.
+//! A program of ours as a process: which one it is, how it is told to end, and that there is one of its kind for a state folder.
+//! A pid is trusted only together with its start time and boot, since pids are used again (H13). It knows nothing of what the
+//! programs do. Next: `program`.
 
-use std::fs;
-use std::io::Write as _;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,10 +11,6 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
-
-use crate::exit::Failure;
 
 /// Longer than any line we write; a longer file is not ours.
 const PID_FILE_BYTES_MAX: usize = 256;
@@ -22,18 +19,19 @@ const START_FIELD: usize = 19;
 
 /// A running process that is known to be the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Daemon {
-    pub(crate) pid: u32,
+pub struct Daemon {
+    pub pid: u32,
     start: u64,
 }
 
 impl Daemon {
     /// The daemon that the pid file names, if that very process still runs.
-    pub(crate) fn find(pid_file: &Path) -> Option<Self> {
+    #[must_use]
+    pub fn find(pid_file: &Path) -> Option<Self> {
         let text = fs::read_to_string(pid_file).ok().filter(|text| text.len() <= PID_FILE_BYTES_MAX)?;
         let mut words = text.split_whitespace();
         let daemon = Self { pid: words.next()?.parse().ok()?, start: words.next()?.parse().ok()? };
-        let same_boot = words.next() == Some(rr_runtime::host::boot_id().as_str());
+        let same_boot = words.next() == Some(crate::host::boot_id().as_str());
         (same_boot && daemon.runs()).then_some(daemon)
     }
 
@@ -42,8 +40,11 @@ impl Daemon {
     }
 
     /// Asks it to end; waits for its end if told how long. `false`: it still runs.
-    pub(crate) fn end(&self, wait: Option<Duration>) -> Result<bool, Failure> {
-        let failed = |e: Errno| Failure::at(format!("stop the daemon (pid {})", self.pid), &std::io::Error::from(e));
+    ///
+    /// # Errors
+    /// If it may not be signalled.
+    pub fn end(&self, wait: Option<Duration>) -> io::Result<bool> {
+        let failed = io::Error::from;
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
         let Some(pid) = pid else { return Ok(true) };
         let process = match pidfd_open(pid, PidfdFlags::empty()) {
@@ -68,18 +69,21 @@ impl Daemon {
 }
 
 /// The pid file of this process, removed on drop.
-pub(crate) struct PidFile {
+pub struct PidFile {
     path: PathBuf,
 }
 
 impl PidFile {
-    /// Written only by the owner of the store, so never by two.
-    pub(crate) fn write(path: &Path) -> std::io::Result<Self> {
+    /// Written only by who holds the store or the program's place, so never by two.
+    ///
+    /// # Errors
+    /// If the folder does not allow it.
+    pub fn write(path: &Path) -> io::Result<Self> {
         let pid = std::process::id();
         let start = start_time(pid).unwrap_or_default();
         let draft = path.with_extension("pid.n");
         let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-        writeln!(file, "{pid} {start} {}", rr_runtime::host::boot_id())?;
+        writeln!(file, "{pid} {start} {}", crate::host::boot_id())?;
         fs::rename(&draft, path)?;
         Ok(Self { path: path.to_owned() })
     }
@@ -92,8 +96,73 @@ impl Drop for PidFile {
     }
 }
 
+/// The right to be the one program of its kind for a state folder: a lock on a file there, which ends with the process.
+#[derive(Debug)]
+pub struct Place {
+    _locked: File,
+}
+
+/// Why the place could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceError {
+    #[error("{program} runs already{}", .by.as_ref().map_or_else(String::new, |by| format!(" ({by})")))]
+    Taken { program: String, by: Option<String> },
+    #[error("{doing} {file}")]
+    Io {
+        doing: &'static str,
+        file: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Place {
+    /// Takes the place of `program` in a state folder, on behalf of `owner` (itself, or the one process that does the work of
+    /// several).
+    ///
+    /// # Errors
+    /// If somebody has it, or the folder does not allow it.
+    pub fn take(state: &Path, program: &str, owner: &str) -> Result<Self, PlaceError> {
+        let path = place_file(state, program);
+        let io = |doing| {
+            let file = path.clone();
+            move |source| PlaceError::Io { doing, file, source }
+        };
+        let opened = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let mut file = opened.map_err(io("open"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(PlaceError::Taken {
+                    program: program.to_owned(),
+                    by: fs::read_to_string(&path).ok().map(trimmed),
+                });
+            }
+            Err(TryLockError::Error(e)) => return Err(io("lock")(e)),
+        }
+        file.set_len(0).and_then(|()| writeln!(file, "{owner}, pid {}", std::process::id())).map_err(io("write"))?;
+        Ok(Self { _locked: file })
+    }
+
+    /// Whether the place was last taken by the program itself: then somebody starts it as a program of its own.
+    #[must_use]
+    pub fn is_its_own(state: &Path, program: &str) -> bool {
+        let text = fs::read_to_string(place_file(state, program)).unwrap_or_default();
+        text.split(',').next() == Some(program)
+    }
+}
+
+fn place_file(state: &Path, program: &str) -> PathBuf {
+    state.join(format!("{program}.lock"))
+}
+
+fn trimmed(text: String) -> String {
+    text.chars().filter(|c| !c.is_control()).take(PID_FILE_BYTES_MAX).collect()
+}
+
 /// Whether a process is a daemon that may not have written its pid file yet, as against a short order.
-pub(crate) fn is_up(pid: u32) -> bool {
+#[must_use]
+pub fn is_up(pid: u32) -> bool {
     let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     words.split(|b| *b == 0).skip(1).any(|word| word == b"up")
 }
@@ -104,20 +173,6 @@ fn start_time(pid: u32) -> Option<u64> {
     // The program's name may hold spaces and brackets: fields are counted from behind it.
     let (_, fields) = stat.rsplit_once(')')?;
     fields.split_whitespace().nth(START_FIELD)?.parse().ok()
-}
-
-/// Ends with the first signal that asks for the end, or with the program.
-pub(crate) async fn signals(shutdown: CancellationToken) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let (mut interrupt, mut hang_up) = (signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        _ = hang_up.recv() => {}
-        () = shutdown.cancelled() => {}
-    }
-    shutdown.cancel();
-    Ok(())
 }
 
 #[cfg(test)]
@@ -144,5 +199,20 @@ mod tests {
         }
         drop(file);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_place_is_taken_once_and_remembers_who_had_it() {
+        let dir = tempfile::tempdir().expect("folder");
+        let take = |owner| Place::take(dir.path(), "rr-sidecar", owner);
+        assert!(!Place::is_its_own(dir.path(), "rr-sidecar"));
+        let first = take("rr-sidecar").expect("free");
+        let refused = take("rrctl up").expect_err("taken").to_string();
+        assert_eq!(refused, format!("rr-sidecar runs already (rr-sidecar, pid {})", std::process::id()));
+        Place::take(dir.path(), "rr-watcher", "rr-watcher").expect("another program's place is another");
+        drop(first);
+        assert!(Place::is_its_own(dir.path(), "rr-sidecar"), "also when it is down");
+        let _one = take("rrctl up").expect("free again");
+        assert!(!Place::is_its_own(dir.path(), "rr-sidecar"));
     }
 }

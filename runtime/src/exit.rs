@@ -1,5 +1,5 @@
-//! How a command fails: what happened, why, what to type next, and the exit code that a script can tell it by. Every exit
-//! code of the program is here. It knows no command. Next: `cli` shows a failure, once.
+//! How a program fails: what happened, why, what to type next, and the exit code that a script can tell it by. Every exit
+//! code of every program is here. It knows no command. Next: `program` (or `rrctl`'s `cli`) shows a failure, once.
 
 use std::error::Error;
 use std::fmt::{Display, Write as _};
@@ -8,12 +8,12 @@ use serde_json::json;
 
 /// What went wrong, as far as a script cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// The reader of our output went away: no fault of ours, and nobody to tell.
     Unread,
     Failed,
     Usage,
-    /// No daemon answers.
+    /// Nobody answers: no daemon, no coordinator, no store.
     Unreachable,
     /// Understood, and not done for a reason that the message names.
     Refused,
@@ -24,7 +24,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const fn code(self) -> u8 {
+    #[must_use]
+    pub const fn code(self) -> u8 {
         match self {
             Self::Unread => 0,
             Self::Failed => 1,
@@ -50,44 +51,57 @@ impl Kind {
     }
 }
 
-/// A command's failure.
+/// The failure of a command or of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    pub(crate) kind: Kind,
+pub struct Failure {
+    pub kind: Kind,
     what: String,
     cause: Option<String>,
     hint: Option<String>,
     /// Told before, or not worth telling: only the exit code is left to give.
-    pub(crate) is_told: bool,
+    pub is_told: bool,
 }
 
 impl Failure {
-    pub(crate) fn new(kind: Kind, what: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn new(kind: Kind, what: impl Into<String>) -> Self {
         Self { kind, what: what.into(), cause: None, hint: None, is_told: false }
     }
 
     /// Failed at doing something, for the reasons that an error and its sources tell.
-    pub(crate) fn at(what: impl Into<String>, error: &(dyn Error + 'static)) -> Self {
+    #[must_use]
+    pub fn at(what: impl Into<String>, error: &(dyn Error + 'static)) -> Self {
         Self::new(Kind::Failed, what).because(chain(error))
     }
 
-    pub(crate) fn because(mut self, cause: impl Display) -> Self {
+    /// The same, of another kind.
+    #[must_use]
+    pub fn of_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    #[must_use]
+    pub fn because(mut self, cause: impl Display) -> Self {
         self.cause = Some(cause.to_string());
         self
     }
 
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    pub(crate) fn told(mut self) -> Self {
+    #[must_use]
+    pub fn told(mut self) -> Self {
         self.is_told = true;
         self
     }
 
     /// As one line a part, for people.
-    pub(crate) fn text(&self) -> String {
+    #[must_use]
+    pub fn text(&self) -> String {
         let mut text = format!("error: {}\n", self.what);
         for (label, part) in [("cause", &self.cause), ("hint", &self.hint)] {
             if let Some(part) = part {
@@ -100,7 +114,8 @@ impl Failure {
     }
 
     /// As one line of JSON, for programs.
-    pub(crate) fn json(&self) -> String {
+    #[must_use]
+    pub fn json(&self) -> String {
         let error = json!({
             "kind": self.kind.word(), "exit": self.kind.code(),
             "message": self.what, "cause": self.cause, "hint": self.hint,
@@ -110,7 +125,8 @@ impl Failure {
 }
 
 /// An error and its sources, joined by colons.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+#[must_use]
+pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
