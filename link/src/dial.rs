@@ -71,11 +71,6 @@ impl Address {
         self.tls
     }
 
-    #[must_use]
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
     /// Loopback addresses and `localhost`, which is never looked up: a name server does not say where this machine is.
     fn on_this_machine(&self) -> Option<SocketAddr> {
         let ip = match self.host.as_str() {

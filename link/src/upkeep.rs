@@ -12,22 +12,29 @@ use rr_runtime::tasks::Kind::Background;
 use crate::authority::Authority;
 use crate::dial::Address;
 use crate::files::Files;
-use crate::material::Material;
+use crate::material::{Material, MaterialError};
 use crate::renewal::{Source, keep_fresh};
 
 /// What proves this machine to others. `None`: it has no certificate.
 ///
 /// # Errors
-/// If its files cannot be used, with what to do.
-pub fn material(config: &MachineConfig) -> Result<Option<Material>, Failure> {
+/// If its files cannot be used.
+pub fn load(config: &MachineConfig) -> Result<Option<Material>, MaterialError> {
     let Some(files) = &config.tls else { return Ok(None) };
     let files = Files { ca: files.ca.clone(), cert: files.cert.clone(), key: files.key.clone() };
-    let loaded = Material::load(files, &config.fleet).map_err(|e| {
+    Material::load(files, &config.fleet).map(Some)
+}
+
+/// As [`load`], for a program that cannot go on without.
+///
+/// # Errors
+/// As there, with what to do.
+pub fn material(config: &MachineConfig) -> Result<Option<Material>, Failure> {
+    load(config).map_err(|e| {
         Failure::at("use this machine's certificate", &e)
             .of_kind(Kind::Usage)
             .hint("correct `tls` and `fleet` in config.yaml, or get a certificate with `rrctl join`")
-    })?;
-    Ok(Some(loaded))
+    })
 }
 
 /// Keeps this machine's certificate fresh beside whatever else the program does.
