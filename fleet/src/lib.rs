@@ -1,12 +1,14 @@
 //! The protocol over any store: what a session, a lock, a queue entry and the run permit are made of, and the transactions that
 //! change them (lock-protocol §3-5). It decides nothing by itself: `rr_core` has the rules; and it keeps nothing: the store
-//! is the record. Start at [`Fleet`], then `session`, `locks`, `queue`, `permit`, `leader`, `overview`.
+//! is the record. Start at [`Fleet`], then `session`, `locks`, `queue`, `permit`, `leader`, `overview`,
+//! `publish`.
 
 mod keys;
 mod leader;
 mod locks;
 mod overview;
 mod permit;
+mod publish;
 mod queue;
 mod records;
 mod session;
@@ -17,6 +19,7 @@ pub use leader::{Leader, Ring};
 pub use locks::{Answer, Grant, GrantedLock, Released, Request, Unclean};
 pub use overview::{LockRow, Overview, SessionRow, WaiterRow};
 pub use permit::{AckState, FleetState, Hold, HoldKind, PauseDone, ResumeDone};
+pub use publish::{Changed, CommitRecord, Overtaken, Recorded, Right, Standing, VERDICTS_KEPT_FOR, Verdict};
 pub use queue::{WaitEnd, Waiter};
 pub use records::{AckRecord, SessionRecord};
 pub use session::{Ending, Proof, Registered, Session};

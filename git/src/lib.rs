@@ -1,11 +1,13 @@
 //! All that touches git. The `git` program is the authority on status; git2 opens repositories and reads what is stored
-//! (D9a). Nothing here writes to a user's repository. Start at [`Worktree`], then [`Worktree::dirty`].
+//! (D9a). Nothing here writes to a user's repository. Start at [`Worktree`], then [`Worktree::dirty`]; commits are [`History`]'s.
 
 mod command;
+mod history;
 mod identity;
 mod status;
 mod worktree;
 
 pub use command::{GitError, version};
+pub use history::{Commit, History, SESSION_TRAILER, Tips};
 pub use status::Dirty;
 pub use worktree::Worktree;
