@@ -12,7 +12,7 @@ use crate::repos::PlaceError;
 /// In every repository: the settings files of Claude Code, and Railroad's folder.
 const IN_REPOSITORY: [&str; 3] = [".claude/settings.json", ".claude/settings.local.json", ".railroad"];
 /// What a person decides: an agent that could do it could let itself go on.
-const PERSONS_COMMANDS: [&str; 4] = ["uninstall", "down", "release", "resume"];
+const PERSONS_COMMANDS: [&str; 5] = ["uninstall", "down", "release", "resume", "vouch"];
 const OUR_PROGRAMS: [&str; 4] = ["rrctl", "rr-hook", "rr-sidecar", "rr-coordinator"];
 
 /// Why a call cannot be judged by its files.
@@ -21,6 +21,8 @@ pub(crate) enum Objection {
     Unparsable(String),
     /// It would change the guard itself.
     Protected(String),
+    /// It would publish past the git hooks.
+    PastTheGate(String),
 }
 
 impl From<PlaceError> for Objection {
@@ -81,6 +83,9 @@ impl Guarded {
 
     /// Commands that are a person's, or that end our own programs.
     pub(crate) fn check_commands(&self, analysis: &Analysis) -> Result<(), Objection> {
+        if let Some(what) = crate::bypass::refused(analysis) {
+            return Err(Objection::PastTheGate(what));
+        }
         let own_pid = std::process::id().to_string();
         match analysis.invocations.iter().find(|i| is_ours_to_refuse(i, &own_pid)) {
             Some(i) => {

@@ -148,8 +148,10 @@ impl Service {
             let lapsed = inner.take_locks(|l| l.claim_by.is_some_and(|by| now >= by));
             let busy = inner.may_change_in_flight() > 0;
             let idle = |l: &HeldLock| !busy && now.since(l.touched) >= idle_release(l, self.timing.idle_release);
-            (inner.take_locks(|l| l.claim_by.is_none() && l.is_file() && idle(l)), lapsed, cooled, again)
+            let over = inner.locks.iter().any(|l| l.claim_by.is_none() && l.is_file() && idle(l));
+            (over, lapsed, cooled, again)
         };
+        let over = if over { self.take_idle(who).await } else { Vec::new() };
         for lock in lapsed.iter().filter(|l| matches!(l.claim.mode, rr_core::scope::Mode::Exclusive)) {
             who.notify(messages::claim_lapsed(&messages::scope(&lock.claim.scope)));
         }
@@ -159,6 +161,16 @@ impl Service {
         if let Err(error) = self.fleet.clear_marks(&cooled).await {
             tracing::debug!(error = &error as &dyn std::error::Error, "clear left-over marks");
         }
+    }
+
+    /// Files that nothing was done with for long, once what was committed of them is recorded.
+    async fn take_idle(&self, who: &AgentSession) -> Vec<GrantedLock> {
+        self.look_everywhere(who).await;
+        let now = self.now();
+        let mut inner = who.lock();
+        let busy = inner.may_change_in_flight() > 0;
+        let idle = |l: &HeldLock| !busy && now.since(l.touched) >= idle_release(l, self.timing.idle_release);
+        inner.take_locks(|l| l.claim_by.is_none() && l.is_file() && idle(l))
     }
 
     /// Follows deletions of holder keys: a lock taken away by force is known before its holder's next write (X10).
@@ -229,7 +241,7 @@ impl Service {
         }
     }
 
-    async fn warn(&self, who: &AgentSession, warning: &str) {
+    pub(crate) async fn warn(&self, who: &AgentSession, warning: &str) {
         let record = {
             let mut inner = who.lock();
             warning.clone_into(&mut inner.record.warning);
@@ -253,6 +265,7 @@ impl Service {
         }
         let first = !std::mem::replace(&mut who.lock().ended, true);
         if first {
+            self.look_everywhere(who).await;
             self.forget(who);
             self.withdraw_requests(who).await;
             self.end(who, Ending::Died { gone: true }).await;

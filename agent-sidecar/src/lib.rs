@@ -6,6 +6,7 @@
 
 mod aftermath;
 pub mod app;
+mod bypass;
 mod call;
 mod effects;
 mod gate;
@@ -18,6 +19,7 @@ mod locking;
 mod messages;
 mod pause;
 mod processes;
+mod publish;
 mod repos;
 mod service;
 mod socket;

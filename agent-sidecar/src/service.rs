@@ -15,6 +15,7 @@ use crate::call::{Answer, Event, Kind, Verdict};
 use crate::guarded::Guarded;
 use crate::hosts::{Output, claude};
 use crate::messages::{self, Who};
+use crate::publish::{GIT_HOOK, VerdictsLease};
 use crate::repos::Repos;
 use crate::socket::Question;
 use crate::table::{AgentKey, AgentSession, Changes};
@@ -37,6 +38,7 @@ pub(crate) struct Service {
     permit: Mutex<PermitView>,
     state: Mutex<Option<FleetState>>,
     changes: Mutex<Changes>,
+    pub verdicts: VerdictsLease,
 }
 
 impl Service {
@@ -57,6 +59,7 @@ impl Service {
             permit: Mutex::default(),
             state: Mutex::default(),
             changes: Mutex::default(),
+            verdicts: VerdictsLease::default(),
         }
     }
 
@@ -94,6 +97,9 @@ impl Service {
 
     /// A hook's question in, what it prints out.
     pub(crate) async fn answer(self: Arc<Self>, question: Question) -> Output {
+        if question.agent == GIT_HOOK {
+            return self.look_before_push(&question).await;
+        }
         let event = if question.too_large {
             Err(claude::Misread { text: messages::too_large(), gates_a_tool: true })
         } else {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rr_fleet::Fleet;
 use rr_proto::v1::fleet_server::FleetServer;
 use rr_proto::v1::locks_server::LocksServer;
+use rr_proto::v1::publish_server::PublishServer;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
@@ -32,7 +33,7 @@ pub enum ServeError {
     Server(#[source] tonic::transport::Error),
 }
 
-/// Serves `Fleet` and `Locks` on a unix socket for this user alone, until `shutdown`; then answers what is under way.
+/// Serves `Fleet`, `Locks` and `Publish` on a unix socket for this user alone, until `shutdown`; then answers what is under way.
 ///
 /// # Errors
 /// If the socket cannot be made, or another process answers on it.
@@ -42,6 +43,7 @@ pub async fn serve(fleet: Fleet, socket: &Path, shutdown: CancellationToken) -> 
     let server = Server::builder()
         .concurrency_limit_per_connection(REQUESTS_PER_CONNECTION_MAX)
         .add_service(FleetServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX))
+        .add_service(PublishServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX))
         .add_service(LocksServer::new(desk).max_decoding_message_size(REQUEST_BYTES_MAX))
         .serve_with_incoming_shutdown(socket::own_connections(listener), shutdown.clone().cancelled_owned());
     tracing::info!(socket = %socket.display(), "the coordinator listens");

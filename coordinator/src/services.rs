@@ -23,6 +23,10 @@ impl Desk {
     pub(crate) fn new(fleet: Fleet, shutdown: CancellationToken) -> Self {
         Self { fleet, shutdown }
     }
+
+    pub(crate) fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
 }
 
 #[tonic::async_trait]

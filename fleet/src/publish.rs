@@ -45,8 +45,9 @@ pub enum Right {
     Lost { token: Option<Token> },
     /// Given back earlier, or never locked: it may be changed as long as nobody else has it.
     Free,
-    /// As `Free`, and the change was made in an earlier commit: a rebase or an amendment changes no contents.
-    CarriedOver,
+    /// Whoever has it: the change is that of an earlier commit (a rebase or an amendment makes no new contents), or the
+    /// repository only warns of what is done in other work trees.
+    Allowed,
 }
 
 /// One path of a commit.
@@ -132,7 +133,7 @@ impl Standing {
             Right::Held { token, .. } => (Some(*token), by()),
             Right::Lost { token } => (*token, by()),
             Right::Free => (None, Some(by()?)),
-            Right::CarriedOver => return None,
+            Right::Allowed => return None,
         };
         Some(Overtaken { path: changed.path.to_string(), own, by })
     }

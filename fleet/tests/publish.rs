@@ -116,7 +116,7 @@ async fn what_was_given_back_may_be_changed_until_somebody_else_has_it() {
     let theirs = stage.lock(&all[1], write("src")).await;
     let found = overtaken(verdict(&stage, &all[0], &free).await);
     assert_eq!(found, [Overtaken { path: "src/a".into(), own: None, by: Some((all[1].sid.clone(), theirs.token)) }]);
-    assert_eq!(verdict(&stage, &all[0], &[with("src/a", Right::CarriedOver)]).await, Verdict::Fenced);
+    assert_eq!(verdict(&stage, &all[0], &[with("src/a", Right::Allowed)]).await, Verdict::Fenced);
     let lost = overtaken(verdict(&stage, &all[0], &[with("b", Right::Lost { token: Some(Token(7)) })]).await);
     assert_eq!(lost, [Overtaken { path: "b".into(), own: Some(Token(7)), by: None }]);
     // Readers are in nobody's way, and a name-sake is another file.

@@ -23,7 +23,7 @@ pub enum GitError {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Input<'a> {
     pub(crate) stdin: Option<&'a [u8]>,
-    /// Inside a receiving repository's hook: the objects that are being received are looked at as well.
+    /// Inside a receiving repository's hook: it is asked as git has set it up, with the objects that are being received.
     pub(crate) keeps_quarantine: bool,
 }
 
@@ -46,11 +46,11 @@ where
     command.stdin(if input.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
     command.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0").env("GIT_PAGER", "cat").env("LC_ALL", "C");
     // An agent's own git environment (a hook's, say) must not point us at another repository.
-    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
+    for name in ["GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
         command.env_remove(name);
     }
     if !input.keeps_quarantine {
-        command.env_remove("GIT_OBJECT_DIRECTORY");
+        command.env_remove("GIT_DIR").env_remove("GIT_OBJECT_DIRECTORY");
     }
     let output = run(&mut command, input.stdin).map_err(GitError::NotStarted)?;
     if output.status.success() {

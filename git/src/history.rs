@@ -131,19 +131,20 @@ impl History {
         self.refs(&[]).map(Tips)
     }
 
-    /// The commits reachable from `from` and from none of `known`, newest first. Names that lead to no commit, and known
-    /// ones that are not here, count for nothing.
+    /// The commits reachable from `from` and from none of `known`, newest first; with `since`, those made from that second
+    /// on. Names that lead to no commit, and known ones that are not here, count for nothing.
     ///
     /// # Errors
     /// If git fails.
-    pub fn new_commits(&self, from: &Tips, known: &[&Tips]) -> Result<Vec<Commit>, GitError> {
+    pub fn new_commits(&self, from: &Tips, known: &[&Tips], since: Option<i64>) -> Result<Vec<Commit>, GitError> {
         if from.is_empty() {
             return Ok(Vec::new());
         }
         let mut input: String = from.0.iter().map(|id| format!("{id}\n")).collect();
         input.extend(known.iter().flat_map(|tips| &tips.0).map(|id| format!("^{id}\n")));
-        let format = format!("--format=%H%x1f%P%x1f%ct%x1f%(trailers:key={SESSION_TRAILER},valueonly,separator=%x2C)");
-        let args = ["log", "--ignore-missing", "--stdin", "--no-show-signature", "--no-color", "-z", &format];
+        let format = format!("--format={}", commit_format());
+        let since = format!("--max-age={}", since.unwrap_or(0));
+        let args = ["log", "--ignore-missing", "--stdin", "--no-show-signature", "--no-color", "-z", &format, &since];
         let said = self.ask(&args, Some(input.as_bytes()))?;
         Ok(text(&said).split('\0').filter_map(commit_of).collect())
     }
@@ -189,35 +190,38 @@ impl History {
         Ok(said.split(|b| *b == 0).filter(|p| !p.is_empty()).map(<[u8]>::to_vec).collect())
     }
 
-    /// Whether what a commit does to a path was done before, in a commit reachable from `earlier` or from a remote: the same
-    /// contents, or the same lines taken out and put in. So it is with a rebase, an amendment, a cherry-pick.
+    /// The earlier commits, reachable from `earlier` or from a remote, that did to a path what this one does: the same contents
+    /// afterwards, or the same lines taken out and put in. A rebase, an amendment or a cherry-pick has one; a commit
+    /// that does nothing to the path has itself.
     ///
     /// # Errors
     /// If git fails.
-    pub fn is_carried_over(&self, commit: &str, path: &[u8], earlier: &Tips) -> Result<bool, GitError> {
-        let now = self.changes_of_path(&format!("{commit}\n"), path, 1)?;
-        let Some(now) = now.first() else { return Ok(true) };
-        let known =
-            earlier.0.iter().chain(&self.refs(&["refs/remotes"])?).map(|id| format!("{id}\n")).collect::<String>();
+    pub fn carried_from(&self, commit: &Commit, path: &[u8], earlier: &Tips) -> Result<Vec<Commit>, GitError> {
+        let now = self.changes_of_path(&format!("{}\n", commit.id), path, 1)?;
+        let Some(now) = now.into_iter().find(|change| change.commit.id == commit.id) else {
+            return Ok(vec![commit.clone()]);
+        };
+        let remotes = self.refs(&["refs/remotes"])?;
+        let known: String = earlier.0.union(&remotes).map(|id| format!("{id}\n")).collect();
         if known.is_empty() {
-            return Ok(false);
+            return Ok(Vec::new());
         }
         // What the commit is built on is no source: taking an old version up again is a new change.
-        let then = self.changes_of_path(&format!("{known}^{commit}\n"), path, CARRIED_LOOK_MAX)?;
-        Ok(then.iter().any(|change| change.is_like(now)))
+        let then = self.changes_of_path(&format!("{known}^{}\n", commit.id), path, CARRIED_LOOK_MAX)?;
+        Ok(then.into_iter().filter(|change| change.is_like(&now)).map(|change| change.commit).collect())
     }
 
     fn changes_of_path(&self, from: &str, path: &[u8], count: usize) -> Result<Vec<Change>, GitError> {
         let mut literal = b":(top,literal)".to_vec();
         literal.extend_from_slice(path);
-        let count = format!("-n{count}");
+        let (count, format) = (format!("-n{count}"), format!("--format=%x00{}", commit_format()));
         let fixed = [
             "log",
             "--ignore-missing",
             "--stdin",
             "--no-show-signature",
             "--no-color",
-            "--format=%x00",
+            &format,
             "-p",
             "-U0",
             "--no-renames",
@@ -239,6 +243,7 @@ impl History {
 /// What one commit does to one file.
 #[derive(Debug, PartialEq, Eq)]
 struct Change {
+    commit: Commit,
     /// Name of the contents afterwards.
     after: Vec<u8>,
     /// The lines it takes out and puts in.
@@ -248,9 +253,11 @@ struct Change {
 impl Change {
     /// Reads one commit's part of `git log -p -U0 --full-index`.
     fn read(part: &[u8]) -> Option<Self> {
+        let mut all = part.split(|b| *b == b'\n');
+        let commit = commit_of(&text(all.next()?))?;
         let mut after = None;
         let (mut lines, mut in_hunks) = (Vec::new(), false);
-        for line in part.split(|b| *b == b'\n') {
+        for line in all {
             if line.starts_with(b"@@") {
                 in_hunks = true;
             } else if in_hunks && matches!(line.first(), Some(b'+' | b'-')) {
@@ -260,12 +267,16 @@ impl Change {
                 after = text(names).split_once("..").map(|(_, after)| after.as_bytes().to_vec());
             }
         }
-        Some(Self { after: after?, lines })
+        Some(Self { commit, after: after?, lines })
     }
 
     fn is_like(&self, other: &Self) -> bool {
         self.after == other.after || (!self.lines.is_empty() && self.lines == other.lines)
     }
+}
+
+fn commit_format() -> String {
+    format!("%H%x1f%P%x1f%ct%x1f%(trailers:key={SESSION_TRAILER},valueonly,separator=%x2C)")
 }
 
 fn commit_of(record: &str) -> Option<Commit> {

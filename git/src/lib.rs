@@ -3,11 +3,13 @@
 
 mod command;
 mod history;
+mod hooks;
 mod identity;
 mod status;
 mod worktree;
 
 pub use command::{GitError, version};
 pub use history::{Commit, History, SESSION_TRAILER, Tips};
+pub use hooks::{MessageError, Named, bare_repository, hooks_folder, is_ignored, name_session};
 pub use status::Dirty;
 pub use worktree::Worktree;

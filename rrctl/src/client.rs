@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use rr_proto::v1;
 use rr_proto::v1::fleet_client::FleetClient;
 use rr_proto::v1::locks_client::LocksClient;
+use rr_proto::v1::publish_client::PublishClient;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
@@ -28,6 +29,7 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 pub(crate) struct Client {
     fleet: FleetClient<Channel>,
     locks: LocksClient<Channel>,
+    publish: PublishClient<Channel>,
 }
 
 impl Client {
@@ -47,7 +49,8 @@ impl Client {
         };
         Ok(Self {
             fleet: FleetClient::new(channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX),
-            locks: LocksClient::new(channel),
+            locks: LocksClient::new(channel.clone()),
+            publish: PublishClient::new(channel),
         })
     }
 
@@ -68,6 +71,14 @@ impl Client {
         request: v1::ForceReleaseRequest,
     ) -> Result<v1::ForceReleaseReply, Failure> {
         answer("take the lock away", self.locks.force_release(request)).await
+    }
+
+    pub(crate) async fn judge(&mut self, request: v1::JudgeRequest) -> Result<v1::JudgeReply, Failure> {
+        answer("ask what is known of the commits", self.publish.judge(request)).await
+    }
+
+    pub(crate) async fn vouch(&mut self, request: v1::VouchRequest) -> Result<v1::VouchReply, Failure> {
+        answer("vouch for the commits", self.publish.vouch(request)).await
     }
 
     pub(crate) async fn watch(&mut self) -> Result<Pictures, Failure> {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rr_coordinator::ops;
+use rr_coordinator::{ops, publish};
 use rr_core::id::FleetName;
 use rr_core::limits::Timing;
 use rr_core::time::Clock;
@@ -75,6 +75,32 @@ impl Door {
             Self::Daemon(client) => client.resume(request).await,
             Self::Own(fleet) => told("resume the fleet", ops::resume(fleet, request).await),
         }
+    }
+
+    /// What is known of some commits, however many.
+    pub(crate) async fn judge(&mut self, commits: &[String]) -> Result<Vec<v1::CommitVerdict>, Failure> {
+        let mut found = Vec::with_capacity(commits.len());
+        for part in commits.chunks(publish::COMMITS_MAX) {
+            let request = v1::JudgeRequest { commits: part.to_vec() };
+            let reply = match self {
+                Self::Daemon(client) => client.judge(request).await,
+                Self::Own(fleet) => told("ask what is known of the commits", publish::judge(fleet, request).await),
+            };
+            found.extend(reply?.verdicts);
+        }
+        Ok(found)
+    }
+
+    pub(crate) async fn vouch(&mut self, commits: &[String], who: &str, reason: &str) -> Result<(), Failure> {
+        for part in commits.chunks(publish::COMMITS_MAX) {
+            let (who, reason) = (who.to_owned(), reason.to_owned());
+            let request = v1::VouchRequest { commits: part.to_vec(), who, reason };
+            match self {
+                Self::Daemon(client) => client.vouch(request).await,
+                Self::Own(fleet) => told("vouch for the commits", publish::vouch(fleet, request).await),
+            }?;
+        }
+        Ok(())
     }
 }
 
