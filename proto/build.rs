@@ -5,13 +5,7 @@ use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=railroad");
-    let files = protox::compile(
-        [
-            "railroad/v1/fleet.proto",
-            "railroad/v1/publish.proto",
-        ],
-        ["."],
-    )?;
+    let files = protox::compile(["railroad/v1/fleet.proto", "railroad/v1/publish.proto"], ["."])?;
     tonic_prost_build::configure().compile_fds(files)?;
     Ok(())
 }

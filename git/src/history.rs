@@ -161,6 +161,21 @@ impl History {
         Ok(text(&said).lines().map(str::to_owned).collect())
     }
 
+    /// These commits, and nothing that they are built on.
+    ///
+    /// # Errors
+    /// If git fails.
+    pub fn each(&self, ids: &[String]) -> Result<Vec<Commit>, GitError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let input: String = ids.iter().map(|id| format!("{id}\n")).collect();
+        let format = format!("--format={}", commit_format());
+        let args = ["log", "--no-walk=unsorted", "--stdin", "--no-show-signature", "--no-color", "-z", &format];
+        let said = self.ask(&args, Some(input.as_bytes()))?;
+        Ok(text(&said).split('\0').filter_map(commit_of).collect())
+    }
+
     /// The paths that each commit changes, as bytes. A rename counts as both of its names. A merge counts with what is neither
     /// side's nor git's own merge of both: how a person or an agent resolved it.
     ///

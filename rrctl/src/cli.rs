@@ -40,6 +40,9 @@ enum Command {
     Uninstall(cmd::uninstall::Args),
     Doctor(cmd::doctor::Args),
     Demo(cmd::demo::Args),
+    Publish(cmd::publish::Args),
+    #[command(hide = true)]
+    GitHook(cmd::git_hook::Args),
     #[command(hide = true)]
     DemoAgent(cmd::demo_agent::Args),
     Completions(cmd::completions::Args),
@@ -80,6 +83,8 @@ fn dispatch(command: Command, hand: &Hand) -> Result<(), Failure> {
         Command::Uninstall(args) => cmd::uninstall::run(&args, hand),
         Command::Doctor(_) => hand.wait_for(cmd::doctor::run(hand)),
         Command::Demo(args) => hand.wait_for(cmd::demo::run(&args, hand)),
+        Command::Publish(args) => hand.wait_for(cmd::publish::run(&args, hand)),
+        Command::GitHook(args) => cmd::git_hook::run(&args, hand),
         Command::DemoAgent(args) => cmd::demo_agent::run(&args, hand),
         Command::Completions(args) => cmd::completions::run(&args),
         Command::Man(args) => cmd::man::run(&args),

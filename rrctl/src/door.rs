@@ -52,6 +52,14 @@ impl Door {
         })
     }
 
+    /// As [`Door::open`], without making a store where there is none: then nothing can be known.
+    pub(crate) async fn open_existing(dirs: &Dirs) -> Result<Self, Failure> {
+        if !dirs.api_socket().exists() && !dirs.store_dir().exists() {
+            return Err(Failure::new(Kind::Unreachable, "there is no store on this machine").hint("rrctl up --detach"));
+        }
+        Self::open(dirs).await
+    }
+
     pub(crate) const fn is_daemon(&self) -> bool {
         matches!(self, Self::Daemon(_))
     }

@@ -13,6 +13,7 @@ mod install;
 mod out;
 mod pick;
 mod process;
+mod publish;
 mod table;
 mod up;
 mod view;

@@ -191,6 +191,8 @@ fn what_is_known_elsewhere_is_not_new_and_what_is_no_commit_counts_for_nothing()
     let latest = std::slice::from_ref(&two);
     assert_eq!(new(&[&history.published().expect("remotes"), &Tips::named([missing])]), latest);
     assert_eq!(history.named(&["main~1..main".into()]).expect("range"), latest);
-    assert_eq!(history.named(&["main".into(), "main~1".into()]).expect("each"), [two, one]);
+    assert_eq!(history.named(&["main".into(), "main~1".into()]).expect("each"), [two.clone(), one.clone()]);
+    let each = history.each(&[one.clone()]).expect("log");
+    assert_eq!((each.len(), &each[0].id), (1, &one));
     assert!(history.named(&["--output=x".into()]).is_err(), "no option can be smuggled in");
 }
