@@ -16,8 +16,8 @@ use crate::hand::Hand;
 use crate::table::plain;
 use crate::view::short;
 
-/// The store answers in milliseconds; a person who pushes waits about this long for a daemon that is stuck.
-const ANSWER_MAX: Duration = Duration::from_secs(8);
+/// The store answers in milliseconds, in seconds while it chooses a new leader; a person who pushes waits about this long.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Refused commits that are explained one by one: the rest is counted.
 const EXPLAINED_MAX: usize = 10;
 
@@ -88,9 +88,8 @@ pub(crate) async fn known(hand: &Hand, commits: &[Commit]) -> Result<Vec<v1::Com
     let asked = async { Door::open_existing(&hand.dirs).await?.judge(&ids).await };
     match tokio::time::timeout(ANSWER_MAX, asked).await {
         Ok(known) => known,
-        Err(_) => {
-            Err(Failure::new(Kind::Unreachable, "no answer within 8 s").because("the daemon is stuck, or its store is"))
-        }
+        Err(_) => Err(Failure::new(Kind::Unreachable, format!("no answer within {} s", ANSWER_MAX.as_secs()))
+            .because("the daemon is stuck, or its store is")),
     }
 }
 

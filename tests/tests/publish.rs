@@ -5,9 +5,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::{Duration, Instant};
 
 use rr_tests::agent::Agent;
-use rr_tests::daemon::{Daemon, Sandbox, rrctl_program, until};
+use rr_tests::daemon::{Daemon, Sandbox, rrctl_program, signal, until};
+use rustix::process::Signal;
 
 /// Quick to hand a lost lock on: nobody here still writes with it.
 const NO_COOLING: &str = "timing: { cool: 0s }\n";
@@ -105,11 +107,16 @@ fn overtaken<'a>(team: &'a Team, mine: &Path, theirs: &Path) -> (Agent, Agent) {
     let mut two = Agent::start_in(&team.sandbox, "two", theirs);
     one.edit("a.txt", "1\n", "one\n").must_pass();
     team.force_release("a.txt");
-    two.edit("a.txt", "1\n", "two\n").must_pass();
-    two.shell("git commit -qam two").must_pass();
+    takes_over(&mut two);
     // It is told before it does anything else.
     one.shell("git commit -qam one").must_be_denied(&["Your lock on a.txt was lost"]);
     (one, two)
+}
+
+/// Locks a file whose last holder ended uncleanly, changes and commits it.
+fn takes_over(agent: &mut Agent) {
+    until("the lock may be used", || agent.edit("a.txt", "1\n", "two\n").passed());
+    agent.shell("git commit -qam two").must_pass();
 }
 
 #[test]
@@ -208,7 +215,7 @@ fn once_locked_again_and_looked_at_an_amended_commit_is_published() {
     one.shell("git commit -qam one").must_pass();
     fails(&mut one, "git push -q origin left");
     one.shell("touch a.txt").must_pass();
-    one.shell("git commit -q --amend --no-edit && git push -q origin left").must_pass();
+    one.shell("git commit -q --amend -m 'one, after two' && git push -q origin left").must_pass();
     assert_eq!(team.published("left"), team.git(&left, &["rev-parse", "HEAD"]));
 }
 
@@ -221,8 +228,10 @@ fn a_person_vouches_and_an_agent_can_not() {
     one.shell("git commit -qam one").must_pass();
     fails(&mut one, "git push -q origin left");
     one.shell("rrctl publish vouch HEAD --reason mine").must_be_denied(&["Agents may not"]);
-    let program = text(&rrctl_program());
-    assert!(fails(&mut one, &format!("X={program}; $X publish vou''ch HEAD --reason mine")).contains("only a person"));
+    let mut by_script = team.sandbox.command(rrctl_program());
+    by_script.current_dir(&left).env("RAILROAD_SESSION", "one").args(["publish", "vouch", "HEAD", "--reason", "mine"]);
+    let refused = by_script.output().expect("rrctl runs");
+    assert!(refused.status.code() == Some(4) && said(&refused).contains("only a person"), "{}", said(&refused));
     assert_eq!(team.rrctl_in(&left, &["publish", "check"]).status.code(), Some(6));
     assert!(!team.rrctl_in(&left, &["publish", "vouch", "no-such", "--reason", "x"]).status.success());
     let vouched = team.rrctl_in(&left, &["publish", "vouch", "origin/main..HEAD", "--reason", "read it"]);
@@ -234,16 +243,35 @@ fn a_person_vouches_and_an_agent_can_not() {
 #[test]
 fn a_session_whose_daemon_was_frozen_beyond_its_lease_publishes_nothing_of_what_it_lost() {
     let team = Team::guarded();
-    team.sandbox.machine_config(NO_COOLING);
+    team.sandbox.machine_config("timing: { cool: 0s, lease: 13s, cut_off: 3s, keep_alive: 1s }\n");
+    let daemon = Daemon::start(&team.sandbox);
+    let (left, right) = (team.clone("left"), team.clone("right"));
+    let mut one = Agent::start_in(&team.sandbox, "one", &left);
+    one.edit("a.txt", "1\n", "one\n").must_pass();
+    signal(daemon.pid(), Signal::STOP);
+    let stopped = Instant::now();
+    until("its lease is over", || stopped.elapsed() > Duration::from_secs(14));
+    signal(daemon.pid(), Signal::CONT);
+    let mut two = Agent::start_in(&team.sandbox, "two", &right);
+    takes_over(&mut two);
+    // Everybody has let go of it by now; what was lost stays lost.
+    until("registered anew", || one.read("b.txt").passed() && one.shell("git commit -qam one").passed());
+    let refused = fails(&mut one, "git push -q origin left");
+    assert!(refused.contains("a.txt: its lock (token") && refused.contains("nobody had it then"), "{refused}");
+    two.shell("git push -q origin right").must_pass();
+}
+
+#[test]
+fn a_lock_that_is_lost_between_the_permission_and_the_commit_is_lost_for_the_commit() {
+    let team = Team::guarded();
     let daemon = Daemon::start(&team.sandbox);
     let left = team.clone("left");
     let mut one = Agent::start_in(&team.sandbox, "one", &left);
     one.edit("a.txt", "1\n", "one\n").must_pass();
     let call = one.pre("Bash", &serde_json::json!({"command": "git commit -qam one"})).must_pass();
-    // Between the permission and the commit everything stands still, and the lock goes to nobody.
-    rr_tests::daemon::signal(daemon.pid(), rustix::process::Signal::STOP);
+    signal(daemon.pid(), Signal::STOP);
     one.act(&call.id).must_pass();
-    rr_tests::daemon::signal(daemon.pid(), rustix::process::Signal::CONT);
+    signal(daemon.pid(), Signal::CONT);
     team.force_release("a.txt");
     one.post(&call.id);
     assert!(
@@ -280,7 +308,9 @@ fn amending_rebasing_picking_merging_and_squashing_ones_own_commits_makes_nothin
     push(&mut one, "git checkout -q -b merged picked~2 && git merge -q --no-ff -m merged left", "merged");
     let squash = "git checkout -q -b squashed origin/main && git merge -q --squash left && git commit -qm squashed";
     push(&mut one, squash, "squashed");
-    push(&mut one, "git revert --no-edit HEAD && git revert --no-edit HEAD", "reverted");
+    // But taking it back is a new change, and the file is the other's now.
+    let refused = fails(&mut one, "git revert --no-edit HEAD && git push -q origin HEAD:reverted");
+    assert!(refused.contains("a.txt: it had no lock on it; session"), "{refused}");
     assert!(two.shell("git commit -qam five").must_pass().context.is_empty());
     two.shell("git push -q origin right").must_pass();
 }
@@ -319,18 +349,18 @@ fn people_push_with_and_without_a_daemon() {
     team.git(&team.sandbox.repo, &["push", "-q", "origin", "main"]);
     // One that does not answer stops agents' commits, not people's.
     let mut one = Agent::start(&team.sandbox, "one");
-    rr_tests::daemon::signal(daemon.pid(), rustix::process::Signal::STOP);
+    signal(daemon.pid(), Signal::STOP);
     team.sandbox.commit(&[("c.txt", "3")]);
     let done = team.try_git(&team.sandbox.repo, &["push", "-q", "origin", "main"]);
     assert!(done.status.success() && said(&done).contains("published unchecked"), "{}", said(&done));
-    rr_tests::daemon::signal(daemon.pid(), rustix::process::Signal::CONT);
+    signal(daemon.pid(), Signal::CONT);
     one.shell("git checkout -qb topic").must_pass();
     one.edit("b.txt", "0\n", "1\n").must_pass();
     one.shell("git commit -qam one").must_pass();
-    rr_tests::daemon::signal(daemon.pid(), rustix::process::Signal::STOP);
+    signal(daemon.pid(), Signal::STOP);
     let done = team.try_git(&team.sandbox.repo, &["push", "-q", "origin", "topic"]);
     assert!(!done.status.success() && said(&done).contains("cannot be known now"), "{}", said(&done));
-    rr_tests::daemon::signal(daemon.pid(), rustix::process::Signal::CONT);
+    signal(daemon.pid(), Signal::CONT);
     // A person publishes what an agent has made, and what is known of it holds with no daemon at all.
     drop(daemon);
     team.git(&team.sandbox.repo, &["push", "-q", "origin", "topic"]);

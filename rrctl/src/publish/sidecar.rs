@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// A look asks git and the store a few times; a sidecar that takes longer is stuck.
-const ANSWER_MAX: Duration = Duration::from_secs(8);
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// An answer is a line or two.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
