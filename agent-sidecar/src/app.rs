@@ -8,6 +8,7 @@ use rr_runtime::dirs::Dirs;
 use tokio_util::sync::CancellationToken;
 
 use crate::guarded::Guarded;
+use crate::memory::Memory;
 use crate::service::Service;
 use crate::socket::{self, SocketError};
 use crate::view::{self, SharedView};
@@ -38,7 +39,7 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
     let Setup { fleet, dirs, host, shutdown } = setup;
     let view = SharedView::default();
     let guarded = Guarded::new(&[dirs.state.clone(), dirs.runtime.clone()]);
-    let service = Arc::new(Service::new(fleet.clone(), host, view.clone(), guarded));
+    let service = Arc::new(Service::new(fleet.clone(), host, view.clone(), guarded, Memory::read(&dirs.state)));
 
     service.adopt().await.map_err(SidecarError::Adopt)?;
     service.read_permit().await;
@@ -54,6 +55,7 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
         () = whole(service.clone().follow_losses(shutdown.clone())) => shutdown.is_cancelled(),
         () = whole(view::keep(fleet, view, shutdown.clone())) => shutdown.is_cancelled(),
     };
+    service.memory.keep(&service);
     // Sessions stay in the store with their leases: the next life takes them over.
     service.all().iter().for_each(|who| crate::pause::thaw(who));
     let _ = std::fs::remove_file(dirs.hook_socket());

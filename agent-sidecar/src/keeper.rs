@@ -48,6 +48,7 @@ impl Service {
             });
             futures::future::join_all(looks).await;
             self.follow_state().await;
+            self.memory.keep(&self);
             ticks += 1;
             let _ = tokio::time::timeout(TICK, shutdown.cancelled()).await;
         }
@@ -339,6 +340,8 @@ impl Service {
             let key = AgentKey { agent: row.record.agent.clone(), session: row.record.agent_session.clone() };
             let mut inner = Inner::new(Heartbeat::registered(sent, self.timing), row.record.clone(), sent);
             inner.locks = self.adopted_locks(&row.sid, &all.locks, Path::new(&row.record.workspace));
+            let lost = self.memory.lost_by(&key, &inner.locks);
+            lost.into_iter().for_each(|claim| inner.note_lost(claim));
             tracing::info!(sid = %row.sid, locks = inner.locks.len(), "took over a session of an earlier life");
             inner.hooks_seen =
                 row.record.warning.starts_with(UNGUARDED) || gate(Path::new(&row.record.workspace)) == Gate::On;

@@ -16,6 +16,7 @@ mod hosts;
 mod json;
 mod keeper;
 mod locking;
+mod memory;
 mod messages;
 mod pause;
 mod processes;

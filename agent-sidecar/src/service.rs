@@ -14,6 +14,7 @@ use rr_fleet::{Fleet, FleetState};
 use crate::call::{Answer, Event, Kind, Verdict};
 use crate::guarded::Guarded;
 use crate::hosts::{Output, claude};
+use crate::memory::Memory;
 use crate::messages::{self, Who};
 use crate::publish::{GIT_HOOK, VerdictsLease};
 use crate::repos::Repos;
@@ -39,10 +40,11 @@ pub(crate) struct Service {
     state: Mutex<Option<FleetState>>,
     changes: Mutex<Changes>,
     pub verdicts: VerdictsLease,
+    pub memory: Memory,
 }
 
 impl Service {
-    pub(crate) fn new(fleet: Fleet, host: HostId, view: SharedView, guarded: Guarded) -> Self {
+    pub(crate) fn new(fleet: Fleet, host: HostId, view: SharedView, guarded: Guarded, memory: Memory) -> Self {
         Self {
             host,
             host_name: rr_runtime::host::host_name(),
@@ -60,6 +62,7 @@ impl Service {
             state: Mutex::default(),
             changes: Mutex::default(),
             verdicts: VerdictsLease::default(),
+            memory,
         }
     }
 

@@ -106,7 +106,9 @@ impl Service {
         let mut inner = Inner::new(Heartbeat::registered(sent, self.timing), record, sent);
         inner.memory_gaps = lost.is_some();
         let (lost, claims) = lost.unzip();
-        claims.into_iter().flatten().for_each(|claim| inner.note_lost(claim));
+        let earlier = self.memory.lost_by(&key, &[]);
+        inner.memory_gaps |= !earlier.is_empty();
+        claims.into_iter().flatten().chain(earlier).for_each(|claim| inner.note_lost(claim));
         let who = self.enrol(key, agent, session, inner);
         if let Some(lost) = lost.filter(|l| !l.is_empty()) {
             who.notify(messages::session_lost(&lost));

@@ -339,6 +339,100 @@ fn a_change_made_while_somebody_else_has_the_file_is_not_published() {
 }
 
 #[test]
+fn what_was_lost_stays_lost_over_a_restart_of_the_daemon_and_the_loss_of_its_store() {
+    let team = Team::guarded();
+    let mut daemon = Daemon::start(&team.sandbox);
+    let (left, right) = (team.clone("left"), team.clone("right"));
+    let (mut one, two) = overtaken(&team, &left, &right);
+    until("noted", || {
+        fs::read_to_string(team.sandbox.state.join("held.json")).is_ok_and(|t| t.contains("\"lost\":true"))
+    });
+    daemon.kill9();
+    daemon.restart();
+    one.shell("git commit -qam one").must_pass();
+    assert!(fails(&mut one, "git push -q origin left").contains("a.txt: its lock (token"));
+    drop(two);
+    // A lock that is gone with the store was lost too, whoever had it meanwhile.
+    one.edit("b.txt", "0\n", "1\n").must_pass();
+    until("noted", || fs::read_to_string(team.sandbox.state.join("held.json")).is_ok_and(|t| t.contains("b.txt")));
+    daemon.stop();
+    fs::remove_dir_all(team.sandbox.state.join("store")).expect("the store is lost");
+    daemon.restart();
+    one.shell("git checkout -q -b again origin/main && git commit -qam b").must_pass();
+    assert!(fails(&mut one, "git push -q origin again").contains("b.txt: its lock (token"));
+}
+
+#[test]
+fn a_commit_during_which_the_daemon_was_restarted_is_still_known() {
+    let team = Team::guarded();
+    let mut daemon = Daemon::start(&team.sandbox);
+    let left = team.clone("left");
+    let mut one = Agent::start_in(&team.sandbox, "one", &left);
+    one.edit("a.txt", "1\n", "one\n").must_pass();
+    let call = one.pre("Bash", &serde_json::json!({"command": "git commit -qam one"})).must_pass();
+    daemon.kill9();
+    one.act(&call.id).must_pass();
+    daemon.restart();
+    one.post(&call.id);
+    one.shell("git push -q origin left").must_pass();
+}
+
+#[test]
+fn without_the_hooks_of_its_clone_a_commit_is_known_by_the_call_that_made_it() {
+    let team = Team::guarded();
+    let _daemon = Daemon::start(&team.sandbox);
+    let (left, right) = (team.clone("left"), team.clone("right"));
+    for folder in [&left, &right] {
+        assert!(team.rrctl_in(folder, &["uninstall"]).status.success());
+    }
+    let (mut one, mut two) = overtaken(&team, &left, &right);
+    two.shell("git push -q origin right").must_pass();
+    one.shell("git commit -qam one").must_pass();
+    assert!(!team.git(&left, &["log", "-1", "--format=%B"]).contains("Railroad"));
+    assert!(
+        fails(&mut one, "git push -q origin left").contains("not published: 1 of 1"),
+        "refused where it is received"
+    );
+    // What is only fetched is nobody's here, and does not become this session's.
+    team.sandbox.commit(&[("b.txt", "a person's")]);
+    team.git(&team.sandbox.repo, &["push", "-q", "origin", "main"]);
+    one.shell("git reset -q --hard origin/main && git pull -q origin main && git push -q origin left").must_pass();
+}
+
+#[test]
+fn two_agents_in_one_folder_commit_and_push_their_own() {
+    let team = Team::guarded();
+    let _daemon = Daemon::start(&team.sandbox);
+    let mut one = Agent::start(&team.sandbox, "one");
+    let mut two = Agent::start(&team.sandbox, "two");
+    one.edit("a.txt", "1\n", "one\n").must_pass();
+    two.edit("b.txt", "0\n", "two\n").must_pass();
+    // While one's command runs, the other commits.
+    let call = one.pre("Bash", &serde_json::json!({"command": "sh none.sh; true"})).must_pass();
+    two.shell("git commit -qm two b.txt").must_pass();
+    one.act(&call.id).must_pass();
+    one.post(&call.id);
+    one.shell("git commit -qm one a.txt").must_pass();
+    one.shell("git push -q origin HEAD:shared").must_pass();
+    two.shell("git push -q origin HEAD:again").must_pass();
+}
+
+#[test]
+fn a_team_that_only_wants_to_be_told_publishes_what_is_edited_side_by_side() {
+    let team = Team::guarded();
+    team.sandbox.commit(&[("railroad.yaml", "locks: { across_worktrees: warn }\n")]);
+    team.git(&team.sandbox.repo, &["push", "-q", "origin", "main"]);
+    let _daemon = Daemon::start(&team.sandbox);
+    let (left, right) = (team.clone("left"), team.clone("right"));
+    let mut one = Agent::start_in(&team.sandbox, "one", &left);
+    let mut two = Agent::start_in(&team.sandbox, "two", &right);
+    one.edit("a.txt", "1\n", "one\n").must_pass();
+    two.edit("a.txt", "9\n", "two\n").must_pass();
+    two.shell("git commit -qam two && git push -q origin right").must_pass();
+    one.shell("git commit -qam one && git push -q origin left").must_pass();
+}
+
+#[test]
 fn people_push_with_and_without_a_daemon() {
     let team = Team::guarded();
     team.sandbox.commit(&[("c.txt", "1")]);
