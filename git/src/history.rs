@@ -13,6 +13,9 @@ use crate::worktree::Worktree;
 /// a name of its own below.
 pub const SESSION_TRAILER: &str = "Railroad-Session";
 
+/// Stands in that trailer where a person has rewritten an agent's commit. No session is called so.
+pub const PERSON: &str = "(person)";
+
 /// Earlier commits of one path that are looked through for a change that was carried over: a branch that is rebased has fewer.
 const CARRIED_LOOK_MAX: usize = 200;
 
@@ -28,7 +31,7 @@ pub struct Commit {
     pub parents: Vec<String>,
     /// When it was made, by the clock of whoever made it, in seconds.
     pub made_unix_s: i64,
-    /// The session named by its last trailer.
+    /// The session named by its last trailer; none where that names a person.
     pub session: Option<String>,
 }
 
@@ -231,6 +234,8 @@ impl History {
         literal.extend_from_slice(path);
         let (count, format) = (format!("-n{count}"), format!("--format=%x00{}", commit_format()));
         let fixed = [
+            "-c",
+            "log.follow=false",
             "log",
             "--ignore-missing",
             "--stdin",
@@ -244,6 +249,7 @@ impl History {
             "--no-textconv",
             "--full-index",
             "--ignore-submodules=none",
+            "--submodule=short",
             &count,
             "--",
         ];
@@ -300,7 +306,7 @@ fn commit_of(record: &str) -> Option<Commit> {
     let parents = fields.next()?.split(' ').filter(|p| !p.is_empty()).map(str::to_owned).collect();
     let made_unix_s = fields.next()?.parse().unwrap_or(0);
     let session = fields.next().and_then(|names| names.trim().rsplit(',').next()).map(str::trim);
-    let session = session.filter(|s| !s.is_empty()).map(str::to_owned);
+    let session = session.filter(|s| !s.is_empty() && *s != PERSON).map(str::to_owned);
     Some(Commit { id, parents, made_unix_s, session })
 }
 

@@ -45,7 +45,7 @@ pub enum Named {
     Empty,
 }
 
-/// Names a session in the message that git has put into `file`, as its last trailer.
+/// Names a session (or [`PERSON`](crate::PERSON)) in the message that git has put into `file`, as its last trailer.
 ///
 /// # Errors
 /// If the file cannot be read or written, or git fails.

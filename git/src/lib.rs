@@ -9,7 +9,7 @@ mod status;
 mod worktree;
 
 pub use command::{GitError, version};
-pub use history::{Commit, History, SESSION_TRAILER, Tips};
+pub use history::{Commit, History, PERSON, SESSION_TRAILER, Tips};
 pub use hooks::{MessageError, Named, bare_repository, hooks_folder, is_ignored, name_session};
 pub use status::Dirty;
 pub use worktree::Worktree;

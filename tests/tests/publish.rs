@@ -102,7 +102,7 @@ fn fails(agent: &mut Agent, command: &str) -> String {
 }
 
 /// One whose lock on `a.txt` was taken away and given to another, who has committed; it has not committed itself yet.
-fn overtaken<'a>(team: &'a Team, mine: &Path, theirs: &Path) -> (Agent, Agent) {
+fn overtaken(team: &Team, mine: &Path, theirs: &Path) -> (Agent, Agent) {
     let mut one = Agent::start_in(&team.sandbox, "one", mine);
     let mut two = Agent::start_in(&team.sandbox, "two", theirs);
     one.edit("a.txt", "1\n", "one\n").must_pass();
@@ -430,6 +430,28 @@ fn a_team_that_only_wants_to_be_told_publishes_what_is_edited_side_by_side() {
     two.edit("a.txt", "9\n", "two\n").must_pass();
     two.shell("git commit -qam two && git push -q origin right").must_pass();
     one.shell("git commit -qam one && git push -q origin left").must_pass();
+}
+
+#[test]
+fn what_a_person_makes_of_an_agents_commit_is_the_persons() {
+    let team = Team::guarded();
+    let _daemon = Daemon::start(&team.sandbox);
+    let (left, right) = (team.clone("left"), team.clone("right"));
+    let (mut one, _two) = overtaken(&team, &left, &right);
+    one.shell("git commit -qam one").must_pass();
+    one.edit("b.txt", "0\n", "1\n").must_pass();
+    one.shell("git commit -qam more").must_pass();
+    fails(&mut one, "git push -q origin left");
+    team.sandbox.commit(&[("c.txt", "main moves")]);
+    team.git(&team.sandbox.repo, &["push", "-q", "origin", "main"]);
+    team.git(&left, &["fetch", "-q"]);
+    team.git(&left, &["rebase", "-q", "origin/main"]);
+    let names = team.git(&left, &["log", "-1", "--format=%(trailers:key=Railroad-Session,valueonly,separator=%x2C)"]);
+    assert_eq!(names, "one,(person)");
+    team.git(&left, &["push", "-q", "origin", "left"]);
+    // And the agent's again when the agent goes on with it.
+    one.shell("git commit -q --amend -m 'in its own words' && git push -qf origin left").must_pass();
+    assert!(team.git(&left, &["log", "-1", "--format=%B"]).ends_with("Railroad-Session: one"));
 }
 
 #[test]

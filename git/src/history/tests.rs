@@ -71,6 +71,8 @@ fn a_first_commit_is_new_and_names_its_last_session() {
     repo.put("a", "2");
     repo.commit("two");
     assert_eq!(repo.since(&now)[0].session, None);
+    repo.git(&["commit", "-q", "--amend", "-m", "two\n\nRailroad-Session: first\nRailroad-Session: (person)"]);
+    assert_eq!(repo.since(&now)[0].session, None, "a person has made it their own");
 }
 
 #[test]
@@ -192,7 +194,7 @@ fn what_is_known_elsewhere_is_not_new_and_what_is_no_commit_counts_for_nothing()
     assert_eq!(new(&[&history.published().expect("remotes"), &Tips::named([missing])]), latest);
     assert_eq!(history.named(&["main~1..main".into()]).expect("range"), latest);
     assert_eq!(history.named(&["main".into(), "main~1".into()]).expect("each"), [two.clone(), one.clone()]);
-    let each = history.each(&[one.clone()]).expect("log");
+    let each = history.each(std::slice::from_ref(&one)).expect("log");
     assert_eq!((each.len(), &each[0].id), (1, &one));
     assert!(history.named(&["--output=x".into()]).is_err(), "no option can be smuggled in");
 }

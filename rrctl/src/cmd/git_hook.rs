@@ -49,8 +49,12 @@ pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
 }
 
 fn name(here: &Path, file: &Path) -> Result<(), Failure> {
-    let Pusher::Agent { session } = Pusher::of_environment() else { return Ok(()) };
-    let done = rr_git::name_session(here, file, &session);
+    let name = match Pusher::of_environment() {
+        Pusher::Agent { session } => session,
+        // Asked only where the message names a session: what a person makes of an agent's commit is the person's.
+        Pusher::Person => rr_git::PERSON.to_owned(),
+    };
+    let done = rr_git::name_session(here, file, &name);
     done.map(drop).map_err(|e| Failure::at("name the session in the commit's message", &e))
 }
 

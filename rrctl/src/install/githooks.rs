@@ -6,6 +6,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rr_git::SESSION_TRAILER;
+
 use super::{Edit, InstallError, Report, backup_of, io_error, read, replace_with_mode, sync};
 
 /// How a script is known as ours, whatever version wrote it. The sidecar's guard knows this line too.
@@ -156,9 +158,9 @@ fn tail(hook: &str) -> String {
     match gets(hook) {
         Gets::Message => format!(
             "if [ -x \"$kept\" ]; then \"$kept\" \"$@\" || exit $?; fi\n\
-             # Only what an agent commits is named.\n\
-             {agent} || exit 0\n\
-             if [ ! -x \"$rrctl\" ]; then\n{gone}  exit 1\nfi\n\
+             # What an agent commits is named, and what a person makes of it.\n\
+             {agent} || grep -qs '^{SESSION_TRAILER}: ' \"$1\" || exit 0\n\
+             if [ ! -x \"$rrctl\" ]; then\n{gone}  {agent} && exit 1\n  exit 0\nfi\n\
              exec \"$rrctl\" git-hook {hook} \"$@\"\n"
         ),
         Gets::Refs => format!(
