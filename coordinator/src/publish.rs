@@ -80,3 +80,65 @@ impl PublishService for Desk {
         vouch(self.fleet(), request.into_inner()).await.map(Response::new)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rr_core::id::{FleetName, SessionId, Token};
+    use rr_core::limits::Timing;
+    use rr_runtime::clock::BootClock;
+    use rr_runtime::entropy::OsEntropy;
+    use rr_store::embedded::{EmbeddedStore, Options};
+    use tonic::Code;
+
+    use super::*;
+
+    async fn fleet() -> (tempfile::TempDir, Fleet) {
+        let (dir, clock) = (tempfile::tempdir().expect("folder"), Arc::new(BootClock));
+        let store = EmbeddedStore::open(&dir.path().join("store"), Options::default(), clock.clone()).expect("store");
+        let fleet = Fleet::open(store, &FleetName::default(), clock, Arc::new(OsEntropy), Timing::default());
+        (dir, fleet.await.expect("fleet"))
+    }
+
+    fn vouch_for(commits: Vec<String>, who: &str, reason: &str) -> v1::VouchRequest {
+        v1::VouchRequest { commits, who: who.to_owned(), reason: reason.to_owned() }
+    }
+
+    #[tokio::test]
+    async fn a_persons_word_is_told_and_what_is_not_known_is_told_too() {
+        let (_dir, fleet) = fleet().await;
+        let [known, unknown] = ["a", "b"].map(|digit| digit.repeat(40));
+        let reply = vouch(&fleet, vouch_for(vec![known.clone()], "ann", " read it ")).await.expect("recorded");
+        assert_eq!(reply.vouched, 1);
+        let request = v1::JudgeRequest { commits: vec![unknown.clone(), known.clone()] };
+        let found = judge(&fleet, request).await.expect("known").verdicts;
+        let told: Vec<_> = found.iter().map(|v| (v.commit.as_str(), v.verdict.as_str(), v.reason.as_str())).collect();
+        assert_eq!(told, [(unknown.as_str(), "unknown", ""), (known.as_str(), "vouched", "read it")]);
+    }
+
+    #[tokio::test]
+    async fn what_names_no_commit_nobody_or_no_reason_is_refused() {
+        let (_dir, fleet) = fleet().await;
+        let commit = "a".repeat(40);
+        for request in [
+            vouch_for(vec![commit.clone()], "", "reason"),
+            vouch_for(vec![commit.clone()], "ann", " "),
+            vouch_for(vec!["HEAD".into()], "ann", "reason"),
+            vouch_for(vec![commit.clone(); COMMITS_MAX + 1], "ann", "reason"),
+        ] {
+            assert_eq!(vouch(&fleet, request).await.expect_err("refused").code(), Code::InvalidArgument);
+        }
+        let request = v1::JudgeRequest { commits: vec!["../x".into()] };
+        assert_eq!(judge(&fleet, request).await.expect_err("refused").code(), Code::InvalidArgument);
+    }
+
+    #[test]
+    fn an_overtaken_path_is_told_with_both_tokens() {
+        let by = Some((SessionId::from_random([1; 16]), Token(9)));
+        let told = path_on_the_wire(Overtaken { path: "a".into(), own: Some(Token(7)), by });
+        assert_eq!((told.token, told.holder_token, told.holder.len()), (7, 9, 32));
+        let told = path_on_the_wire(Overtaken { path: "a".into(), own: None, by: None });
+        assert_eq!((told.token, told.holder_token, told.holder.as_str()), (0, 0, ""));
+    }
+}
