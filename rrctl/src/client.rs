@@ -15,6 +15,7 @@ use rr_link::upkeep;
 use rr_proto::v1::enrol_client::EnrolClient;
 use rr_proto::v1::fleet_client::FleetClient;
 use rr_proto::v1::locks_client::LocksClient;
+use rr_proto::v1::publish_client::PublishClient;
 use rr_proto::{VERSION, VERSION_KEY, speaks_with, too_far_apart, v1};
 use rr_runtime::config::MachineConfig;
 use tokio::net::UnixStream;
@@ -41,6 +42,7 @@ pub(crate) struct Client {
     fleet: FleetClient<Signed>,
     locks: LocksClient<Signed>,
     enrol: EnrolClient<Signed>,
+    publish: PublishClient<Signed>,
     /// It has answered, and not as a version that we understand.
     too_far_apart: bool,
 }
@@ -74,7 +76,8 @@ impl Client {
             fleet: FleetClient::with_interceptor(channel.clone(), sign as _)
                 .max_decoding_message_size(ANSWER_BYTES_MAX),
             locks: LocksClient::with_interceptor(channel.clone(), sign as _),
-            enrol: EnrolClient::with_interceptor(channel, sign as _),
+            enrol: EnrolClient::with_interceptor(channel.clone(), sign as _),
+            publish: PublishClient::with_interceptor(channel, sign as _),
             too_far_apart: false,
         }
     }
@@ -111,6 +114,16 @@ impl Client {
         request: v1::ForceReleaseRequest,
     ) -> Result<v1::ForceReleaseReply, Failure> {
         let call = answer("take the lock away", self.locks.force_release(request)).await;
+        self.heard(call)
+    }
+
+    pub(crate) async fn judge(&mut self, request: v1::JudgeRequest) -> Result<v1::JudgeReply, Failure> {
+        let call = answer("ask what is known of the commits", self.publish.judge(request)).await;
+        self.heard(call)
+    }
+
+    pub(crate) async fn vouch(&mut self, request: v1::VouchRequest) -> Result<v1::VouchReply, Failure> {
+        let call = answer("vouch for the commits", self.publish.vouch(request)).await;
         self.heard(call)
     }
 

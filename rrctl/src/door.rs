@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use rr_coordinator::{enrol, follow, ops};
+use rr_coordinator::{enrol, follow, ops, publish};
 use rr_core::time::Clock;
 use rr_fleet::Fleet;
 use rr_proto::v1;
@@ -45,6 +45,15 @@ impl Door {
     /// The way for orders that must work with nobody there: pause and resume.
     pub(crate) async fn open(dirs: &Dirs) -> Result<Self, Failure> {
         Self::find(dirs, true).await
+    }
+
+    /// As [`Door::open`], without making a store where there is none: then nothing can be known.
+    pub(crate) async fn open_existing(dirs: &Dirs) -> Result<Self, Failure> {
+        let own_file = || machine().is_ok_and(|config| config.store.kind == StoreKind::Embedded);
+        if !dirs.api_socket().exists() && own_file() && !dirs.store_dir().exists() {
+            return Err(Failure::new(Kind::Unreachable, "there is no store on this machine").hint("rrctl up --detach"));
+        }
+        Self::open(dirs).await
     }
 
     /// The way for everything else: an embedded store is not opened behind the back of its daemon.
@@ -194,6 +203,32 @@ impl Door {
             Way::Own(fleet) => Ok(fleet),
             Way::Coordinator(_) => Err(Failure::new(Kind::Failed, "the way to the store was not opened")),
         }
+    }
+
+    /// What is known of some commits, however many.
+    pub(crate) async fn judge(&mut self, commits: &[String]) -> Result<Vec<v1::CommitVerdict>, Failure> {
+        let mut found = Vec::with_capacity(commits.len());
+        for part in commits.chunks(publish::COMMITS_MAX) {
+            let request = v1::JudgeRequest { commits: part.to_vec() };
+            let reply = match &mut self.way {
+                Way::Coordinator(client) => client.judge(request).await,
+                Way::Own(fleet) => told("ask what is known of the commits", publish::judge(fleet, request)).await,
+            };
+            found.extend(reply?.verdicts);
+        }
+        Ok(found)
+    }
+
+    pub(crate) async fn vouch(&mut self, commits: &[String], who: &str, reason: &str) -> Result<(), Failure> {
+        for part in commits.chunks(publish::COMMITS_MAX) {
+            let (who, reason) = (who.to_owned(), reason.to_owned());
+            let request = v1::VouchRequest { commits: part.to_vec(), who, reason };
+            match &mut self.way {
+                Way::Coordinator(client) => client.vouch(request).await,
+                Way::Own(fleet) => told("vouch for the commits", publish::vouch(fleet, request)).await,
+            }?;
+        }
+        Ok(())
     }
 }
 
