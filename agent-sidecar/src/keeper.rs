@@ -10,9 +10,8 @@ use rr_core::id::SessionId;
 use rr_core::lock::{LockEvent, LockState};
 use rr_core::session::{DeathCause, Heartbeat, SessionState};
 use rr_core::time::Span;
-use rr_fleet::{Denial, Ending, GrantedLock, Proof};
+use rr_fleet::{Beat, Denial, Ending, GrantedLock, Proof};
 use rr_runtime::config::OnAgentDeath;
-use rr_store::KeepAlive;
 use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
 
@@ -30,8 +29,6 @@ const GUARD_TICKS: u64 = 10;
 pub(crate) const UNGUARDED: &str = "unguarded";
 /// Left-overs that are to be ended get this long after SIGTERM.
 const TERM_GRACE: Duration = Duration::from_secs(5);
-/// A keep-alive that takes longer counts as failed.
-const KEEP_ALIVE_DEADLINE: Duration = Duration::from_secs(5);
 
 impl Service {
     /// Keeps all sessions until shutdown.
@@ -89,14 +86,13 @@ impl Service {
             }
             inner.keep_alive_sent = now;
         }
-        match tokio::time::timeout(KEEP_ALIVE_DEADLINE, self.fleet.keep_alive(&who.session)).await {
-            Ok(Ok(KeepAlive::Alive(_))) => who.lock().heartbeat.acknowledge(now),
-            Ok(Ok(KeepAlive::Gone)) => lose(who, DeathCause::LeaseGone),
-            Ok(Err(error)) => {
+        match self.fleet.beat(&who.session).await {
+            Ok(Beat::Acknowledged { sent }) => who.lock().heartbeat.acknowledge(sent),
+            Ok(Beat::Gone) => lose(who, DeathCause::LeaseGone),
+            Err(error) => {
                 tracing::warn!(sid = %who.sid(), error = &error as &dyn std::error::Error, "renew a session's lease");
                 self.soon_again(who);
             }
-            Err(_) => self.soon_again(who),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The layout of the store (lock-protocol §3): every key of a fleet is built here, and taken apart here, and nowhere else.
 
+use rr_core::bugs::{self, Bug};
 use rr_core::id::{FleetName, HostId, OpId, RepoId, SessionId};
 
 /// Builds the keys of one fleet.
@@ -143,12 +144,14 @@ impl Keyspace {
 
     /// The holders at one place, not below it: `own(p)`.
     pub(crate) fn own(&self, tree: Tree, repo: &RepoId, anchor: &str) -> String {
-        format!("{}@/", self.range(tree, repo, anchor))
+        let slash = if anchor.is_empty() { "" } else { "/" };
+        format!("{}{anchor}{slash}@/", self.repo(tree, repo))
     }
 
     /// The holders at one place and below it: `range(p)`. The slash at its end keeps `src/a` from matching `src/ab`.
     pub(crate) fn range(&self, tree: Tree, repo: &RepoId, anchor: &str) -> String {
-        if anchor.is_empty() { self.repo(tree, repo) } else { format!("{}{anchor}/", self.repo(tree, repo)) }
+        let slash = if anchor.is_empty() || bugs::is_on(Bug::B11) { "" } else { "/" };
+        format!("{}{anchor}{slash}", self.repo(tree, repo))
     }
 
     pub(crate) fn holder(&self, tree: Tree, repo: &RepoId, anchor: &str, sid: &SessionId, n: u64) -> String {

@@ -27,7 +27,7 @@ pub use permit::{AckState, FleetState, Generation, Hold, HoldKind, PauseDone, Re
 pub use queue::{WaitEnd, Waiter};
 pub use records::{AckRecord, SessionRecord};
 pub use restore::Restored;
-pub use session::{Ending, Proof, Registered, Session};
+pub use session::{Beat, Ending, Proof, Registered, Session};
 
 use std::sync::Arc;
 
@@ -48,6 +48,12 @@ const WITHOUT_RULES: &str = "1";
 /// could both be granted what only one may have.
 fn schema() -> String {
     format!("{LAYOUT}.{CONFLICT_RULES}")
+}
+
+/// Whether a store with this schema may be used.
+fn knows(found: &[u8]) -> Result<(), FleetError> {
+    let found = String::from_utf8_lossy(found).into_owned();
+    if found == schema() || found == WITHOUT_RULES { Ok(()) } else { Err(FleetError::OtherSchema { found }) }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +129,11 @@ impl Fleet {
         Ok(fleet)
     }
 
+    /// A look first: a full store takes no transaction that could write, and it must be possible to pause one (H9).
     async fn initialise(&self) -> Result<(), FleetError> {
+        if let Some(schema) = self.get(&self.keys.schema(), "open the fleet").await? {
+            return knows(&schema.value);
+        }
         let generation = next_generation("", &rr_core::id::hex(&self.entropy.bits()));
         let first = Txn::when(vec![Compare::absent(Keys::one(self.keys.generation()))])
             .then(vec![
@@ -143,8 +153,7 @@ impl Fleet {
             return Ok(());
         }
         let found = reply.replies.into_iter().flat_map(rr_store::OpReply::into_keys).next();
-        let found = found.map(|kv| String::from_utf8_lossy(&kv.value).into_owned()).unwrap_or_default();
-        if found == schema() || found == WITHOUT_RULES { Ok(()) } else { Err(FleetError::OtherSchema { found }) }
+        knows(&found.map(|kv| kv.value).unwrap_or_default())
     }
 
     #[must_use]

@@ -4,15 +4,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rr_core::bugs::{self, Bug};
 use rr_core::id::SessionId;
 use rr_core::session::DeathCause;
-use rr_core::time::BootTime;
+use rr_core::time::{BootTime, Span};
 use rr_store::{Compare, KeepAlive, Keys, LeaseId, Op, Revision, StoreError, Txn};
 
 use crate::keys::Tree;
 use crate::records::{MarkRecord, SessionRecord, SlotRecord, decode, encode};
 use crate::settle::Books;
 use crate::{Doing, Fleet, FleetError};
+
+/// A keep-alive that takes longer counts as failed.
+const BEAT_DEADLINE: Span = Span::from_secs(5);
 
 /// A registered session: the right to ask for locks in its name. It carries what every transaction must compare.
 #[derive(Clone, Debug)]
@@ -55,6 +59,16 @@ pub enum Ending {
     Died { gone: bool },
 }
 
+/// What a keep-alive says to a session's heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beat {
+    /// The lease lasts its time from **this** moment at least: the store may have renewed it as soon as it was asked (H1, H4).
+    Acknowledged {
+        sent: BootTime,
+    },
+    Gone,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// Alive, by a keep-alive sent at this time.
@@ -77,7 +91,7 @@ impl Fleet {
         let txn = Txn::when(vec![
             Compare::absent(Keys::one(slot.clone())),
             Compare::absent(Keys::one(key.clone())),
-            Compare::modified_at(self.keys.generation(), generation),
+            self.same_generation(generation),
             Compare::absent(Keys::one(self.keys.denied(fingerprint))),
         ])
         .then(vec![
@@ -182,6 +196,19 @@ impl Fleet {
         Ok(alive)
     }
 
+    /// One keep-alive of a running session, given up after [`BEAT_DEADLINE`].
+    ///
+    /// # Errors
+    /// If the store does not answer, or not in time: says nothing about the lease.
+    pub async fn beat(&self, session: &Session) -> Result<Beat, FleetError> {
+        let sent = self.clock.now();
+        let answer = tokio::time::timeout(BEAT_DEADLINE.as_std(), self.keep_alive(session)).await;
+        let late = || StoreError::Unknown(format!("no answer within {} s", BEAT_DEADLINE.as_secs()));
+        let alive = answer.unwrap_or_else(|_| Err(late()).doing("renew a session's lease"))?;
+        let counted_from = if bugs::is_on(Bug::B3) { self.clock.now() } else { sent };
+        Ok(if alive == KeepAlive::Gone { Beat::Gone } else { Beat::Acknowledged { sent: counted_from } })
+    }
+
     /// Proves after a fence that the session is still the same one: lease alive, its key with its own create revision, the
     /// same generation.
     ///
@@ -195,7 +222,7 @@ impl Fleet {
         let denied = self.keys.denied(&session.fingerprint);
         let txn = Txn::when(vec![
             Compare::created_at(self.keys.session(&session.sid), session.created),
-            Compare::modified_at(self.keys.generation(), session.generation),
+            self.same_generation(session.generation),
             Compare::absent(Keys::one(denied.clone())),
         ])
         .otherwise(vec![Op::Get(Keys::one(self.keys.generation())), Op::Get(Keys::one(denied.clone()))]);
@@ -277,6 +304,12 @@ impl Fleet {
     pub(crate) async fn generation(&self) -> Result<Revision, FleetError> {
         let kv = self.get(&self.keys.generation(), "read the fleet's generation").await?;
         Ok(kv.map_or(0, |kv| kv.mod_revision))
+    }
+
+    /// Nothing was restored since the generation was read: what was true of the store then may not be so now.
+    pub(crate) fn same_generation(&self, modified: Revision) -> Compare {
+        let same = Compare::modified_at(self.keys.generation(), modified);
+        if bugs::is_on(Bug::B10) { Compare::exists(self.keys.generation()) } else { same }
     }
 
     async fn created(&self, key: &str) -> Result<Option<Revision>, FleetError> {

@@ -51,6 +51,8 @@ enum Command {
     Demo(cmd::demo::Args),
     #[command(hide = true)]
     DemoAgent(cmd::demo_agent::Args),
+    #[command(hide = true)]
+    DemoLink(cmd::demo_link::Args),
     Completions(cmd::completions::Args),
     Man(cmd::man::Args),
 }
@@ -99,6 +101,7 @@ fn dispatch(command: Command, hand: &Hand) -> Result<(), Failure> {
         Command::Doctor(_) => hand.wait_for(cmd::doctor::run(hand)),
         Command::Demo(args) => hand.wait_for(cmd::demo::run(&args, hand)),
         Command::DemoAgent(args) => cmd::demo_agent::run(&args, hand),
+        Command::DemoLink(args) => hand.wait_for(cmd::demo_link::run(&args)),
         Command::Completions(args) => cmd::completions::run(&args),
         Command::Man(args) => cmd::man::run(&args),
     }

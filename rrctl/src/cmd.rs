@@ -6,6 +6,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod demo_agent;
+pub(crate) mod demo_link;
 pub(crate) mod deny;
 pub(crate) mod doctor;
 pub(crate) mod down;

@@ -21,6 +21,8 @@ fn may_import() -> BTreeMap<&'static str, Vec<&'static str>> {
     may.entry("rr-sidecar").or_default().push("rr-shell");
     may.insert("rrctl", [&services[..], &SERVICES_MAY[..]].concat());
     may.insert("rr-fleet", vec!["rr-store", "rr-core"]);
+    // For tests: nobody may import it otherwise.
+    may.insert("rr-history", vec!["rr-fleet", "rr-store", "rr-core"]);
     may.insert("rr-link", vec!["rr-proto", "rr-runtime", "rr-core"]);
     may.insert("rr-runtime", vec!["rr-store", "rr-core"]);
     may.insert("rr-proto", vec!["rr-core", "tonic-prost-build"]);
