@@ -113,6 +113,12 @@ impl Open {
         Ok(Self { socket: listener, socket_file, tcp })
     }
 
+    /// Where programs reach it, beside the socket.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok())
+    }
+
     /// Serves `Fleet` and `Locks` until `shutdown`; then answers what is under way.
     ///
     /// # Errors

@@ -55,14 +55,18 @@ impl Door {
     async fn find(dirs: &Dirs, even_the_file: bool) -> Result<Self, Failure> {
         let door = |way| Self { way, dirs: dirs.clone() };
         let nobody = match Client::connect(&dirs.api_socket()).await {
-            Ok(client) => return Ok(door(Way::Coordinator(Box::new(client)))),
+            Ok(client) => {
+                let has_another = machine().is_ok_and(|config| config.store.kind == StoreKind::Etcd);
+                let client = if has_another { client.one_of_several_ways() } else { client };
+                return Ok(door(Way::Coordinator(Box::new(client))));
+            }
             Err(failure) if failure.kind == Kind::Unreachable => failure,
             Err(failure) => return Err(failure),
         };
         let config = machine()?;
         for url in &config.coordinators {
             match Client::connect_to(url).await {
-                Ok(client) => return Ok(door(Way::Coordinator(Box::new(client)))),
+                Ok(client) => return Ok(door(Way::Coordinator(Box::new(client.one_of_several_ways())))),
                 Err(failure) => tracing::debug!(failure = failure.text(), "a coordinator does not answer"),
             }
         }

@@ -3,7 +3,7 @@
 //! One module a tool, each usable alone: `isolation` (a test without a network), `wait` (for a condition,
 //! never for a time), `scripted_model` (the answers an agent gets), `claude` (the real Claude Code),
 //! `daemon` (a machine in a folder, and the real daemon on it), `agent` (an agent steered call by call),
-//! `etcd` (a real cluster).
+//! `etcd` (a real cluster), `programs` (the separate programs on such a machine).
 //! The tests themselves are in `tests/`, one file for each thing they prove.
 
 pub mod agent;
@@ -11,5 +11,6 @@ pub mod claude;
 pub mod daemon;
 pub mod etcd;
 pub mod isolation;
+pub mod programs;
 pub mod scripted_model;
 pub mod wait;
