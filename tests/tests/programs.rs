@@ -46,7 +46,9 @@ fn pause_stops(sandbox: &Sandbox, agent: &mut Agent) {
     let paused = Instant::now();
     until("the agent is denied", || agent.read("README.md").denied());
     assert!(paused.elapsed() < PAUSE_MAX, "after {:?}", paused.elapsed());
-    agent.write("a.txt", "paused\n").must_be_denied(&["paused", "story"]);
+    agent.write("a.txt", "paused\n").must_be_denied(&["paused"]);
+    // Who and why are read after the pause itself is believed.
+    until("the reason is told", || agent.read("README.md").reason.is_some_and(|why| why.contains("story")));
 }
 
 fn page(program: &Program, path: &str) -> String {
