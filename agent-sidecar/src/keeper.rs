@@ -10,9 +10,8 @@ use rr_core::id::SessionId;
 use rr_core::lock::{LockEvent, LockState};
 use rr_core::session::{DeathCause, Heartbeat, SessionState};
 use rr_core::time::Span;
-use rr_fleet::{Ending, GrantedLock, Proof};
+use rr_fleet::{Beat, Denial, Ending, GrantedLock, Proof};
 use rr_runtime::config::OnAgentDeath;
-use rr_store::KeepAlive;
 use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +20,6 @@ use crate::messages;
 use crate::processes::{Process, Snapshot, describe, survivors};
 use crate::service::Service;
 use crate::table::{AgentKey, AgentSession, EARLIER_CALL, HeldLock, Inner};
-use crate::turns::LOCAL_FINGERPRINT;
 
 /// The keeper looks at every session this often: well below the gap that fences.
 const TICK: Duration = Duration::from_secs(1);
@@ -31,8 +29,6 @@ const GUARD_TICKS: u64 = 10;
 pub(crate) const UNGUARDED: &str = "unguarded";
 /// Left-overs that are to be ended get this long after SIGTERM.
 const TERM_GRACE: Duration = Duration::from_secs(5);
-/// A keep-alive that takes longer counts as failed.
-const KEEP_ALIVE_DEADLINE: Duration = Duration::from_secs(5);
 
 impl Service {
     /// Keeps all sessions until shutdown.
@@ -90,14 +86,13 @@ impl Service {
             }
             inner.keep_alive_sent = now;
         }
-        match tokio::time::timeout(KEEP_ALIVE_DEADLINE, self.fleet.keep_alive(&who.session)).await {
-            Ok(Ok(KeepAlive::Alive(_))) => who.lock().heartbeat.acknowledge(now),
-            Ok(Ok(KeepAlive::Gone)) => lose(who, DeathCause::LeaseGone),
-            Ok(Err(error)) => {
+        match self.fleet.beat(&who.session).await {
+            Ok(Beat::Acknowledged { sent }) => who.lock().heartbeat.acknowledge(sent),
+            Ok(Beat::Gone) => lose(who, DeathCause::LeaseGone),
+            Err(error) => {
                 tracing::warn!(sid = %who.sid(), error = &error as &dyn std::error::Error, "renew a session's lease");
                 self.soon_again(who);
             }
-            Err(_) => self.soon_again(who),
         }
     }
 
@@ -124,6 +119,24 @@ impl Service {
             }
             Ok(Proof::Dead(cause)) => lose(who, cause),
             Err(error) => tracing::warn!(sid = %who.sid(), error = &error as &dyn std::error::Error, "prove a session"),
+        }
+    }
+
+    /// What the last read says of this host (H40): shut out, its sessions are over here and in the store.
+    pub(crate) async fn note_denial(&self, denial: Option<Denial>) {
+        let before = std::mem::replace(&mut *self.denial(), denial.clone());
+        if before == denial {
+            return;
+        }
+        let Some(denial) = denial else {
+            return tracing::warn!("this host was let into the fleet again");
+        };
+        tracing::warn!(who = denial.who, reason = denial.reason, "this host was shut out of the fleet");
+        for who in self.all() {
+            lose(&who, DeathCause::Denied);
+            if let Err(error) = self.fleet.end(&who.session, Ending::Died { gone: false }).await {
+                tracing::warn!(sid = %who.sid(), error = &error as &dyn std::error::Error, "end a session; its lease runs out by itself");
+            }
         }
     }
 
@@ -282,7 +295,7 @@ impl Service {
                 continue;
             }
             let sent = self.now();
-            let Some(session) = self.fleet.adopt(&row.sid, LOCAL_FINGERPRINT).await? else { continue };
+            let Some(session) = self.fleet.adopt(&row.sid, self.host.as_str()).await? else { continue };
             let key = AgentKey { agent: row.record.agent.clone(), session: row.record.agent_session.clone() };
             let mut inner = Inner::new(Heartbeat::registered(sent, self.timing), row.record.clone(), sent);
             inner.locks = self.adopted_locks(&row.sid, &all.locks, Path::new(&row.record.workspace));

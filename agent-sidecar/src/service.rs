@@ -10,7 +10,7 @@ use rr_core::limits::Timing;
 use rr_core::permit::PermitView;
 use rr_core::session::SessionState;
 use rr_core::time::{BootTime, Clock};
-use rr_fleet::{Fleet, FleetState};
+use rr_fleet::{Denial, Fleet, FleetState};
 use rr_runtime::metrics::{CallWord, Metrics, SessionWord};
 
 use crate::call::{Answer, Event, Kind, Verdict};
@@ -41,6 +41,8 @@ pub(crate) struct Service {
     pub registering: tokio::sync::Mutex<()>,
     permit: Mutex<PermitView>,
     state: Mutex<Option<FleetState>>,
+    /// This host is shut out of the fleet.
+    denial: Mutex<Option<Denial>>,
     history: Mutex<History>,
     changes: Mutex<Changes>,
     metrics: Metrics,
@@ -75,6 +77,7 @@ impl Service {
             registering: tokio::sync::Mutex::default(),
             permit: Mutex::default(),
             state: Mutex::default(),
+            denial: Mutex::default(),
             history: Mutex::new(history),
             changes: Mutex::default(),
             metrics,
@@ -142,6 +145,10 @@ impl Service {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn denial(&self) -> MutexGuard<'_, Option<Denial>> {
+        self.denial.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -201,10 +208,10 @@ impl Service {
         }
     }
 
-    /// No session, no right to change anything; reading goes on with a note (D4).
+    /// No session, no right to change anything; reading goes on with a note (D4), but not on a host that is shut out.
     fn without_session(&self, event: &Event, why: String) -> Answer {
         match &event.kind {
-            Kind::Before(call) if call.action.may_change() => Answer::deny(why),
+            Kind::Before(call) if call.action.may_change() || self.denial().is_some() => Answer::deny(why),
             Kind::Before(_) => Answer::with(vec![why]),
             _ => Answer::default(),
         }

@@ -3,10 +3,11 @@
 
 use rr_core::id::{Epoch, Token};
 use rr_core::permit::ResumeRefusal;
-use rr_fleet::{Fleet, Hold, HoldKind, PauseDone, Released, ResumeDone};
+use rr_fleet::{Fleet, FleetError, Hold, HoldKind, PauseDone, Released, ResumeDone};
 use rr_proto::v1;
 use rr_proto::v1::resume_reply::Outcome;
 use rr_runtime::clock::unix_ms;
+use rr_store::StoreError;
 use tonic::Status;
 
 use crate::picture;
@@ -56,7 +57,13 @@ pub async fn post_restore(fleet: &Fleet, request: v1::PostRestoreRequest) -> Res
     let who = text("who", request.who)?;
     let reason = text("reason", request.reason)?;
     let hold = Hold { id: String::new(), kind: HoldKind::Person, who, reason, hard: false, since_unix_ms: unix_ms() };
-    let done = fleet.post_restore(&hold).await.map_err(|e| from_fleet(&e))?;
+    let mut done = fleet.post_restore(&hold).await;
+    if let Err(FleetError::Store { source: StoreError::WentBack { .. }, .. }) = &done {
+        // That is what it is asked for.
+        fleet.accept_history();
+        done = fleet.post_restore(&hold).await;
+    }
+    let done = done.map_err(|e| from_fleet(&e))?;
     tracing::warn!(who = hold.who, reason = hold.reason, ?done, "the fleet starts anew on a restored store");
     Ok(v1::PostRestoreReply { epoch: done.epoch.0, denied: done.denied })
 }
@@ -105,7 +112,7 @@ pub async fn force_release(fleet: &Fleet, request: v1::ForceReleaseRequest) -> R
     Ok(v1::ForceReleaseReply { released })
 }
 
-fn text(field: &str, value: String) -> Result<String, Status> {
+pub(crate) fn text(field: &str, value: String) -> Result<String, Status> {
     let trimmed = value.trim();
     if trimmed.is_empty() {
         return Err(bad(format!("`{field}` is empty: say it, it is recorded and shown to the others")));

@@ -1,5 +1,6 @@
 //! The layout of the store (lock-protocol §3): every key of a fleet is built here, and taken apart here, and nowhere else.
 
+use rr_core::bugs::{self, Bug};
 use rr_core::id::{FleetName, HostId, OpId, RepoId, SessionId};
 
 /// Builds the keys of one fleet.
@@ -70,6 +71,18 @@ impl Keyspace {
         format!("{}op/", self.prefix)
     }
 
+    pub(crate) fn hosts(&self) -> String {
+        format!("{}host/", self.prefix)
+    }
+
+    pub(crate) fn host(&self, host: &HostId) -> String {
+        format!("{}host/{host}", self.prefix)
+    }
+
+    pub(crate) fn invitation(&self, token: &str) -> String {
+        format!("{}join/{token}", self.prefix)
+    }
+
     pub(crate) fn joins(&self) -> String {
         format!("{}join/", self.prefix)
     }
@@ -78,8 +91,8 @@ impl Keyspace {
         format!("{}leader/", self.prefix)
     }
 
-    pub(crate) fn denied(&self, fingerprint: &str) -> String {
-        format!("{}deny/{fingerprint}", self.prefix)
+    pub(crate) fn denied(&self, host: &str) -> String {
+        format!("{}deny/{host}", self.prefix)
     }
 
     pub(crate) fn op(&self, sid: &SessionId, op: &OpId) -> String {
@@ -131,12 +144,14 @@ impl Keyspace {
 
     /// The holders at one place, not below it: `own(p)`.
     pub(crate) fn own(&self, tree: Tree, repo: &RepoId, anchor: &str) -> String {
-        format!("{}@/", self.range(tree, repo, anchor))
+        let slash = if anchor.is_empty() { "" } else { "/" };
+        format!("{}{anchor}{slash}@/", self.repo(tree, repo))
     }
 
     /// The holders at one place and below it: `range(p)`. The slash at its end keeps `src/a` from matching `src/ab`.
     pub(crate) fn range(&self, tree: Tree, repo: &RepoId, anchor: &str) -> String {
-        if anchor.is_empty() { self.repo(tree, repo) } else { format!("{}{anchor}/", self.repo(tree, repo)) }
+        let slash = if anchor.is_empty() || bugs::is_on(Bug::B11) { "" } else { "/" };
+        format!("{}{anchor}{slash}", self.repo(tree, repo))
     }
 
     pub(crate) fn holder(&self, tree: Tree, repo: &RepoId, anchor: &str, sid: &SessionId, n: u64) -> String {

@@ -1,9 +1,11 @@
 //! The protocol over any store: what a session, a lock, a queue entry and the run permit are made of, and the transactions that
 //! change them (lock-protocol §3-5). It decides nothing by itself: `rr_core` has the rules; and it keeps nothing: the store
-//! is the record. Start at [`Fleet`], then `session`, `locks`, `queue`, `permit`, `leader`, `overview`, `follow`.
+//! is the record. Start at [`Fleet`], then `session`, `locks`, `queue`, `permit`, `leader`, `overview`, `follow`,
+//! `hosts`.
 
 mod fill;
 mod follow;
+mod hosts;
 mod keys;
 mod leader;
 mod locks;
@@ -16,6 +18,7 @@ mod session;
 mod settle;
 
 pub use follow::Follower;
+pub use hosts::{Applicant, Denial, DenyDone, HostRecord, HostRow, Invitation, Join};
 pub use keys::Keyspace;
 pub use leader::{Leader, Ring};
 pub use locks::{Answer, Grant, GrantedLock, Released, Request, Unclean};
@@ -24,7 +27,7 @@ pub use permit::{AckState, FleetState, Generation, Hold, HoldKind, PauseDone, Re
 pub use queue::{WaitEnd, Waiter};
 pub use records::{AckRecord, SessionRecord};
 pub use restore::Restored;
-pub use session::{Ending, Proof, Registered, Session};
+pub use session::{Beat, Ending, Proof, Registered, Session};
 
 use std::sync::Arc;
 
@@ -47,6 +50,12 @@ fn schema() -> String {
     format!("{LAYOUT}.{CONFLICT_RULES}")
 }
 
+/// Whether a store with this schema may be used.
+fn knows(found: &[u8]) -> Result<(), FleetError> {
+    let found = String::from_utf8_lossy(found).into_owned();
+    if found == schema() || found == WITHOUT_RULES { Ok(()) } else { Err(FleetError::OtherSchema { found }) }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
     #[error("{doing}")]
@@ -65,6 +74,8 @@ pub enum FleetError {
     Garbage { key: String, why: String },
     #[error("too many scopes in one request: at most {max}")]
     TooManyScopes { max: usize },
+    #[error("this host was shut out of the fleet by {}: {}", .0.who, .0.reason)]
+    Denied(Denial),
     #[error("the fleet holds as many locks as it may ({max}): nothing more is granted until some are given back")]
     Full { max: usize },
     #[error("outcome unknown and settled as \"not done\": ask again")]
@@ -118,7 +129,11 @@ impl Fleet {
         Ok(fleet)
     }
 
+    /// A look first: a full store takes no transaction that could write, and it must be possible to pause one (H9).
     async fn initialise(&self) -> Result<(), FleetError> {
+        if let Some(schema) = self.get(&self.keys.schema(), "open the fleet").await? {
+            return knows(&schema.value);
+        }
         let generation = next_generation("", &rr_core::id::hex(&self.entropy.bits()));
         let first = Txn::when(vec![Compare::absent(Keys::one(self.keys.generation()))])
             .then(vec![
@@ -138,8 +153,7 @@ impl Fleet {
             return Ok(());
         }
         let found = reply.replies.into_iter().flat_map(rr_store::OpReply::into_keys).next();
-        let found = found.map(|kv| String::from_utf8_lossy(&kv.value).into_owned()).unwrap_or_default();
-        if found == schema() || found == WITHOUT_RULES { Ok(()) } else { Err(FleetError::OtherSchema { found }) }
+        knows(&found.map(|kv| kv.value).unwrap_or_default())
     }
 
     #[must_use]

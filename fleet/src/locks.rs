@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use rr_core::bugs::{self, Bug};
 use rr_core::id::{OpId, RepoId, SessionId, Token};
 use rr_core::limits::SCOPES_PER_REQUEST_MAX;
 use rr_core::lock::{Blocker, Held, Waiting};
@@ -129,7 +130,8 @@ impl Fleet {
         let op = OpId::from_random(self.entropy.bits());
         let mut all = self.common(session, &op);
         all.push(Compare::absent(Keys::one(self.keys.full())));
-        all.push(Compare::absent(Keys::prefix(self.keys.queue(&request.repo))));
+        let nobody_waits = Compare::absent(Keys::prefix(self.keys.queue(&request.repo)));
+        all.extend((!bugs::is_on(Bug::B16)).then_some(nobody_waits));
         all.extend(compares);
         let mut ops = self.mark_reads(request);
         let reads = ops.clone();
@@ -145,6 +147,7 @@ impl Fleet {
                 Ok(Some(self.grant(request, &attempt, revision, &marks)?))
             }
             Ok(_) => Ok(None),
+            Err(e) if e.is_unknown() && bugs::is_on(Bug::B5) => Ok(None),
             Err(e) if e.is_unknown() => match self.settle(session, &attempt, reads).await? {
                 Settled::Granted(revision, marks) => {
                     self.done(session, &attempt);
@@ -196,7 +199,7 @@ impl Fleet {
     /// The guards that every transaction of a session carries (lock-protocol §4, "C").
     pub(crate) fn common(&self, session: &Session, op: &OpId) -> Vec<Compare> {
         vec![
-            Compare::modified_at(self.keys.generation(), session.generation),
+            self.same_generation(session.generation),
             Compare::created_at(self.keys.session(&session.sid), session.created),
             Compare::absent(Keys::one(self.keys.denied(&session.fingerprint))),
             Compare::absent(Keys::one(self.keys.op(&session.sid, op))),
@@ -336,8 +339,9 @@ impl Fleet {
     pub async fn release(&self, lock: &GrantedLock) -> Result<Released, FleetError> {
         let mut ops = vec![Op::Delete(Keys::one(lock.key.clone()))];
         ops.extend(self.mark_of(&lock.key).map(|m| Op::Delete(Keys::one(m))));
-        let txn = Txn::when(vec![Compare::created_at(lock.key.clone(), lock.token.0)]).then(ops);
-        match self.store.txn(txn).await {
+        let mine = Compare::created_at(lock.key.clone(), lock.token.0);
+        let guard = if bugs::is_on(Bug::B1) { Compare::exists(lock.key.clone()) } else { mine };
+        match self.store.txn(Txn::when(vec![guard]).then(ops)).await {
             Ok(reply) if reply.succeeded => Ok(Released::Yes),
             Ok(_) => Ok(Released::WasLost),
             Err(e) if e.is_unknown() => {

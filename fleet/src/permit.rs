@@ -1,6 +1,7 @@
 //! Pause and resume (lock-protocol §4). Paused is the absence of `fleet/run`: deleting needs no space, no lock and no healthy
 //! watcher. A resume names the epoch it ends, so that it cannot undo a pause it has not seen (H18).
 
+use rr_core::bugs::{self, Bug};
 use rr_core::id::Epoch;
 use rr_core::permit::{Permit, ResumeRefusal};
 use rr_store::{Change, Compare, KeyValue, Keys, Op, OpReply, Revision, StoreError, Txn, WatchEvent};
@@ -12,6 +13,9 @@ use crate::{Doing, Fleet, FleetError};
 
 /// Tries before an operator is told that the store is too busy with other pauses.
 const TRIES_MAX: usize = 16;
+
+/// What [`Bug::B9`] writes in place of deleting the permit.
+const PAUSED: &[u8] = br#"{"paused":"until the permit is written anew by a resume"}"#;
 
 /// Who keeps the fleet paused. A program may only lift what a program of its kind made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,7 +114,7 @@ impl Fleet {
         let mut running = false;
         for kv in kvs {
             if kv.key == self.keys.run() {
-                running = true;
+                running = !bugs::is_on(Bug::B9) || kv.value != PAUSED;
             } else if kv.key == self.keys.epoch() {
                 state.epoch = epoch_of(kv)?;
             } else if kv.key == self.keys.generation() {
@@ -166,7 +170,7 @@ impl Fleet {
         let guard =
             vec![Compare::exists(self.keys.run()), Compare::value_is(self.keys.epoch(), state.epoch.0.to_string())];
         let full = Txn::when(guard.clone()).then(vec![
-            Op::Delete(Keys::one(self.keys.run())),
+            self.withdrawal(),
             Op::put(self.keys.epoch(), next.0.to_string()),
             Op::put(self.keys.hold(id), encode(hold)),
         ]);
@@ -184,9 +188,15 @@ impl Fleet {
         state: &FleetState,
         guard: Vec<Compare>,
     ) -> Result<Option<PauseDone>, FleetError> {
-        let bare = Txn::when(guard).then(vec![Op::Delete(Keys::one(self.keys.run()))]);
+        let bare = Txn::when(guard).then(vec![self.withdrawal()]);
         let reply = self.store.txn(bare).await.doing("pause the fleet without space for a record")?;
         Ok(reply.succeeded.then_some(PauseDone::PausedWithoutRecord { epoch: state.epoch }))
+    }
+
+    /// Needs no space.
+    fn withdrawal(&self) -> Op {
+        let delete = Op::Delete(Keys::one(self.keys.run()));
+        if bugs::is_on(Bug::B9) { Op::put(self.keys.run(), PAUSED) } else { delete }
     }
 
     async fn add_hold(&self, state: &FleetState, id: &str, hold: &Hold) -> Result<Option<PauseDone>, FleetError> {
@@ -222,6 +232,7 @@ impl Fleet {
         lift: impl Fn(&Hold) -> bool + Send,
     ) -> Result<ResumeDone, FleetError> {
         let state = self.state().await?;
+        let epoch = if bugs::is_on(Bug::B8) { state.epoch } else { epoch };
         if state.epoch != epoch {
             return Ok(ResumeDone::Refused(ResumeRefusal::OtherEpoch { present: state.epoch }));
         }
@@ -235,7 +246,7 @@ impl Fleet {
             Compare::absent(Keys::one(self.keys.run())),
             Compare::value_is(self.keys.epoch(), epoch.0.to_string()),
             // A restored store may show this epoch a second time.
-            Compare::modified_at(self.keys.generation(), state.generation.revision),
+            self.same_generation(state.generation.revision),
         ])
         .then(vec![
             Op::put(self.keys.run(), encode(&RunRecord { epoch: next, who: who.to_owned() })),

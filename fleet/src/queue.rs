@@ -7,6 +7,7 @@
 use std::sync::OnceLock;
 
 use futures::StreamExt as _;
+use rr_core::bugs::{self, Bug};
 use rr_core::id::OpId;
 use rr_core::limits::LOCKS_PER_FLEET_MAX;
 use rr_core::lock::{Blocker, Held, Waiting, blockers};
@@ -165,7 +166,8 @@ impl Fleet {
             Err(e) => return Err(e).doing("turn a queue entry into a lock"),
         };
         self.done(session, &attempt);
-        let locks = granted(&waiter.request, &attempt, revision);
+        let token = if bugs::is_on(Bug::B2) { waiter.since } else { revision };
+        let locks = granted(&waiter.request, &attempt, token);
         Ok(Look::Granted(Grant { locks, unclean, revision }))
     }
 

@@ -29,7 +29,7 @@ fn major_minor(version: &str) -> Option<(u32, u32)> {
 /// What is said to either side of a pair that is too far apart.
 #[must_use]
 pub fn too_far_apart(other: &str, theirs: &str) -> String {
-    let theirs: String = theirs.chars().filter(|c| c.is_ascii_graphic()).take(32).collect();
+    let theirs: String = theirs.chars().filter(char::is_ascii_graphic).take(32).collect();
     format!("{other} is version {theirs}, this program {VERSION}: they may be one minor version apart, no more")
 }
 

@@ -216,7 +216,7 @@ impl Inner {
     }
 }
 
-/// What a request to the store came to: one of the nine kinds of answer.
+/// What a request to the store came to: one of a few kinds of answer.
 const fn outcome(error: &StoreError) -> &'static str {
     match error {
         StoreError::Unavailable(_) => "unavailable",

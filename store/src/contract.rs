@@ -348,11 +348,9 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets history below `revision`: watches from before it end as compacted.
     async fn compact(&self, revision: Revision) -> Result<(), StoreError>;
 
-    /// How far its history has been seen. An engine that cannot be put back behind its own back need not know.
-    fn position(&self) -> Position {
-        Position::default()
-    }
+    /// How far its history has been seen.
+    fn position(&self) -> Position;
 
     /// Goes on after [`StoreError::WentBack`]: nothing that was learnt from the earlier history is relied on any more.
-    fn accept_history(&self) {}
+    fn accept_history(&self);
 }

@@ -7,8 +7,10 @@ mod contract;
 pub mod embedded;
 pub mod etcd;
 pub mod faulty;
+mod forgetful;
 pub mod suite;
 
 pub use contract::*;
 pub use embedded::{EmbeddedStore, OpenError, Options};
 pub use etcd::{ConnectError, EtcdOptions, EtcdStore};
+pub use forgetful::Forgetful;

@@ -15,6 +15,7 @@ use rr_runtime::metrics::Metrics;
 use rr_runtime::program::Floor;
 use rr_runtime::tasks::Kind::Essential;
 use rr_runtime::trouble::{Trouble, patiently};
+use rr_store::Forgetful;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +37,7 @@ const ANSWER_MAX: Span = Span::from_secs(5);
 /// If the store can not be used as this fleet's.
 pub async fn run_on(floor: Floor) -> Result<(), Failure> {
     let open = || {
-        let (store, clock) = (Arc::clone(&floor.store), Arc::clone(&floor.clock));
+        let (store, clock) = (Forgetful::over(Arc::clone(&floor.store)), Arc::clone(&floor.clock));
         Fleet::open(store, &floor.config.fleet, clock, Arc::new(OsEntropy), floor.config.timing)
     };
     let fleet = patiently("open the fleet", FleetError::is_outage, open).await;

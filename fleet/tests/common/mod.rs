@@ -3,6 +3,7 @@
 //! decides the order of everything. Each test binary uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod crowd;
 pub mod line;
 pub mod replay;
 
@@ -76,6 +77,13 @@ impl Entropy for Seeded {
 
 /// Tokio's time, which a test can let pass at will.
 pub struct VirtualClock(tokio::time::Instant);
+
+impl VirtualClock {
+    /// Now is its beginning.
+    pub fn start() -> Arc<Self> {
+        Arc::new(Self(tokio::time::Instant::now()))
+    }
+}
 
 impl Clock for VirtualClock {
     fn now(&self) -> BootTime {
@@ -280,7 +288,7 @@ pub fn replay_with(seed: u64, test: &str) -> String {
 }
 
 pub async fn open(store: Arc<dyn Store>, entropy: Arc<dyn Entropy>) -> Result<Fleet, FleetError> {
-    let clock = Arc::new(VirtualClock(tokio::time::Instant::now()));
+    let clock = VirtualClock::start();
     Fleet::open(store, &FleetName::default(), clock, entropy, Timing::default()).await
 }
 

@@ -13,13 +13,15 @@ use crate::contract::{LeaseId, StoreError};
 /// All of etcd's own messages begin so; what the client library or a proxy says does not.
 const ETCD: &str = "etcdserver: ";
 
+const TOKEN_OVER: &str = "etcdserver: invalid auth token";
+
 /// Said before anything is proposed (`rpctypes/error.go`; the interceptor of `require_leader`; `raft.ErrProposalDropped`;
 /// the check of a token), so another endpoint may be asked with the same request.
 const NOT_PROPOSED: [&str; 7] = [
     "etcdserver: no leader",
     "raft proposal dropped",
     "etcdserver: too many requests",
-    "etcdserver: invalid auth token",
+    TOKEN_OVER,
     "etcdserver: revision of auth store is old",
     "etcdserver: rpc not supported for learner",
     "etcdserver: not capable",
@@ -71,6 +73,8 @@ impl Failure {
     pub(super) fn of(error: &EtcdError) -> Self {
         match error {
             EtcdError::GRpcStatus(status) => Self::of_status(status),
+            // The library does not tell its cause.
+            EtcdError::TransportError(error) => Self::lost(chain(error)),
             other => Self::lost(chain(other)),
         }
     }
@@ -96,6 +100,10 @@ impl Failure {
 
     pub(super) fn is_unsent(&self) -> bool {
         self.fate == Fate::NotApplied && self.blames == Blames::Connection
+    }
+
+    pub(super) fn is_token_over(&self) -> bool {
+        self.why == TOKEN_OVER
     }
 
     /// For what changes nothing: it did not happen, and may be tried again.

@@ -30,6 +30,7 @@ mod options;
 mod renew;
 mod route;
 mod tls;
+pub mod users;
 mod watch;
 mod wire;
 
