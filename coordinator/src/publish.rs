@@ -97,8 +97,9 @@ mod tests {
     async fn fleet() -> (tempfile::TempDir, Fleet) {
         let (dir, clock) = (tempfile::tempdir().expect("folder"), Arc::new(BootClock));
         let store = EmbeddedStore::open(&dir.path().join("store"), Options::default(), clock.clone()).expect("store");
-        let fleet = Fleet::open(store, &FleetName::default(), clock, Arc::new(OsEntropy), Timing::default());
-        (dir, fleet.await.expect("fleet"))
+        let name = FleetName::default();
+        let fleet = Fleet::open(store, &name, clock, Arc::new(OsEntropy), Timing::default()).await;
+        (dir, fleet.expect("fleet"))
     }
 
     fn vouch_for(commits: Vec<String>, who: &str, reason: &str) -> v1::VouchRequest {
