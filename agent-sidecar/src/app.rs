@@ -2,23 +2,68 @@
 
 use std::sync::Arc;
 
-use rr_core::id::HostId;
-use rr_fleet::Fleet;
+use rr_core::id::{FleetName, HostId};
+use rr_fleet::{Fleet, FleetError};
 use rr_runtime::dirs::Dirs;
+use rr_runtime::entropy::OsEntropy;
+use rr_runtime::exit::Failure;
+use rr_runtime::metrics::Metrics;
+use rr_runtime::program::Floor;
+use rr_runtime::readiness::Readiness;
+use rr_runtime::tasks::Kind::Essential;
+use rr_runtime::trouble::patiently;
 use tokio_util::sync::CancellationToken;
 
 use crate::guarded::Guarded;
+use crate::history::History;
 use crate::memory::Memory;
-use crate::service::Service;
+use crate::service::{Belongings, Service};
 use crate::socket::{self, SocketError};
 use crate::view::{self, SharedView};
+
+/// Its name as a program of its own.
+pub const PROGRAM: &str = "rr-sidecar";
+/// Its name among the parts of a program.
+pub const PART: &str = "sidecar";
 
 /// What a sidecar needs from the program around it.
 pub struct Setup {
     pub fleet: Fleet,
+    /// The fleet's name: a repository that names another one is not this sidecar's.
+    pub name: FleetName,
     pub dirs: Dirs,
     pub host: HostId,
+    pub ready: Readiness,
+    pub metrics: Metrics,
     pub shutdown: CancellationToken,
+}
+
+/// The sidecar as a program of its own.
+///
+/// # Errors
+/// If the store can not be used as this fleet's.
+pub async fn run_on(floor: Floor) -> Result<(), Failure> {
+    let open = || {
+        let (store, clock) = (Arc::clone(&floor.store), Arc::clone(&floor.clock));
+        Fleet::open(store, &floor.config.fleet, clock, Arc::new(OsEntropy), floor.config.timing)
+    };
+    let fleet = patiently("open the fleet", FleetError::is_outage, open).await;
+    start(&floor, fleet.map_err(|e| Failure::at("open the fleet", &e))?);
+    Ok(())
+}
+
+/// Begins to answer hooks for a fleet that is open.
+pub fn start(floor: &Floor, fleet: Fleet) {
+    let setup = Setup {
+        fleet,
+        name: floor.config.fleet.clone(),
+        dirs: floor.dirs.clone(),
+        host: floor.host.clone(),
+        ready: floor.ready.clone(),
+        metrics: floor.metrics.clone(),
+        shutdown: floor.tasks.shutdown_token(),
+    };
+    floor.tasks.spawn(PART, Essential, run(setup));
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -31,35 +76,49 @@ pub enum SidecarError {
     PartEnded,
 }
 
-/// Runs the sidecar until shutdown.
+/// Runs the sidecar until shutdown; then answers the calls that are under way and takes no others.
 ///
 /// # Errors
-/// If its socket cannot be opened, or the store cannot be read at the start.
+/// If its socket cannot be opened, or the store cannot be read as a fleet's.
 pub async fn run(setup: Setup) -> Result<(), SidecarError> {
-    let Setup { fleet, dirs, host, shutdown } = setup;
+    let Setup { fleet, name, dirs, host, ready, metrics, shutdown } = setup;
     let view = SharedView::default();
     let guarded = Guarded::new(&[dirs.state.clone(), dirs.runtime.clone()]);
-    let service = Arc::new(Service::new(fleet.clone(), host, view.clone(), guarded, Memory::read(&dirs.state)));
+    let history = History::load(&dirs.state);
+    let memory = Memory::read(&dirs.state);
+    let belongings = Belongings { name, host, view: view.clone(), guarded, history, memory, metrics };
+    let service = Arc::new(Service::new(fleet.clone(), belongings));
 
-    service.adopt().await.map_err(SidecarError::Adopt)?;
+    let adopting = patiently("take over the sessions", FleetError::is_outage, || service.adopt());
+    match shutdown.run_until_cancelled(adopting).await {
+        None => return Ok(()),
+        Some(adopted) => adopted.map_err(SidecarError::Adopt)?,
+    }
     service.read_permit().await;
     view::refresh(&fleet, &view).await;
     let listener = socket::listen(&dirs.hook_socket())?;
+    service.clone().count();
+    ready.is_up(PART);
 
     let hooks = service.clone();
     let answer = move |question| hooks.clone().answer(question);
-    let ended = tokio::select! {
-        () = socket::serve(listener, answer, shutdown.clone()) => shutdown.is_cancelled(),
-        () = whole(service.clone().keep(shutdown.clone())) => shutdown.is_cancelled(),
-        () = whole(service.clone().follow_permit(shutdown.clone())) => shutdown.is_cancelled(),
-        () = whole(service.clone().follow_losses(shutdown.clone())) => shutdown.is_cancelled(),
-        () = whole(view::keep(fleet, view, shutdown.clone())) => shutdown.is_cancelled(),
-    };
+    let mut serving = std::pin::pin!(socket::serve(listener, answer, shutdown.clone()));
+    let mut served = false;
+    tokio::select! {
+        () = &mut serving => served = true,
+        () = whole(service.clone().keep(shutdown.clone())) => {}
+        () = whole(service.clone().follow_permit(shutdown.clone())) => {}
+        () = whole(service.clone().follow_work(shutdown.clone())) => {}
+    }
+    let told = shutdown.is_cancelled();
+    if told && !served {
+        serving.await;
+    }
     service.memory.keep(&service);
     // Sessions stay in the store with their leases: the next life takes them over.
     service.all().iter().for_each(|who| crate::pause::thaw(who));
     let _ = std::fs::remove_file(dirs.hook_socket());
-    if ended { Ok(()) } else { Err(SidecarError::PartEnded) }
+    if told { Ok(()) } else { Err(SidecarError::PartEnded) }
 }
 
 /// A part in a task of its own, so that a panic in it ends the sidecar instead of hanging it.

@@ -14,7 +14,7 @@ use crate::effects::{self, Effects};
 use crate::guarded::Objection;
 use crate::locking::{Got, Need};
 use crate::messages;
-use crate::repos::{Place, Shared};
+use crate::repos::{Place, Repo, Shared};
 use crate::service::Service;
 use crate::table::{AgentSession, HeldLock, InFlight, LostClaim};
 use crate::versions::Version;
@@ -50,7 +50,7 @@ impl Service {
         answer
     }
 
-    /// Whether nothing at all may run here now: stop file, pause, or no knowledge of either.
+    /// Whether nothing at all may run here now: stop file, host shut out, pause, or no knowledge of it.
     fn standstill(&self, event: &Event) -> Option<String> {
         if let Ok(Some(repo)) = self.repos.around(&event.cwd) {
             let stop = repo.stop_file();
@@ -58,12 +58,16 @@ impl Service {
                 return Some(messages::stop_file(&stop.display().to_string()));
             }
         }
+        if let Some(denial) = &*self.denial() {
+            return Some(messages::shut_out(denial));
+        }
         let why = self.permit().check(self.now(), &self.timing).err()?;
         Some(match why {
             Standstill::Paused(epoch) => messages::paused(epoch.0, &self.pause_reasons()),
             Standstill::Stale(age) => {
                 messages::not_connected(&format!("the run permit was last seen {} ago", messages::span(age)))
             }
+            Standstill::StoreWentBack => messages::store_went_back(),
             Standstill::NeverRead => messages::not_connected("the run permit has not been read yet"),
         })
     }
@@ -107,6 +111,11 @@ impl Service {
             Ok(found) => found,
             Err(objection) => return self.object(who, objection),
         };
+        if call.action.may_change()
+            && let Some(reason) = self.other_fleet(&found)
+        {
+            return self.refuse(who, "a call", reason);
+        }
         if let Some(stop) = stop_file_of(&found) {
             return self.refuse(who, "a call", messages::stop_file(&stop.display().to_string()));
         }
@@ -149,6 +158,13 @@ impl Service {
         let before = found.compare.clone().zip(compared);
         self.begin(who, event, call, before, found);
         Ok(())
+    }
+
+    /// A repository that belongs to another fleet is not locked in this one: agents of that fleet would not see it.
+    fn other_fleet(&self, found: &Effects) -> Option<String> {
+        let repos = repos_of(found).chain(&found.compare).chain(found.trees.iter().map(|t| &t.repo));
+        let mut named = repos.filter_map(|repo| repo.config().0.fleet);
+        named.find(|fleet| *fleet != self.name).map(|fleet| messages::other_fleet(&fleet, &self.name))
     }
 
     fn effects(&self, event: &Event, call: &ToolCall) -> Result<Effects, Objection> {
@@ -389,7 +405,7 @@ impl Service {
         who: &AgentSession,
         event: &Event,
         call: &ToolCall,
-        before: Option<(Arc<crate::repos::Repo>, rr_git::Dirty)>,
+        before: Option<(Arc<Repo>, rr_git::Dirty)>,
         found: &Effects,
     ) {
         let started = self.now();
@@ -423,8 +439,12 @@ impl Service {
 }
 
 fn stop_file_of(found: &Effects) -> Option<std::path::PathBuf> {
-    let repos = found.writes.iter().map(|p| &p.repo).chain(found.claims.iter().map(|(repo, _)| repo));
-    repos.map(|r| r.stop_file()).find(|f| f.exists())
+    repos_of(found).map(|r| r.stop_file()).find(|f| f.exists())
+}
+
+/// The repositories that a call would change something in.
+fn repos_of(found: &Effects) -> impl Iterator<Item = &Arc<Repo>> {
+    found.writes.iter().map(|p| &p.repo).chain(found.claims.iter().map(|(repo, _)| repo))
 }
 
 /// One need per claim, the lasting one where a call and a turn both want it.

@@ -10,9 +10,8 @@ use rr_core::id::SessionId;
 use rr_core::lock::{LockEvent, LockState};
 use rr_core::session::{DeathCause, Heartbeat, SessionState};
 use rr_core::time::Span;
-use rr_fleet::{Ending, GrantedLock, Proof};
+use rr_fleet::{Beat, Denial, Ending, GrantedLock, Proof};
 use rr_runtime::config::OnAgentDeath;
-use rr_store::KeepAlive;
 use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +20,6 @@ use crate::messages;
 use crate::processes::{Process, Snapshot, describe, survivors};
 use crate::service::Service;
 use crate::table::{AgentKey, AgentSession, EARLIER_CALL, HeldLock, Inner};
-use crate::turns::LOCAL_FINGERPRINT;
 
 /// The keeper looks at every session this often: well below the gap that fences.
 const TICK: Duration = Duration::from_secs(1);
@@ -31,8 +29,6 @@ const GUARD_TICKS: u64 = 10;
 pub(crate) const UNGUARDED: &str = "unguarded";
 /// Left-overs that are to be ended get this long after SIGTERM.
 const TERM_GRACE: Duration = Duration::from_secs(5);
-/// A keep-alive that takes longer counts as failed.
-const KEEP_ALIVE_DEADLINE: Duration = Duration::from_secs(5);
 
 impl Service {
     /// Keeps all sessions until shutdown.
@@ -60,6 +56,8 @@ impl Service {
         let state = who.lock().heartbeat.look(self.now()).clone();
         match state {
             SessionState::Live | SessionState::Suspect => self.renew(who).await,
+            // What a store of the past says proves nothing.
+            SessionState::Fenced(_) if self.has_store_gone_back() => return,
             SessionState::Fenced(_) => self.prove(who).await,
             SessionState::Dead(_) | SessionState::Closed => return,
         }
@@ -89,14 +87,13 @@ impl Service {
             }
             inner.keep_alive_sent = now;
         }
-        match tokio::time::timeout(KEEP_ALIVE_DEADLINE, self.fleet.keep_alive(&who.session)).await {
-            Ok(Ok(KeepAlive::Alive(_))) => who.lock().heartbeat.acknowledge(now),
-            Ok(Ok(KeepAlive::Gone)) => lose(who, DeathCause::LeaseGone),
-            Ok(Err(error)) => {
+        match self.fleet.beat(&who.session).await {
+            Ok(Beat::Acknowledged { sent }) => who.lock().heartbeat.acknowledge(sent),
+            Ok(Beat::Gone) => lose(who, DeathCause::LeaseGone),
+            Err(error) => {
                 tracing::warn!(sid = %who.sid(), error = &error as &dyn std::error::Error, "renew a session's lease");
                 self.soon_again(who);
             }
-            Err(_) => self.soon_again(who),
         }
     }
 
@@ -111,7 +108,10 @@ impl Service {
         who.lock().apply(LockEvent::SessionFenced);
         match self.fleet.prove(&who.session).await {
             Ok(Proof::Alive { sent }) => {
-                self.prove_locks(who).await;
+                if let Err(error) = self.prove_locks(who).await {
+                    tracing::warn!(sid = %who.sid(), error = &error as &dyn std::error::Error, "prove a session's locks");
+                    return;
+                }
                 let now = self.now();
                 let mut inner = who.lock();
                 inner.heartbeat.proven(sent, now);
@@ -123,14 +123,34 @@ impl Service {
         }
     }
 
-    async fn prove_locks(&self, who: &AgentSession) {
-        let keys: Vec<String> = who.lock().locks.iter().map(|l| l.grant.key.clone()).collect();
-        for key in keys {
-            let Ok(stored) = self.fleet.stored_token(&key).await else { continue };
-            for lock in who.lock().locks.iter_mut().filter(|l| l.grant.key == key) {
+    /// What the last read says of this host (H40): shut out, its sessions are over here and in the store.
+    pub(crate) async fn note_denial(&self, denial: Option<Denial>) {
+        let before = std::mem::replace(&mut *self.denial(), denial.clone());
+        if before == denial {
+            return;
+        }
+        let Some(denial) = denial else {
+            return tracing::warn!("this host was let into the fleet again");
+        };
+        tracing::warn!(who = denial.who, reason = denial.reason, "this host was shut out of the fleet");
+        for who in self.all() {
+            lose(&who, DeathCause::Denied);
+            if let Err(error) = self.fleet.end(&who.session, Ending::Died { gone: false }).await {
+                tracing::warn!(sid = %who.sid(), error = &error as &dyn std::error::Error, "end a session; its lease runs out by itself");
+            }
+        }
+    }
+
+    async fn prove_locks(&self, who: &AgentSession) -> Result<(), rr_fleet::FleetError> {
+        let held: Vec<GrantedLock> = who.lock().locks.iter().map(|l| l.grant.clone()).collect();
+        let stored = self.fleet.stored_tokens(&held).await?;
+        let mut inner = who.lock();
+        for (proven, stored) in held.iter().zip(stored) {
+            for lock in inner.locks.iter_mut().filter(|l| l.grant.key == proven.key) {
                 lock.state = lock.state.on(LockEvent::Proven { stored });
             }
         }
+        Ok(())
     }
 
     /// Cooling over, not claimed, not touched, not yet given back, taken away by force.
@@ -172,53 +192,6 @@ impl Service {
         let busy = inner.may_change_in_flight() > 0;
         let idle = |l: &HeldLock| !busy && now.since(l.touched) >= idle_release(l, self.timing.idle_release);
         inner.take_locks(|l| l.claim_by.is_none() && l.is_file() && idle(l))
-    }
-
-    /// Follows deletions of holder keys: a lock taken away by force is known before its holder's next write (X10).
-    pub(crate) async fn follow_losses(self: Arc<Self>, shutdown: CancellationToken) {
-        use futures::StreamExt as _;
-        while !shutdown.is_cancelled() {
-            let watch = self.fleet.watch(self.fleet.keyspace().all().to_owned(), 0).await;
-            // What went before the watch began is found by asking.
-            for who in self.all() {
-                self.notice_lost(&who).await;
-            }
-            let Ok(mut watch) = watch else {
-                let _ = tokio::time::timeout(TICK, shutdown.cancelled()).await;
-                continue;
-            };
-            loop {
-                let event = tokio::select! {
-                    () = shutdown.cancelled() => return,
-                    event = watch.next() => event,
-                };
-                let Some(Ok(event)) = event else { break };
-                for change in event.changes {
-                    if let rr_store::Change::Delete { key } = change {
-                        self.key_gone(&key);
-                    }
-                }
-            }
-        }
-    }
-
-    fn key_gone(&self, key: &str) {
-        for who in self.all() {
-            for lock in who.lock().locks.iter_mut().filter(|l| l.grant.key == key) {
-                lock.state = lock.state.on(LockEvent::KeyGone);
-            }
-        }
-    }
-
-    async fn notice_lost(&self, who: &AgentSession) {
-        let held: Vec<GrantedLock> = who.lock().locks.iter().map(|l| l.grant.clone()).collect();
-        for lock in held {
-            if let Ok(stored) = self.fleet.stored_token(&lock.key).await
-                && stored != Some(lock.token)
-            {
-                self.key_gone(&lock.key);
-            }
-        }
     }
 
     /// Says in the session's record when its hooks are gone from the settings while it runs.
@@ -336,7 +309,7 @@ impl Service {
                 continue;
             }
             let sent = self.now();
-            let Some(session) = self.fleet.adopt(&row.sid, LOCAL_FINGERPRINT).await? else { continue };
+            let Some(session) = self.fleet.adopt(&row.sid, self.host.as_str()).await? else { continue };
             let key = AgentKey { agent: row.record.agent.clone(), session: row.record.agent_session.clone() };
             let mut inner = Inner::new(Heartbeat::registered(sent, self.timing), row.record.clone(), sent);
             inner.locks = self.adopted_locks(&row.sid, &all.locks, Path::new(&row.record.workspace));
@@ -390,7 +363,7 @@ impl Service {
 }
 
 /// The lease or the key is gone: nothing is held any more, and the agent is told before it writes.
-fn lose(who: &AgentSession, cause: DeathCause) {
+pub(crate) fn lose(who: &AgentSession, cause: DeathCause) {
     tracing::warn!(sid = %who.sid(), ?cause, "a session was lost");
     let mut inner = who.lock();
     inner.heartbeat.died(cause);

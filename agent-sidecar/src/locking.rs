@@ -210,6 +210,7 @@ impl Service {
         blockers: Vec<Blocker>,
     ) -> Got {
         let what = needs.iter().find(|n| blockers.iter().any(|b| conflicts(b, &n.claim))).unwrap_or(&needs[0]).shown();
+        self.get_to_know(&blockers).await;
         let only_call = needs.iter().any(|n| n.only_for.is_some());
         if self.all_beside(repo, &blockers) {
             self.fleet.cancel(&who.session, &waiter).await;
@@ -277,6 +278,13 @@ impl Service {
         let sid = holder.map_or_else(no_session, |b| b.session().clone());
         let who = self.who(&sid, holder.and_then(|b| self.since(b)));
         messages::held(what, &who, place_in_line(blockers), self.timing.claim_window)
+    }
+
+    /// Who stands in the way may have come a moment ago, on another host: then the picture of the fleet is older than that.
+    async fn get_to_know(&self, blockers: &[Blocker]) {
+        if blockers.iter().any(|b| self.since(b).is_none()) {
+            crate::view::refresh(&self.fleet, &self.view).await;
+        }
     }
 
     /// Since when a blocker is one, by the wall clock.

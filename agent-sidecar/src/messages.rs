@@ -1,8 +1,10 @@
 //! Every text that an agent reads: what happened, who, since when, what to do next. Facts, not orders: an agent's guard
 //! against injected instructions must have no reason to doubt them.
 
+use rr_core::id::FleetName;
 use rr_core::scope::Scope;
 use rr_core::time::Span;
+use rr_fleet::Denial;
 
 /// Longest piece of somebody else's prompt or path that is repeated.
 const QUOTE_CHARS_MAX: usize = 120;
@@ -196,14 +198,36 @@ pub(crate) fn paused(epoch: u64, reasons: &str) -> String {
     )
 }
 
+pub(crate) fn shut_out(denial: &Denial) -> String {
+    format!(
+        "This host was shut out of the fleet by {}: {}. Its locks are gone and no tool may run here until an admin lets it in again with `rrctl allow`. Stop and tell the person you work for.",
+        quote(&denial.who),
+        quote(&denial.reason)
+    )
+}
+
 pub(crate) fn stop_file(path: &str) -> String {
     format!("Stopped by {path}: while that file exists no tool may run here. A person removes it to go on.")
+}
+
+pub(crate) fn other_fleet(named: &FleetName, ours: &FleetName) -> String {
+    format!(
+        "railroad.yaml of this repository names the fleet `{named}`, and the sidecar of this machine serves `{ours}`: agents of \
+         `{named}` would not see a lock taken here, so no change is let through. A person sets `fleet: {named}` in this \
+         machine's config.yaml, or corrects railroad.yaml. Reading is possible."
+    )
 }
 
 pub(crate) fn not_connected(why: &str) -> String {
     format!(
         "Railroad cannot vouch for this call, so it was not let through: {why}. It is tried again at your next call; `rrctl status` shows the state."
     )
+}
+
+pub(crate) fn store_went_back() -> String {
+    "The store of this fleet was put back to an earlier state, so nobody can say who holds what. No tool may run until a person has looked \
+     and typed `rrctl post-restore --reason ...`."
+        .to_owned()
 }
 
 pub(crate) fn foreign_session(pid: u32) -> String {

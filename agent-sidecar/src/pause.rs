@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use rr_fleet::{AckRecord, AckState, FleetState};
+use rr_core::permit::Permit;
+use rr_fleet::{AckRecord, AckState, FleetError, FleetState};
+use rr_store::{StoreError, WatchEvent};
 use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
 
@@ -17,17 +19,20 @@ use crate::table::AgentSession;
 const READ_DEADLINE: Duration = Duration::from_secs(2);
 
 impl Service {
-    /// Reads the permit once.
+    /// Reads the permit once, and whether this host is shut out.
     pub(crate) async fn read_permit(&self) {
         let sent = self.now();
-        match tokio::time::timeout(READ_DEADLINE, self.fleet.state()).await {
-            Ok(Ok(state)) => {
+        match tokio::time::timeout(READ_DEADLINE, self.fleet.state_for(&self.host)).await {
+            Ok(Ok((state, _))) if !self.is_history_sound(&state) => {}
+            Ok(Ok((state, denial))) => {
+                self.note_denial(denial).await;
                 self.permit().observe(sent, state.permit.clone(), state.revision);
                 let mut known = self.state();
                 if known.as_ref().is_none_or(|k| k.revision <= state.revision) {
                     *known = Some(state);
                 }
             }
+            Ok(Err(FleetError::Store { source: StoreError::WentBack { .. }, .. })) => self.store_went_back(),
             Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "read the run permit"),
             Err(_) => tracing::warn!("read the run permit: no answer in time"),
         }
@@ -48,11 +53,19 @@ impl Service {
                     () = shutdown.cancelled() => return,
                     event = tokio::time::timeout(self.timing.permit_poll.as_std(), watch.next()) => event,
                 };
-                // The loop reads anew whatever happened; only a broken watch has to be opened again.
-                if matches!(event, Ok(Some(Err(_)) | None)) {
-                    break;
+                match event {
+                    // Believed at once; the read that follows says the rest.
+                    Ok(Some(Ok(event))) => self.believe(&event),
+                    Ok(Some(Err(_)) | None) => break,
+                    Err(_) => {}
                 }
             }
+        }
+    }
+
+    fn believe(&self, event: &WatchEvent) {
+        if let Some(epoch) = self.fleet.pause_in(event) {
+            self.permit().hint(Permit::Paused(epoch), event.revision);
         }
     }
 

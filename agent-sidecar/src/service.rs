@@ -5,14 +5,17 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rr_core::id::{HostId, SessionId};
+use rr_core::id::{FleetName, HostId, SessionId};
 use rr_core::limits::Timing;
 use rr_core::permit::PermitView;
+use rr_core::session::SessionState;
 use rr_core::time::{BootTime, Clock};
-use rr_fleet::{Fleet, FleetState};
+use rr_fleet::{Denial, Fleet, FleetState};
+use rr_runtime::metrics::{CallWord, Metrics, SessionWord};
 
 use crate::call::{Answer, Event, Kind, Verdict};
 use crate::guarded::Guarded;
+use crate::history::History;
 use crate::hosts::{Output, claude};
 use crate::memory::Memory;
 use crate::messages::{self, Who};
@@ -24,6 +27,8 @@ use crate::view::{SharedView, current, in_words};
 
 pub(crate) struct Service {
     pub fleet: Fleet,
+    /// The fleet's name.
+    pub name: FleetName,
     pub host: HostId,
     pub host_name: String,
     pub boot: String,
@@ -38,14 +43,31 @@ pub(crate) struct Service {
     pub registering: tokio::sync::Mutex<()>,
     permit: Mutex<PermitView>,
     state: Mutex<Option<FleetState>>,
+    /// This host is shut out of the fleet.
+    denial: Mutex<Option<Denial>>,
+    history: Mutex<History>,
     changes: Mutex<Changes>,
+    metrics: Metrics,
     pub verdicts: VerdictsLease,
     pub memory: Memory,
 }
 
+/// What is a sidecar's own, beside the fleet.
+pub(crate) struct Belongings {
+    pub name: FleetName,
+    pub host: HostId,
+    pub view: SharedView,
+    pub guarded: Guarded,
+    pub history: History,
+    pub memory: Memory,
+    pub metrics: Metrics,
+}
+
 impl Service {
-    pub(crate) fn new(fleet: Fleet, host: HostId, view: SharedView, guarded: Guarded, memory: Memory) -> Self {
+    pub(crate) fn new(fleet: Fleet, own: Belongings) -> Self {
+        let Belongings { name, host, view, guarded, history, memory, metrics } = own;
         Self {
+            name,
             host,
             host_name: rr_runtime::host::host_name(),
             boot: rr_runtime::host::boot_id(),
@@ -60,10 +82,46 @@ impl Service {
             registering: tokio::sync::Mutex::default(),
             permit: Mutex::default(),
             state: Mutex::default(),
+            denial: Mutex::default(),
+            history: Mutex::new(history),
             changes: Mutex::default(),
+            metrics,
             verdicts: VerdictsLease::default(),
             memory,
         }
+    }
+
+    /// Has the numbers that nobody counts along the way counted whenever somebody reads them.
+    pub(crate) fn count(self: Arc<Self>) {
+        let metrics = self.metrics.clone();
+        metrics.look_first(move || {
+            let service = Arc::clone(&self);
+            Box::pin(async move { service.count_now() })
+        });
+    }
+
+    fn count_now(&self) {
+        let mut locks = 0;
+        let states: Vec<SessionWord> = self
+            .all()
+            .iter()
+            .map(|who| {
+                let mut inner = who.lock();
+                locks += inner.locks.len();
+                match inner.heartbeat.look(self.now()) {
+                    SessionState::Live => SessionWord::Live,
+                    SessionState::Suspect => SessionWord::Suspect,
+                    SessionState::Fenced(_) => SessionWord::Fenced,
+                    SessionState::Dead(_) => SessionWord::Dead,
+                    SessionState::Closed => SessionWord::Closed,
+                }
+            })
+            .collect();
+        self.metrics.sessions(states, locks);
+        if let Some(state) = &*self.state() {
+            self.metrics.fleet_state(state.is_paused(), state.epoch.0);
+        }
+        self.metrics.fleet_size(current(&self.view).sizes());
     }
 
     pub(crate) fn now(&self) -> BootTime {
@@ -94,6 +152,14 @@ impl Service {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn denial(&self) -> MutexGuard<'_, Option<Denial>> {
+        self.denial.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn changes(&self) -> MutexGuard<'_, Changes> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -112,10 +178,20 @@ impl Service {
             Ok(event) => event,
             Err(misread) => {
                 tracing::warn!(why = misread.text, "a hook's input was not understood");
+                if misread.gates_a_tool {
+                    self.metrics.call(CallWord::Deny);
+                }
                 return claude::encode_misread(&misread);
             }
         };
         let answer = self.dispatch(&question, &event).await;
+        if let Kind::Before(_) = event.kind {
+            self.metrics.call(match answer.verdict {
+                Verdict::Pass => CallWord::Pass,
+                Verdict::Deny(_) => CallWord::Deny,
+                Verdict::DenyAndStop(_) => CallWord::DenyAndStop,
+            });
+        }
         if let Verdict::Deny(reason) | Verdict::DenyAndStop(reason) = &answer.verdict {
             tracing::info!(session = event.session, reason, "denied");
         }
@@ -142,10 +218,10 @@ impl Service {
         }
     }
 
-    /// No session, no right to change anything; reading goes on with a note (D4).
+    /// No session, no right to change anything; reading goes on with a note (D4), but not on a host that is shut out.
     fn without_session(&self, event: &Event, why: String) -> Answer {
         match &event.kind {
-            Kind::Before(call) if call.action.may_change() => Answer::deny(why),
+            Kind::Before(call) if call.action.may_change() || self.denial().is_some() => Answer::deny(why),
             Kind::Before(_) => Answer::with(vec![why]),
             _ => Answer::default(),
         }

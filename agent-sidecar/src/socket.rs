@@ -103,6 +103,8 @@ where
             }
         });
     }
+    // A hook that comes now is told at once that nobody answers, rather than left to wait for an answer.
+    drop(listener);
     running.close();
     running.wait().await;
 }

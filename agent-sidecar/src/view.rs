@@ -1,27 +1,17 @@
 //! The fleet as last seen, indexed for the questions that each call asks: who holds this path, who is here. It is a hint for
-//! texts, kept fresh by a watch; what decides is the store's own answer.
+//! texts; what decides is the store's own answer. `following` keeps it fresh.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
 
-use futures::StreamExt as _;
+use crate::messages::Who;
 use rr_core::id::{RepoId, SessionId, Token};
 use rr_core::path::RepoPath;
 use rr_core::scope::Mode;
 use rr_core::time::Span;
 use rr_fleet::{Fleet, LockRow, Overview, SessionRecord, WaiterRow};
 use rr_runtime::clock::unix_ms;
-use tokio_util::sync::CancellationToken;
-
-use crate::messages::Who;
-
-/// A burst of changes is taken in at once.
-const SETTLE: Duration = Duration::from_millis(50);
-/// And looking takes at most one part in so many of a core, however large the fleet.
-const REST_PER_LOOK: u32 = 20;
-/// Looked at again at least this often, whatever the watch says.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
+use rr_runtime::metrics::FleetSize;
 
 #[derive(Default)]
 pub(crate) struct View {
@@ -30,13 +20,15 @@ pub(crate) struct View {
     locks: HashMap<(RepoId, RepoPath), LockRow>,
     by_session: HashMap<SessionId, Vec<(RepoId, String)>>,
     waiters: Vec<WaiterRow>,
+    /// Shared ones and names too.
+    all_locks: usize,
 }
 
 pub(crate) type SharedView = Arc<RwLock<Arc<View>>>;
 
 impl View {
     fn of(all: Overview) -> Self {
-        let mut view = Self { waiters: all.waiters, ..Self::default() };
+        let mut view = Self { waiters: all.waiters, all_locks: all.locks.len(), ..Self::default() };
         view.sessions.extend(all.sessions.into_iter().map(|row| (row.sid, row.record)));
         for row in all.locks.into_iter().filter(|l| l.mode == Mode::Exclusive && !l.shown.starts_with('!')) {
             view.by_session.entry(row.session.clone()).or_default().push((row.repo.clone(), row.shown.clone()));
@@ -90,6 +82,11 @@ impl View {
         self.locks.values().find(|l| l.session == *session && l.token == token).map(|l| l.since_unix_ms)
     }
 
+    /// How much there is of everything.
+    pub(crate) fn sizes(&self) -> FleetSize {
+        FleetSize { sessions: self.sessions.len(), locks: self.all_locks, waiters: self.waiters.len() }
+    }
+
     pub(crate) fn waiters(&self) -> &[WaiterRow] {
         &self.waiters
     }
@@ -118,38 +115,11 @@ pub(crate) fn current(view: &SharedView) -> Arc<View> {
 /// Reads the fleet anew.
 pub(crate) async fn refresh(fleet: &Fleet, view: &SharedView) {
     match fleet.overview().await {
-        Ok(all) => *view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(View::of(all)),
+        Ok(all) => show(view, all),
         Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "look at the fleet"),
     }
 }
 
-/// Keeps the view fresh until shutdown.
-pub(crate) async fn keep(fleet: Fleet, view: SharedView, shutdown: CancellationToken) {
-    let prefix = fleet.keyspace().all().to_owned();
-    while !shutdown.is_cancelled() {
-        refresh(&fleet, &view).await;
-        let watch = fleet.watch(prefix.clone(), 0).await;
-        // A change between the look and the watch is seen by the next look.
-        refresh(&fleet, &view).await;
-        let Ok(mut watch) = watch else {
-            tokio::time::sleep(SETTLE).await;
-            continue;
-        };
-        let mut looked = Duration::ZERO;
-        loop {
-            let event = tokio::select! {
-                () = shutdown.cancelled() => return,
-                event = tokio::time::timeout(LOOK_AGAIN, watch.next()) => event,
-            };
-            match event {
-                Ok(Some(Ok(_))) => tokio::time::sleep(SETTLE.max(looked * REST_PER_LOOK)).await,
-                Ok(Some(Err(_)) | None) => break,
-                Err(_) => {}
-            }
-            while let Some(Some(Ok(_))) = futures::FutureExt::now_or_never(watch.next()) {}
-            let began = Instant::now();
-            refresh(&fleet, &view).await;
-            looked = began.elapsed();
-        }
-    }
+pub(crate) fn show(view: &SharedView, all: Overview) {
+    *view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(View::of(all));
 }

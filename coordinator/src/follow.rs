@@ -23,7 +23,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(500);
 const FAILURES_MAX: u32 = 10;
 
 /// Pictures until the store cannot be read for good.
-pub(crate) fn pictures(fleet: Fleet) -> impl Stream<Item = Result<v1::StatusReply, Status>> + Send {
+pub fn pictures(fleet: Fleet) -> impl Stream<Item = Result<v1::StatusReply, Status>> + Send {
     let start = Some(Follower { fleet, changes: None, seen: None, drawn: None });
     stream::unfold(start, |follower| async {
         let mut follower = follower?;

@@ -3,10 +3,11 @@
 
 use rr_core::id::{Epoch, Token};
 use rr_core::permit::ResumeRefusal;
-use rr_fleet::{Fleet, Hold, HoldKind, PauseDone, Released, ResumeDone};
+use rr_fleet::{Fleet, FleetError, Hold, HoldKind, PauseDone, Released, ResumeDone};
 use rr_proto::v1;
 use rr_proto::v1::resume_reply::Outcome;
 use rr_runtime::clock::unix_ms;
+use rr_store::StoreError;
 use tonic::Status;
 
 use crate::picture;
@@ -46,6 +47,25 @@ pub async fn pause(fleet: &Fleet, request: v1::PauseRequest) -> Result<v1::Pause
             v1::PauseReply { epoch: epoch.0, without_record: true, ..Default::default() }
         }
     })
+}
+
+/// Ends all that a restored store wrongly believes to go on, and pauses the fleet.
+///
+/// # Errors
+/// If nobody or no reason is named, or the store does not answer clearly: then it is safe to ask again.
+pub async fn post_restore(fleet: &Fleet, request: v1::PostRestoreRequest) -> Result<v1::PostRestoreReply, Status> {
+    let who = text("who", request.who)?;
+    let reason = text("reason", request.reason)?;
+    let hold = Hold { id: String::new(), kind: HoldKind::Person, who, reason, hard: false, since_unix_ms: unix_ms() };
+    let mut done = fleet.post_restore(&hold).await;
+    if let Err(FleetError::Store { source: StoreError::WentBack { .. }, .. }) = &done {
+        // That is what it is asked for.
+        fleet.accept_history();
+        done = fleet.post_restore(&hold).await;
+    }
+    let done = done.map_err(|e| from_fleet(&e))?;
+    tracing::warn!(who = hold.who, reason = hold.reason, ?done, "the fleet starts anew on a restored store");
+    Ok(v1::PostRestoreReply { epoch: done.epoch.0, denied: done.denied })
 }
 
 /// Resumes if `epoch` is the present one and no hold is left after those named (or all that people made) are lifted.

@@ -1,23 +1,25 @@
 //! From the fleet's own view to the wire's: one [`StatusReply`] of one [`Overview`]. Nothing is decided here but how far
 //! each session has followed a pause. Next: `ops` sends it, `follow` sends it again after each change.
 
-use rr_fleet::{AckState, FleetState, Hold, HoldKind, LockRow, Overview, SessionRow, WaiterRow};
+use rr_core::id::SessionId;
+use rr_fleet::{AckRecord, AckState, FleetState, Hold, HoldKind, LockRow, Overview, SessionRow, WaiterRow};
 use rr_proto::{Followed, mode_word, v1};
 
 pub(crate) fn draw(all: Overview, now_unix_ms: u64) -> v1::StatusReply {
-    let Overview { state, sessions, locks, waiters } = all;
+    let Overview { state, sessions, locks, waiters, acks, unreadable } = all;
     v1::StatusReply {
         run: Some(v1::RunState {
             paused: state.is_paused(),
             epoch: state.epoch.0,
             holds: state.holds.iter().map(hold).collect(),
         }),
-        sessions: sessions.into_iter().map(|row| session(&state, row)).collect(),
+        sessions: sessions.into_iter().map(|row| session(&state, &acks, row)).collect(),
         locks: locks.into_iter().map(lock).collect(),
         waiters: places(waiters),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         revision: state.revision,
         now_unix_ms,
+        unreadable,
     }
 }
 
@@ -36,8 +38,8 @@ fn hold(hold: &Hold) -> v1::Hold {
     }
 }
 
-fn session(state: &FleetState, row: SessionRow) -> v1::Session {
-    let (followed, in_flight) = followed(state, &row);
+fn session(state: &FleetState, acks: &[(SessionId, AckRecord)], row: SessionRow) -> v1::Session {
+    let (followed, in_flight) = followed(state, acks, &row);
     let SessionRow { sid, record } = row;
     v1::Session {
         id: sid.to_string(),
@@ -56,11 +58,11 @@ fn session(state: &FleetState, row: SessionRow) -> v1::Session {
 }
 
 /// An acknowledgement of another epoch is about an earlier pause: it says nothing about this one.
-fn followed(state: &FleetState, row: &SessionRow) -> (Followed, u32) {
+fn followed(state: &FleetState, acks: &[(SessionId, AckRecord)], row: &SessionRow) -> (Followed, u32) {
     if !state.is_paused() {
         return (Followed::Running, 0);
     }
-    let ack = state.acks.iter().find(|(sid, ack)| *sid == row.sid && ack.epoch == state.epoch);
+    let ack = acks.iter().find(|(sid, ack)| *sid == row.sid && ack.epoch == state.epoch);
     match ack {
         None => (Followed::Requested, 0),
         Some((_, ack)) => match ack.state {
@@ -100,6 +102,7 @@ fn places(waiters: Vec<WaiterRow>) -> Vec<v1::Waiter> {
 mod tests {
     use rr_core::id::{Epoch, HostId, SessionId};
     use rr_core::permit::Permit;
+    use rr_fleet::Generation;
     use rr_fleet::{AckRecord, SessionRecord};
 
     use super::*;
@@ -128,9 +131,14 @@ mod tests {
     #[test]
     fn only_an_acknowledgement_of_this_pause_counts() {
         let acks = vec![ack(1, 4, AckState::Drained), ack(2, 3, AckState::Drained), ack(3, 4, AckState::Seen)];
-        let mut state =
-            FleetState { permit: Permit::Paused(Epoch(4)), epoch: Epoch(4), holds: vec![], acks, revision: 9 };
-        let drawn = |state: &FleetState| (1..=4).map(|n| followed(state, &row(n)).0).collect::<Vec<_>>();
+        let mut state = FleetState {
+            permit: Permit::Paused(Epoch(4)),
+            epoch: Epoch(4),
+            holds: vec![],
+            generation: Generation::default(),
+            revision: 9,
+        };
+        let drawn = |state: &FleetState| (1..=4).map(|n| followed(state, &acks, &row(n)).0).collect::<Vec<_>>();
         assert_eq!(
             drawn(&state),
             [Followed::Drained, Followed::Requested, Followed::Seen, Followed::Requested],

@@ -9,11 +9,13 @@ use tonic::{Code, Status};
 pub(crate) fn from_fleet(error: &FleetError) -> Status {
     let (code, next) = match error {
         FleetError::Store { source, .. } => from_store(source),
-        FleetError::NewerSchema { .. } => (Code::FailedPrecondition, "update railroad on this machine"),
+        FleetError::OtherSchema { .. } => (Code::FailedPrecondition, "update railroad where it is older"),
         FleetError::Garbage { .. } => {
             (Code::FailedPrecondition, "a person must look: `rrctl doctor` says where the store is")
         }
+        FleetError::Full { .. } => (Code::ResourceExhausted, "rrctl locks shows who has them"),
         FleetError::TooManyScopes { .. } => (Code::InvalidArgument, "ask for fewer at a time"),
+        FleetError::Denied(_) => (Code::PermissionDenied, "an admin can let it in again: `rrctl allow`"),
         FleetError::Voided => (Code::Unavailable, "try again"),
     };
     let message = format!("{}; {next}", chain(error));
@@ -40,6 +42,9 @@ fn from_store(error: &StoreError) -> (Code, &'static str) {
         StoreError::Damaged(_) => {
             (Code::FailedPrecondition, "nothing is served until a person has looked: run `rrctl doctor`")
         }
+        StoreError::WentBack { .. } => {
+            (Code::FailedPrecondition, "no agent can act until a person has typed `rrctl post-restore --reason ...`")
+        }
         StoreError::LeaseNotFound(_) => (Code::Internal, "please report this"),
     }
 }
@@ -60,7 +65,7 @@ mod tests {
         assert_eq!(code(store(StoreError::Unknown("late".into()))), Code::Unavailable);
         assert_eq!(code(FleetError::Voided), Code::Unavailable);
         assert_eq!(code(store(StoreError::Damaged("torn".into()))), Code::FailedPrecondition);
-        assert_eq!(code(FleetError::NewerSchema { found: 9 }), Code::FailedPrecondition);
+        assert_eq!(code(FleetError::OtherSchema { found: "9.1".to_owned() }), Code::FailedPrecondition);
         assert_eq!(code(FleetError::Garbage { key: "k".into(), why: "x".into() }), Code::FailedPrecondition);
         assert_eq!(code(store(StoreError::Invalid("long".into()))), Code::InvalidArgument);
     }

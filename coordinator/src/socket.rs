@@ -16,7 +16,7 @@ use crate::app::ServeError;
 /// For its owner alone; the folder is 0700 besides.
 const MODE: u32 = 0o600;
 /// Out of file descriptors or the like: waiting is all that helps, and spinning would not.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The socket's file, removed on drop if it is still the same one.
 pub(crate) struct SocketFile {

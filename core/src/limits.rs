@@ -5,6 +5,8 @@ use crate::time::Span;
 
 /// Locks one session may hold: far above any real edit, low enough that one run-away agent cannot fill the store (H27).
 pub const LOCKS_PER_SESSION_MAX: usize = 256;
+/// Locks one fleet may have: what its programs keep in memory and read at their start stays small (H27).
+pub const LOCKS_PER_FLEET_MAX: usize = 50_000;
 /// Scopes in one request: with 40 parts each, their compares still fit the store's transaction limit on the fast path or go slow.
 pub const SCOPES_PER_REQUEST_MAX: usize = 16;
 /// Bytes of a repository path, as common file systems' practical limits; keys stay short.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::bugs::{self, Bug};
 use crate::id::{SessionId, Token};
 use crate::scope::Claim;
 
@@ -55,11 +56,12 @@ impl Blocker {
 /// A session never blocks itself.
 #[must_use]
 pub fn blockers(me: &SessionId, wanted: &[Claim], since: u64, holders: &[Held], queue: &[Waiting]) -> Vec<Blocker> {
+    let off = u64::from(bugs::is_on(Bug::B12));
     let hits = |claim: &Claim| wanted.iter().any(|w| w.conflicts(claim));
     let held = holders.iter().filter(|h| h.session != *me && hits(&h.claim)).cloned().map(Blocker::Holder);
     let ahead = queue
         .iter()
-        .filter(|w| w.session != *me && w.since < since && w.claims.iter().any(hits))
+        .filter(|w| w.session != *me && w.since + off < since && w.claims.iter().any(hits))
         .cloned()
         .map(Blocker::Ahead);
     held.chain(ahead).collect()

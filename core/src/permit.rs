@@ -20,12 +20,15 @@ pub enum Standstill {
     /// The last read was sent this long ago: too old to rely on.
     Stale(Span),
     NeverRead,
+    /// The store was put back to an earlier state: what it says is of the past until a person has looked (H7).
+    StoreWentBack,
 }
 
 /// One sidecar's view of the permit.
 #[derive(Clone, Debug, Default)]
 pub struct PermitView {
     last: Option<(BootTime, Permit, u64)>,
+    went_back: bool,
 }
 
 impl PermitView {
@@ -43,6 +46,16 @@ impl PermitView {
         }
     }
 
+    /// The store was put back: nothing passes, whatever it shows, until a new history begins.
+    pub fn store_went_back(&mut self) {
+        *self = Self { last: None, went_back: true };
+    }
+
+    /// A person has made a new start: revisions begin anew, and so does what is known.
+    pub fn begin_anew(&mut self) {
+        *self = Self::default();
+    }
+
     /// A watch showed a change at `revision`. It changes what is known, not how fresh the knowledge is.
     pub fn hint(&mut self, permit: Permit, revision: u64) {
         if let Some((_, last, last_revision)) = &mut self.last
@@ -56,6 +69,9 @@ impl PermitView {
     /// # Errors
     /// Says why nothing may pass at `now`.
     pub fn check(&self, now: BootTime, timing: &Timing) -> Result<Epoch, Standstill> {
+        if self.went_back {
+            return Err(Standstill::StoreWentBack);
+        }
         let Some((sent, permit, _)) = &self.last else { return Err(Standstill::NeverRead) };
         // A pause is believed however old it is; only a "run" has to be fresh.
         match permit {
@@ -132,5 +148,21 @@ mod tests {
         let mut v = PermitView::default();
         v.observe(at(0), Permit::Paused(Epoch(2)), 10);
         assert_eq!(v.check(at(3_600), &Timing::default()), Err(Standstill::Paused(Epoch(2))));
+    }
+
+    #[test]
+    fn a_store_that_went_back_stops_all_until_a_new_start() {
+        let mut v = PermitView::default();
+        let t = Timing::default();
+        v.observe(at(0), Permit::Run(Epoch(1)), 10);
+        v.store_went_back();
+        assert_eq!(v.check(at(0), &t), Err(Standstill::StoreWentBack));
+        v.observe(at(1), Permit::Run(Epoch(1)), 11);
+        v.hint(Permit::Run(Epoch(1)), 12);
+        assert_eq!(v.check(at(1), &t), Err(Standstill::StoreWentBack), "what it shows does not count");
+        v.begin_anew();
+        assert_eq!(v.check(at(2), &t), Err(Standstill::NeverRead));
+        v.observe(at(2), Permit::Run(Epoch(2)), 3);
+        assert_eq!(v.check(at(2), &t), Ok(Epoch(2)), "and lower revisions count again");
     }
 }

@@ -1,5 +1,6 @@
 //! The layout of the store (lock-protocol §3): every key of a fleet is built here, and taken apart here, and nowhere else.
 
+use rr_core::bugs::{self, Bug};
 use rr_core::id::{CommitId, FleetName, HostId, OpId, RepoId, SessionId};
 
 /// Builds the keys of one fleet.
@@ -45,6 +46,11 @@ impl Keyspace {
         format!("{}meta/gen", self.prefix)
     }
 
+    /// Present while the fleet has as many locks as it may.
+    pub(crate) fn full(&self) -> String {
+        format!("{}meta/full", self.prefix)
+    }
+
     pub(crate) fn sessions(&self) -> String {
         format!("{}sess/", self.prefix)
     }
@@ -57,15 +63,44 @@ impl Keyspace {
         format!("{}slot/{host}/{workspace}", self.prefix)
     }
 
-    pub(crate) fn denied(&self, fingerprint: &str) -> String {
-        format!("{}deny/{fingerprint}", self.prefix)
+    pub(crate) fn slots(&self) -> String {
+        format!("{}slot/", self.prefix)
+    }
+
+    pub(crate) fn ops(&self) -> String {
+        format!("{}op/", self.prefix)
+    }
+
+    pub(crate) fn hosts(&self) -> String {
+        format!("{}host/", self.prefix)
+    }
+
+    pub(crate) fn host(&self, host: &HostId) -> String {
+        format!("{}host/{host}", self.prefix)
+    }
+
+    pub(crate) fn invitation(&self, token: &str) -> String {
+        format!("{}join/{token}", self.prefix)
+    }
+
+    pub(crate) fn joins(&self) -> String {
+        format!("{}join/", self.prefix)
+    }
+
+    pub(crate) fn leaders(&self) -> String {
+        format!("{}leader/", self.prefix)
+    }
+
+    pub(crate) fn denied(&self, host: &str) -> String {
+        format!("{}deny/{host}", self.prefix)
     }
 
     pub(crate) fn op(&self, sid: &SessionId, op: &OpId) -> String {
         format!("{}op/{sid}/{op}", self.prefix)
     }
 
-    /// Everything that the fleet's running state is made of: permit, epoch, holds, acknowledgements.
+    /// What the fleet's running state is made of: permit, epoch, holds. Every sidecar reads and watches all of it, so nothing
+    /// lies here that grows with the number of sessions.
     #[must_use]
     pub fn fleet(&self) -> String {
         format!("{}fleet/", self.prefix)
@@ -88,11 +123,11 @@ impl Keyspace {
     }
 
     pub(crate) fn acks(&self) -> String {
-        format!("{}fleet/ack/", self.prefix)
+        format!("{}ack/", self.prefix)
     }
 
     pub(crate) fn ack(&self, sid: &SessionId) -> String {
-        format!("{}fleet/ack/{sid}", self.prefix)
+        format!("{}ack/{sid}", self.prefix)
     }
 
     pub(crate) fn leader(&self, of: &str) -> String {
@@ -119,12 +154,14 @@ impl Keyspace {
 
     /// The holders at one place, not below it: `own(p)`.
     pub(crate) fn own(&self, tree: Tree, repo: &RepoId, anchor: &str) -> String {
-        format!("{}@/", self.range(tree, repo, anchor))
+        let slash = if anchor.is_empty() { "" } else { "/" };
+        format!("{}{anchor}{slash}@/", self.repo(tree, repo))
     }
 
     /// The holders at one place and below it: `range(p)`. The slash at its end keeps `src/a` from matching `src/ab`.
     pub(crate) fn range(&self, tree: Tree, repo: &RepoId, anchor: &str) -> String {
-        if anchor.is_empty() { self.repo(tree, repo) } else { format!("{}{anchor}/", self.repo(tree, repo)) }
+        let slash = if anchor.is_empty() || bugs::is_on(Bug::B11) { "" } else { "/" };
+        format!("{}{anchor}{slash}", self.repo(tree, repo))
     }
 
     pub(crate) fn holder(&self, tree: Tree, repo: &RepoId, anchor: &str, sid: &SessionId, n: u64) -> String {

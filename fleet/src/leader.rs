@@ -14,9 +14,9 @@ use crate::{Doing, Fleet, FleetError};
 /// The right to act as the leader. Only [`Fleet::campaign`] makes one, and every write made with it compares it.
 #[derive(Clone, Debug)]
 pub struct Leader {
-    key: String,
+    pub(crate) key: String,
     lease: LeaseId,
-    created: Revision,
+    pub(crate) created: Revision,
 }
 
 /// A ring of waiters that was broken.

@@ -1,8 +1,11 @@
 //! The protocol over any store: what a session, a lock, a queue entry and the run permit are made of, and the transactions that
 //! change them (lock-protocol §3-5). It decides nothing by itself: `rr_core` has the rules; and it keeps nothing: the store
-//! is the record. Start at [`Fleet`], then `session`, `locks`, `queue`, `permit`, `leader`, `overview`,
-//! `publish`.
+//! is the record. Start at [`Fleet`], then `session`, `locks`, `queue`, `permit`, `leader`, `overview`, `follow`,
+//! `hosts`, `publish`.
 
+mod fill;
+mod follow;
+mod hosts;
 mod keys;
 mod leader;
 mod locks;
@@ -11,28 +14,49 @@ mod permit;
 mod publish;
 mod queue;
 mod records;
+mod restore;
 mod session;
 mod settle;
 
+pub use follow::Follower;
+pub use hosts::{Applicant, Denial, DenyDone, HostRecord, HostRow, Invitation, Join};
 pub use keys::Keyspace;
 pub use leader::{Leader, Ring};
 pub use locks::{Answer, Grant, GrantedLock, Released, Request, Unclean};
 pub use overview::{LockRow, Overview, SessionRow, WaiterRow};
-pub use permit::{AckState, FleetState, Hold, HoldKind, PauseDone, ResumeDone};
+pub use permit::{AckState, FleetState, Generation, Hold, HoldKind, PauseDone, ResumeDone};
 pub use publish::{Changed, CommitRecord, Overtaken, Recorded, Right, Standing, VERDICTS_KEPT_FOR, Verdict};
 pub use queue::{WaitEnd, Waiter};
 pub use records::{AckRecord, SessionRecord};
-pub use session::{Ending, Proof, Registered, Session};
+pub use restore::Restored;
+pub use session::{Beat, Ending, Proof, Registered, Session};
 
 use std::sync::Arc;
 
+use rr_core::history::next_generation;
 use rr_core::id::{Entropy, FleetName};
 use rr_core::limits::Timing;
+use rr_core::scope::CONFLICT_RULES;
 use rr_core::time::Clock;
-use rr_store::{Compare, Keys, Op, Revision, Store, StoreError, Txn};
+use rr_store::{Compare, Keys, Op, Position, Revision, Store, StoreError, Txn};
 
-/// The version of the key layout. A store with a newer one is refused.
-pub const SCHEMA: u32 = 1;
+/// The version of the key layout.
+const LAYOUT: u32 = 1;
+
+/// How the first stores wrote their version: layout 1, and rules 1 without saying so.
+const WITHOUT_RULES: &str = "1";
+
+/// What every program of a fleet must agree on: the layout of the keys, and which locks conflict. Two that differ in either
+/// could both be granted what only one may have.
+fn schema() -> String {
+    format!("{LAYOUT}.{CONFLICT_RULES}")
+}
+
+/// Whether a store with this schema may be used.
+fn knows(found: &[u8]) -> Result<(), FleetError> {
+    let found = String::from_utf8_lossy(found).into_owned();
+    if found == schema() || found == WITHOUT_RULES { Ok(()) } else { Err(FleetError::OtherSchema { found }) }
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
@@ -43,13 +67,19 @@ pub enum FleetError {
         source: StoreError,
     },
     #[error(
-        "the store was written by a newer version (schema {found}, this program knows {SCHEMA}): update this program"
+        "the store was written by another version (schema {found}, this program has {}): all programs of a fleet must have the \
+         same, update the older ones",
+        schema()
     )]
-    NewerSchema { found: u32 },
+    OtherSchema { found: String },
     #[error("key {key} holds what this program cannot read: {why}")]
     Garbage { key: String, why: String },
     #[error("too many scopes in one request: at most {max}")]
     TooManyScopes { max: usize },
+    #[error("this host was shut out of the fleet by {}: {}", .0.who, .0.reason)]
+    Denied(Denial),
+    #[error("the fleet holds as many locks as it may ({max}): nothing more is granted until some are given back")]
+    Full { max: usize },
     #[error("outcome unknown and settled as \"not done\": ask again")]
     Voided,
 }
@@ -88,7 +118,7 @@ impl Fleet {
     /// Opens a fleet; the first one to do so writes its generation, its schema and the first run permit.
     ///
     /// # Errors
-    /// If the store does not answer, or holds a newer schema.
+    /// If the store does not answer, or was written by another version of the layout or of the rules.
     pub async fn open(
         store: Arc<dyn Store>,
         name: &FleetName,
@@ -101,12 +131,16 @@ impl Fleet {
         Ok(fleet)
     }
 
+    /// A look first: a full store takes no transaction that could write, and it must be possible to pause one (H9).
     async fn initialise(&self) -> Result<(), FleetError> {
-        let generation = rr_core::id::hex(&self.entropy.bits());
+        if let Some(schema) = self.get(&self.keys.schema(), "open the fleet").await? {
+            return knows(&schema.value);
+        }
+        let generation = next_generation("", &rr_core::id::hex(&self.entropy.bits()));
         let first = Txn::when(vec![Compare::absent(Keys::one(self.keys.generation()))])
             .then(vec![
                 Op::put(self.keys.generation(), generation),
-                Op::put(self.keys.schema(), SCHEMA.to_string()),
+                Op::put(self.keys.schema(), schema()),
                 Op::put(self.keys.epoch(), "1"),
                 Op::put(self.keys.run(), records::RunRecord::first().encode()),
             ])
@@ -121,12 +155,7 @@ impl Fleet {
             return Ok(());
         }
         let found = reply.replies.into_iter().flat_map(rr_store::OpReply::into_keys).next();
-        let found = found.map(|kv| String::from_utf8_lossy(&kv.value).into_owned()).unwrap_or_default();
-        match found.parse::<u32>() {
-            Ok(version) if version <= SCHEMA => Ok(()),
-            Ok(version) => Err(FleetError::NewerSchema { found: version }),
-            Err(_) => Err(FleetError::Garbage { key: self.keys.schema(), why: format!("{found:?} is no number") }),
-        }
+        knows(&found.map(|kv| kv.value).unwrap_or_default())
     }
 
     #[must_use]
@@ -137,6 +166,17 @@ impl Fleet {
     #[must_use]
     pub fn keyspace(&self) -> &Keyspace {
         &self.keys
+    }
+
+    /// How far the store's history has been seen.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.store.position()
+    }
+
+    /// Goes on with a store that went back: its caller has seen to it that nothing of before is relied on.
+    pub fn accept_history(&self) {
+        self.store.accept_history();
     }
 
     #[must_use]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use rr_core::bugs::{self, Bug};
 use rr_core::id::{OpId, RepoId, SessionId, Token};
 use rr_core::limits::SCOPES_PER_REQUEST_MAX;
 use rr_core::lock::{Blocker, Held, Waiting};
@@ -17,7 +18,7 @@ use crate::settle::{Attempt, Settled};
 use crate::{Doing, Fleet, FleetError};
 
 /// Compares that every transaction of a session needs besides its scopes' own.
-const COMMON_COMPARES: usize = 6;
+const COMMON_COMPARES: usize = 7;
 
 /// What a session asks for: all of it or nothing.
 #[derive(Clone, Debug)]
@@ -128,7 +129,9 @@ impl Fleet {
         let Some(compares) = self.fast_compares(request) else { return Ok(None) };
         let op = OpId::from_random(self.entropy.bits());
         let mut all = self.common(session, &op);
-        all.push(Compare::absent(Keys::prefix(self.keys.queue(&request.repo))));
+        all.push(Compare::absent(Keys::one(self.keys.full())));
+        let nobody_waits = Compare::absent(Keys::prefix(self.keys.queue(&request.repo)));
+        all.extend((!bugs::is_on(Bug::B16)).then_some(nobody_waits));
         all.extend(compares);
         let mut ops = self.mark_reads(request);
         let reads = ops.clone();
@@ -144,6 +147,7 @@ impl Fleet {
                 Ok(Some(self.grant(request, &attempt, revision, &marks)?))
             }
             Ok(_) => Ok(None),
+            Err(e) if e.is_unknown() && bugs::is_on(Bug::B5) => Ok(None),
             Err(e) if e.is_unknown() => match self.settle(session, &attempt, reads).await? {
                 Settled::Granted(revision, marks) => {
                     self.done(session, &attempt);
@@ -195,7 +199,7 @@ impl Fleet {
     /// The guards that every transaction of a session carries (lock-protocol §4, "C").
     pub(crate) fn common(&self, session: &Session, op: &OpId) -> Vec<Compare> {
         vec![
-            Compare::modified_at(self.keys.generation(), session.generation),
+            self.same_generation(session.generation),
             Compare::created_at(self.keys.session(&session.sid), session.created),
             Compare::absent(Keys::one(self.keys.denied(&session.fingerprint))),
             Compare::absent(Keys::one(self.keys.op(&session.sid, op))),
@@ -335,8 +339,9 @@ impl Fleet {
     pub async fn release(&self, lock: &GrantedLock) -> Result<Released, FleetError> {
         let mut ops = vec![Op::Delete(Keys::one(lock.key.clone()))];
         ops.extend(self.mark_of(&lock.key).map(|m| Op::Delete(Keys::one(m))));
-        let txn = Txn::when(vec![Compare::created_at(lock.key.clone(), lock.token.0)]).then(ops);
-        match self.store.txn(txn).await {
+        let mine = Compare::created_at(lock.key.clone(), lock.token.0);
+        let guard = if bugs::is_on(Bug::B1) { Compare::exists(lock.key.clone()) } else { mine };
+        match self.store.txn(Txn::when(vec![guard]).then(ops)).await {
             Ok(reply) if reply.succeeded => Ok(Released::Yes),
             Ok(_) => Ok(Released::WasLost),
             Err(e) if e.is_unknown() => {
@@ -373,12 +378,19 @@ impl Fleet {
         Ok(())
     }
 
-    /// The token a holder key has in the store now, if it exists.
+    /// The token that each lock's key has in the store now, if it exists.
     ///
     /// # Errors
     /// If the store does not answer.
-    pub async fn stored_token(&self, key: &str) -> Result<Option<Token>, FleetError> {
-        Ok(self.get(key, "read a lock's token").await?.map(|kv| Token(kv.create_revision)))
+    pub async fn stored_tokens(&self, locks: &[GrantedLock]) -> Result<Vec<Option<Token>>, FleetError> {
+        let mut found = Vec::with_capacity(locks.len());
+        for chunk in locks.chunks(TXN_OPS_MAX) {
+            let reads = chunk.iter().map(|lock| Op::Get(Keys::one(lock.key.clone()))).collect();
+            let reply = self.store.txn(Txn::default().then(reads)).await.doing("read the tokens of locks")?;
+            let tokens = reply.replies.into_iter().map(|one| one.into_keys().pop());
+            found.extend(tokens.map(|kv| kv.map(|kv| Token(kv.create_revision))));
+        }
+        Ok(found)
     }
 }
 

@@ -1,12 +1,13 @@
-//! The whole fleet at one revision, for people and programs that look: sessions, locks, waiters, the run state.
+//! The whole fleet at one revision, for people and programs that look: sessions, locks, waiters, the run state. A value that
+//! cannot be read is listed, and hides nothing else. `follow` keeps such a picture up to date.
 
 use rr_core::id::{RepoId, SessionId, Token};
 use rr_core::scope::{Claim, Mode};
-use rr_store::{Keys, Op, Txn};
+use rr_store::{KeyValue, Keys, Op, Revision, Txn};
 
 use crate::keys::Tree;
 use crate::permit::FleetState;
-use crate::records::{HolderRecord, QueueRecord, SessionRecord, decode};
+use crate::records::{AckRecord, HolderRecord, QueueRecord, SessionRecord, decode};
 use crate::{Doing, Fleet, FleetError};
 
 #[derive(Clone, Debug)]
@@ -44,63 +45,115 @@ pub struct Overview {
     pub sessions: Vec<SessionRow>,
     pub locks: Vec<LockRow>,
     pub waiters: Vec<WaiterRow>,
+    /// How far each session has followed a pause.
+    pub acks: Vec<(SessionId, AckRecord)>,
+    /// Keys whose value cannot be read, each with the reason.
+    pub unreadable: Vec<String>,
+}
+
+/// One key of the store as people see it.
+#[derive(Clone, Debug)]
+pub(crate) enum Row {
+    State(KeyValue),
+    Session(SessionRow),
+    Lock(LockRow),
+    Waiter(WaiterRow),
+    Ack(SessionId, AckRecord),
+    Unreadable(String),
 }
 
 impl Fleet {
     /// Everything that is going on. Locks of a session are listed in key order, waiters in line order.
     ///
     /// # Errors
-    /// If the store does not answer, or a value cannot be read.
+    /// If the store does not answer, or the run state cannot be read.
     pub async fn overview(&self) -> Result<Overview, FleetError> {
-        let prefixes = [
-            self.keys.fleet(),
-            self.keys.sessions(),
-            self.keys.tree(Tree::Exclusive),
-            self.keys.tree(Tree::Shared),
-            self.keys.queues(),
-        ];
+        let (rows, revision) = self.rows(self.seen_prefixes()).await?;
+        self.draw(rows.into_iter().map(|(_, row)| row), revision)
+    }
+
+    /// Below these lies all that an overview shows.
+    pub(crate) fn seen_prefixes(&self) -> Vec<String> {
+        [self.work_prefixes(), vec![self.keys.acks()]].concat()
+    }
+
+    /// The same without what each session writes at a pause: a thousand of those would wake everybody a thousand times.
+    pub(crate) fn work_prefixes(&self) -> Vec<String> {
+        let trees = [Tree::Exclusive, Tree::Shared].map(|tree| self.keys.tree(tree));
+        [vec![self.keys.fleet(), self.keys.generation(), self.keys.sessions(), self.keys.queues()], trees.to_vec()]
+            .concat()
+    }
+
+    /// Every row below some prefixes at one revision, with its key.
+    pub(crate) async fn rows(&self, prefixes: Vec<String>) -> Result<(Vec<(String, Row)>, Revision), FleetError> {
         let reads = prefixes.into_iter().map(|p| Op::Get(Keys::prefix(p))).collect();
         let reply = self.store.txn(Txn::default().then(reads)).await.doing("read the overview")?;
         let kvs = reply.replies.into_iter().flat_map(rr_store::OpReply::into_keys);
-        let (fleet, others): (Vec<_>, Vec<_>) = kvs.partition(|kv| kv.key.starts_with(&self.keys.fleet()));
-        let state = self.decode_state(&fleet, reply.revision)?;
-        let mut all = Overview { state, sessions: vec![], locks: vec![], waiters: vec![] };
-        for kv in others {
-            self.take_in(&mut all, &kv)?;
-        }
-        all.waiters.sort_by_key(|w| w.since);
-        Ok(all)
+        let rows = kvs.filter_map(|kv| Some((kv.key.clone(), self.row(kv)?))).collect();
+        Ok((rows, reply.revision))
     }
 
-    fn take_in(&self, all: &mut Overview, kv: &rr_store::KeyValue) -> Result<(), FleetError> {
-        if let Some(sid) = kv.key.strip_prefix(&self.keys.sessions()) {
-            if let Ok(sid) = SessionId::parse(sid) {
-                all.sessions.push(SessionRow { sid, record: decode(kv)? });
-            }
-        } else if let Some((repo, session, _)) = self.keys.parse_waiter(&kv.key) {
-            let record: QueueRecord = decode(kv)?;
-            let shown = record.claims.iter().map(|c| show(&c.shown, c.glob.as_deref())).collect();
-            let since_unix_ms = record.since_unix_ms;
-            all.waiters.push(WaiterRow { repo, shown, session, since: kv.create_revision, since_unix_ms });
+    /// What a key stands for. `None`: for nothing that is shown.
+    pub(crate) fn row(&self, kv: KeyValue) -> Option<Row> {
+        let read = if kv.key.starts_with(&self.keys.fleet()) || kv.key == self.keys.generation() {
+            Ok(Some(Row::State(kv)))
+        } else if let Some(sid) = kv.key.strip_prefix(&self.keys.sessions()) {
+            let sid = SessionId::parse(sid).ok()?;
+            decode(&kv).map(|record| Some(Row::Session(SessionRow { sid, record })))
+        } else if let Some(sid) = kv.key.strip_prefix(&self.keys.acks()) {
+            let sid = SessionId::parse(sid).ok()?;
+            decode(&kv).map(|ack| Some(Row::Ack(sid, ack)))
+        } else if kv.key.starts_with(&self.keys.queues()) {
+            self.waiter_row(&kv).map(|row| row.map(Row::Waiter))
         } else {
-            let parsed = [Tree::Exclusive, Tree::Shared].iter().find_map(|t| self.keys.parse_holder(*t, &kv.key));
-            let Some((repo, anchor, session, _)) = parsed else { return Ok(()) };
-            let record: HolderRecord = decode(kv)?;
-            let garbage = || FleetError::Garbage { key: kv.key.clone(), why: "its scope is unreadable".to_owned() };
-            let claim = record.claim(&anchor).ok_or_else(garbage)?;
-            all.locks.push(LockRow {
-                repo,
-                shown: show(&record.shown, record.glob.as_deref()),
-                claim,
-                mode: record.mode,
-                session,
-                token: Token(kv.create_revision),
-                since_unix_ms: record.since_unix_ms,
-                doing: record.doing,
-                key: kv.key.clone(),
-            });
+            self.lock_row(&kv).map(|row| row.map(Row::Lock))
+        };
+        read.unwrap_or_else(|error| Some(Row::Unreadable(error.to_string())))
+    }
+
+    fn waiter_row(&self, kv: &KeyValue) -> Result<Option<WaiterRow>, FleetError> {
+        let Some((repo, session, _)) = self.keys.parse_waiter(&kv.key) else { return Ok(None) };
+        let record: QueueRecord = decode(kv)?;
+        let shown = record.claims.iter().map(|c| show(&c.shown, c.glob.as_deref())).collect();
+        let since_unix_ms = record.since_unix_ms;
+        Ok(Some(WaiterRow { repo, shown, session, since: kv.create_revision, since_unix_ms }))
+    }
+
+    fn lock_row(&self, kv: &KeyValue) -> Result<Option<LockRow>, FleetError> {
+        let parsed = [Tree::Exclusive, Tree::Shared].iter().find_map(|t| self.keys.parse_holder(*t, &kv.key));
+        let Some((repo, anchor, session, _)) = parsed else { return Ok(None) };
+        let record: HolderRecord = decode(kv)?;
+        let garbage = || FleetError::Garbage { key: kv.key.clone(), why: "its scope is unreadable".to_owned() };
+        let claim = record.claim(&anchor).ok_or_else(garbage)?;
+        Ok(Some(LockRow {
+            repo,
+            shown: show(&record.shown, record.glob.as_deref()),
+            claim,
+            mode: record.mode,
+            session,
+            token: Token(kv.create_revision),
+            since_unix_ms: record.since_unix_ms,
+            doing: record.doing,
+            key: kv.key.clone(),
+        }))
+    }
+
+    pub(crate) fn draw(&self, rows: impl Iterator<Item = Row>, revision: Revision) -> Result<Overview, FleetError> {
+        let (mut sessions, mut locks, mut waiters) = (vec![], vec![], vec![]);
+        let (mut acks, mut unreadable, mut run) = (vec![], vec![], vec![]);
+        for row in rows {
+            match row {
+                Row::State(kv) => run.push(kv),
+                Row::Session(row) => sessions.push(row),
+                Row::Lock(row) => locks.push(row),
+                Row::Waiter(row) => waiters.push(row),
+                Row::Ack(sid, ack) => acks.push((sid, ack)),
+                Row::Unreadable(why) => unreadable.push(why),
+            }
         }
-        Ok(())
+        waiters.sort_by_key(|w| w.since);
+        let state = self.decode_state(&run, revision)?;
+        Ok(Overview { state, sessions, locks, waiters, acks, unreadable })
     }
 }
 

@@ -1,9 +1,10 @@
 //! Pause and resume (lock-protocol §4). Paused is the absence of `fleet/run`: deleting needs no space, no lock and no healthy
 //! watcher. A resume names the epoch it ends, so that it cannot undo a pause it has not seen (H18).
 
-use rr_core::id::{Epoch, SessionId};
+use rr_core::bugs::{self, Bug};
+use rr_core::id::Epoch;
 use rr_core::permit::{Permit, ResumeRefusal};
-use rr_store::{Compare, KeyValue, Keys, Op, Revision, StoreError, Txn};
+use rr_store::{Change, Compare, KeyValue, Keys, Op, OpReply, Revision, StoreError, Txn, WatchEvent};
 use serde::{Deserialize, Serialize};
 
 use crate::records::{AckRecord, RunRecord, decode, encode};
@@ -12,6 +13,9 @@ use crate::{Doing, Fleet, FleetError};
 
 /// Tries before an operator is told that the store is too busy with other pauses.
 const TRIES_MAX: usize = 16;
+
+/// What [`Bug::B9`] writes in place of deleting the permit.
+const PAUSED: &[u8] = br#"{"paused":"until the permit is written anew by a resume"}"#;
 
 /// Who keeps the fleet paused. A program may only lift what a program of its kind made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +54,16 @@ pub struct FleetState {
     pub permit: Permit,
     pub epoch: Epoch,
     pub holds: Vec<Hold>,
-    pub acks: Vec<(SessionId, AckRecord)>,
+    pub generation: Generation,
+    pub revision: Revision,
+}
+
+/// Which life of the store this is: changed by a new start after a restore, and by nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Generation {
+    /// Random, never given twice.
+    pub id: String,
+    /// Compared in every transaction of a session.
     pub revision: Revision,
 }
 
@@ -89,29 +102,43 @@ impl Fleet {
     /// # Errors
     /// If the store does not answer or a value under `fleet/` is unreadable.
     pub async fn state(&self) -> Result<FleetState, FleetError> {
-        let reply = self.store.range(Keys::prefix(self.keys.fleet())).await.doing("read the run permit")?;
-        self.decode_state(&reply.kvs, reply.revision)
+        let reads = vec![Op::Get(Keys::prefix(self.keys.fleet())), Op::Get(Keys::one(self.keys.generation()))];
+        let reply = self.store.txn(Txn::default().then(reads)).await.doing("read the run permit")?;
+        let kvs: Vec<KeyValue> = reply.replies.into_iter().flat_map(OpReply::into_keys).collect();
+        self.decode_state(&kvs, reply.revision)
     }
 
     pub(crate) fn decode_state(&self, kvs: &[KeyValue], revision: Revision) -> Result<FleetState, FleetError> {
-        let mut state =
-            FleetState { permit: Permit::Paused(Epoch(0)), epoch: Epoch(0), holds: vec![], acks: vec![], revision };
+        let (permit, generation) = (Permit::Paused(Epoch(0)), Generation::default());
+        let mut state = FleetState { permit, epoch: Epoch(0), holds: vec![], generation, revision };
         let mut running = false;
         for kv in kvs {
             if kv.key == self.keys.run() {
-                running = true;
+                running = !bugs::is_on(Bug::B9) || kv.value != PAUSED;
             } else if kv.key == self.keys.epoch() {
                 state.epoch = epoch_of(kv)?;
+            } else if kv.key == self.keys.generation() {
+                let id = String::from_utf8_lossy(&kv.value).into_owned();
+                state.generation = Generation { id, revision: kv.mod_revision };
             } else if let Some(id) = kv.key.strip_prefix(&self.keys.holds()) {
                 state.holds.push(Hold { id: id.to_owned(), ..decode(kv)? });
-            } else if let Some(sid) = kv.key.strip_prefix(&self.keys.acks())
-                && let Ok(sid) = SessionId::parse(sid)
-            {
-                state.acks.push((sid, decode(kv)?));
             }
         }
         state.permit = if running { Permit::Run(state.epoch) } else { Permit::Paused(state.epoch) };
         Ok(state)
+    }
+
+    /// The pause that a change of the running state shows, if it is one. A hint: it may be believed before it is read.
+    #[must_use]
+    pub fn pause_in(&self, event: &WatchEvent) -> Option<Epoch> {
+        let (run, epoch) = (self.keys.run(), self.keys.epoch());
+        let withdrawn = event.changes.iter().any(|c| matches!(c, Change::Delete { key } if *key == run));
+        let raised = event.changes.iter().find_map(|change| match change {
+            Change::Put(kv) if kv.key == epoch => epoch_of(kv).ok(),
+            _ => None,
+        });
+        // Without room for a record the epoch stays, and is not among the changes.
+        withdrawn.then(|| raised.unwrap_or(Epoch(0)))
     }
 
     /// Pauses the fleet, or adds a reason to a pause. Returns only after the pause is acknowledged or read back.
@@ -143,7 +170,7 @@ impl Fleet {
         let guard =
             vec![Compare::exists(self.keys.run()), Compare::value_is(self.keys.epoch(), state.epoch.0.to_string())];
         let full = Txn::when(guard.clone()).then(vec![
-            Op::Delete(Keys::one(self.keys.run())),
+            self.withdrawal(),
             Op::put(self.keys.epoch(), next.0.to_string()),
             Op::put(self.keys.hold(id), encode(hold)),
         ]);
@@ -161,9 +188,15 @@ impl Fleet {
         state: &FleetState,
         guard: Vec<Compare>,
     ) -> Result<Option<PauseDone>, FleetError> {
-        let bare = Txn::when(guard).then(vec![Op::Delete(Keys::one(self.keys.run()))]);
+        let bare = Txn::when(guard).then(vec![self.withdrawal()]);
         let reply = self.store.txn(bare).await.doing("pause the fleet without space for a record")?;
         Ok(reply.succeeded.then_some(PauseDone::PausedWithoutRecord { epoch: state.epoch }))
+    }
+
+    /// Needs no space.
+    fn withdrawal(&self) -> Op {
+        let delete = Op::Delete(Keys::one(self.keys.run()));
+        if bugs::is_on(Bug::B9) { Op::put(self.keys.run(), PAUSED) } else { delete }
     }
 
     async fn add_hold(&self, state: &FleetState, id: &str, hold: &Hold) -> Result<Option<PauseDone>, FleetError> {
@@ -198,8 +231,8 @@ impl Fleet {
         who: &str,
         lift: impl Fn(&Hold) -> bool + Send,
     ) -> Result<ResumeDone, FleetError> {
-        let generation = self.generation().await?;
         let state = self.state().await?;
+        let epoch = if bugs::is_on(Bug::B8) { state.epoch } else { epoch };
         if state.epoch != epoch {
             return Ok(ResumeDone::Refused(ResumeRefusal::OtherEpoch { present: state.epoch }));
         }
@@ -213,7 +246,7 @@ impl Fleet {
             Compare::absent(Keys::one(self.keys.run())),
             Compare::value_is(self.keys.epoch(), epoch.0.to_string()),
             // A restored store may show this epoch a second time.
-            Compare::modified_at(self.keys.generation(), generation),
+            self.same_generation(state.generation.revision),
         ])
         .then(vec![
             Op::put(self.keys.run(), encode(&RunRecord { epoch: next, who: who.to_owned() })),

@@ -7,7 +7,9 @@
 use std::sync::OnceLock;
 
 use futures::StreamExt as _;
+use rr_core::bugs::{self, Bug};
 use rr_core::id::OpId;
+use rr_core::limits::LOCKS_PER_FLEET_MAX;
 use rr_core::lock::{Blocker, Held, Waiting, blockers};
 use rr_core::scope::Claim;
 use rr_core::time::{BootTime, Span};
@@ -83,9 +85,18 @@ impl Fleet {
         let record = QueueRecord { claims, since_unix_ms: request.now_unix_ms };
         let mut guard = self.common(session, &op);
         guard.push(Compare::absent(Keys::one(key.clone())));
-        let txn = Txn::when(guard).then(vec![Op::put_leased(key.clone(), encode(&record), session.lease)]);
+        guard.push(Compare::absent(Keys::one(self.keys.full())));
+        let txn = Txn::when(guard)
+            .then(vec![Op::put_leased(key.clone(), encode(&record), session.lease)])
+            .otherwise(vec![Op::Get(Keys::one(self.keys.full()))]);
         let since = match self.store.txn(txn).await {
-            Ok(reply) => reply.succeeded.then_some(reply.revision),
+            Ok(reply) if reply.succeeded => Some(reply.revision),
+            Ok(reply) => {
+                if reply.replies.into_iter().flat_map(OpReply::into_keys).next().is_some() {
+                    return Err(FleetError::Full { max: LOCKS_PER_FLEET_MAX });
+                }
+                None
+            }
             Err(e) if e.is_unknown() => match self.get(&key, "read back a queue entry").await {
                 Ok(Some(kv)) => Some(kv.create_revision),
                 other => {
@@ -155,7 +166,8 @@ impl Fleet {
             Err(e) => return Err(e).doing("turn a queue entry into a lock"),
         };
         self.done(session, &attempt);
-        let locks = granted(&waiter.request, &attempt, revision);
+        let token = if bugs::is_on(Bug::B2) { waiter.since } else { revision };
+        let locks = granted(&waiter.request, &attempt, token);
         Ok(Look::Granted(Grant { locks, unclean, revision }))
     }
 

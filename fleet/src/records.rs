@@ -133,7 +133,7 @@ impl RunRecord {
     }
 }
 
-/// `fleet/ack/<sid>`: how far a session has followed a pause.
+/// `ack/<sid>`: how far a session has followed a pause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AckRecord {
     pub epoch: Epoch,

@@ -4,15 +4,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rr_core::bugs::{self, Bug};
 use rr_core::id::SessionId;
 use rr_core::session::DeathCause;
-use rr_core::time::BootTime;
+use rr_core::time::{BootTime, Span};
 use rr_store::{Compare, KeepAlive, Keys, LeaseId, Op, Revision, StoreError, Txn};
 
 use crate::keys::Tree;
 use crate::records::{MarkRecord, SessionRecord, SlotRecord, decode, encode};
 use crate::settle::Books;
 use crate::{Doing, Fleet, FleetError};
+
+/// A keep-alive that takes longer counts as failed.
+const BEAT_DEADLINE: Span = Span::from_secs(5);
 
 /// A registered session: the right to ask for locks in its name. It carries what every transaction must compare.
 #[derive(Clone, Debug)]
@@ -23,7 +27,7 @@ pub struct Session {
     pub created: Revision,
     /// Mod revision of `meta/gen` at registration.
     pub generation: Revision,
-    /// Compared in every transaction: a revoked host's sessions can do nothing (H40).
+    /// Its host's id. Its denial is compared in every transaction: a host that is shut out can do nothing (H40).
     pub fingerprint: String,
     /// Numbers this session's holder keys.
     next: Arc<AtomicU64>,
@@ -55,6 +59,16 @@ pub enum Ending {
     Died { gone: bool },
 }
 
+/// What a keep-alive says to a session's heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beat {
+    /// The lease lasts its time from **this** moment at least: the store may have renewed it as soon as it was asked (H1, H4).
+    Acknowledged {
+        sent: BootTime,
+    },
+    Gone,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// Alive, by a keep-alive sent at this time.
@@ -77,7 +91,7 @@ impl Fleet {
         let txn = Txn::when(vec![
             Compare::absent(Keys::one(slot.clone())),
             Compare::absent(Keys::one(key.clone())),
-            Compare::modified_at(self.keys.generation(), generation),
+            self.same_generation(generation),
             Compare::absent(Keys::one(self.keys.denied(fingerprint))),
         ])
         .then(vec![
@@ -97,6 +111,9 @@ impl Fleet {
         // Without its lease a late transaction of ours can no longer apply.
         self.revoke_quietly(lease).await;
         created?;
+        if let Some(denial) = self.denial(fingerprint).await? {
+            return Err(FleetError::Denied(denial));
+        }
         self.slot_holder(&slot).await
     }
 
@@ -119,6 +136,10 @@ impl Fleet {
         let Some(kv) = self.get(&self.keys.session(sid), "read the session to adopt").await? else { return Ok(None) };
         let Some(lease) = kv.lease else { return Ok(None) };
         if self.store.keep_alive(lease).await.doing("renew the adopted lease")? == KeepAlive::Gone {
+            return Ok(None);
+        }
+        if self.denial(fingerprint).await?.is_some() {
+            self.revoke_quietly(lease).await;
             return Ok(None);
         }
         let generation = self.generation().await?;
@@ -175,6 +196,19 @@ impl Fleet {
         Ok(alive)
     }
 
+    /// One keep-alive of a running session, given up after [`BEAT_DEADLINE`].
+    ///
+    /// # Errors
+    /// If the store does not answer, or not in time: says nothing about the lease.
+    pub async fn beat(&self, session: &Session) -> Result<Beat, FleetError> {
+        let sent = self.clock.now();
+        let answer = tokio::time::timeout(BEAT_DEADLINE.as_std(), self.keep_alive(session)).await;
+        let late = || StoreError::Unknown(format!("no answer within {} s", BEAT_DEADLINE.as_secs()));
+        let alive = answer.unwrap_or_else(|_| Err(late()).doing("renew a session's lease"))?;
+        let counted_from = if bugs::is_on(Bug::B3) { self.clock.now() } else { sent };
+        Ok(if alive == KeepAlive::Gone { Beat::Gone } else { Beat::Acknowledged { sent: counted_from } })
+    }
+
     /// Proves after a fence that the session is still the same one: lease alive, its key with its own create revision, the
     /// same generation.
     ///
@@ -185,17 +219,22 @@ impl Fleet {
         if self.keep_alive(session).await? == KeepAlive::Gone {
             return Ok(Proof::Dead(DeathCause::LeaseGone));
         }
+        let denied = self.keys.denied(&session.fingerprint);
         let txn = Txn::when(vec![
             Compare::created_at(self.keys.session(&session.sid), session.created),
-            Compare::modified_at(self.keys.generation(), session.generation),
+            self.same_generation(session.generation),
+            Compare::absent(Keys::one(denied.clone())),
         ])
-        .otherwise(vec![Op::Get(Keys::one(self.keys.generation()))]);
+        .otherwise(vec![Op::Get(Keys::one(self.keys.generation())), Op::Get(Keys::one(denied.clone()))]);
         let reply = self.store.txn(txn).await.doing("prove a session")?;
         if reply.succeeded {
             return Ok(Proof::Alive { sent });
         }
-        let generation = reply.replies.into_iter().flat_map(rr_store::OpReply::into_keys).next();
-        let same = generation.is_some_and(|kv| kv.mod_revision == session.generation);
+        let found: Vec<_> = reply.replies.into_iter().flat_map(rr_store::OpReply::into_keys).collect();
+        if found.iter().any(|kv| kv.key == denied) {
+            return Ok(Proof::Dead(DeathCause::Denied));
+        }
+        let same = found.iter().any(|kv| kv.mod_revision == session.generation);
         Ok(Proof::Dead(if same { DeathCause::KeyGone } else { DeathCause::GenerationChanged }))
     }
 
@@ -267,6 +306,12 @@ impl Fleet {
         Ok(kv.map_or(0, |kv| kv.mod_revision))
     }
 
+    /// Nothing was restored since the generation was read: what was true of the store then may not be so now.
+    pub(crate) fn same_generation(&self, modified: Revision) -> Compare {
+        let same = Compare::modified_at(self.keys.generation(), modified);
+        if bugs::is_on(Bug::B10) { Compare::exists(self.keys.generation()) } else { same }
+    }
+
     async fn created(&self, key: &str) -> Result<Option<Revision>, FleetError> {
         Ok(self.get(key, "read back a registration").await?.map(|kv| kv.create_revision))
     }
@@ -275,7 +320,7 @@ impl Fleet {
         Ok(self.store.range(Keys::one(key)).await.doing(doing)?.kvs.into_iter().next())
     }
 
-    async fn revoke_quietly(&self, lease: LeaseId) {
+    pub(crate) async fn revoke_quietly(&self, lease: LeaseId) {
         if let Err(error) = self.store.revoke(lease).await {
             tracing::debug!(%lease, %error, "left a lease to run out");
         }

@@ -120,13 +120,13 @@ async fn tokens_rise_with_each_grant_and_are_the_holders_own() {
             let waiter = stage.queued(next, &[write("a")]).await;
             let since = waiter.since();
             let waiting = stage.wait(next, waiter, 60);
-            assert_eq!(stage.fleet.stored_token(&lock.key).await.unwrap(), Some(lock.token));
+            assert_eq!(stage.token(&lock).await, Some(lock.token));
             assert!(lock.token > last, "round {round}");
             assert_eq!(stage.fleet.release(&lock).await.unwrap(), Released::Yes);
             let end = waiting.await.unwrap().unwrap();
             let rr_fleet::WaitEnd::Granted(grant) = end else { panic!("{end:?}") };
             let after = &grant.locks[0];
-            assert_eq!(stage.fleet.stored_token(&after.key).await.unwrap(), Some(after.token));
+            assert_eq!(stage.token(after).await, Some(after.token));
             assert!(after.token > lock.token && after.token.0 > since);
             last = after.token;
             stage.fleet.release(after).await.unwrap();

@@ -122,7 +122,7 @@ async fn a_full_store_pauses_by_deleting_and_resumes_when_there_is_room() {
 #[tokio::test(start_paused = true)]
 async fn whatever_call_of_a_pause_fails_success_means_paused() {
     for call in [Call::Txn, Call::Range] {
-        for before in 0..3 {
+        for before in 0..6 {
             for fault in [Fault::LostReply, Fault::Dropped, Fault::Refused] {
                 for already in [false, true] {
                     let stage = Stage::new().await;
@@ -149,7 +149,7 @@ async fn whatever_call_of_a_pause_fails_success_means_paused() {
 #[tokio::test(start_paused = true)]
 async fn whatever_call_of_a_resume_fails_success_means_running() {
     for call in [Call::Txn, Call::Range] {
-        for before in 0..4 {
+        for before in 0..6 {
             for fault in [Fault::LostReply, Fault::Dropped, Fault::Refused] {
                 let stage = Stage::new().await;
                 let (epoch, _) = paused(&stage, &person("ann")).await;
@@ -174,11 +174,11 @@ async fn a_resume_that_arrives_late_does_not_end_a_later_pause() {
     let stage = Stage::new().await;
     let (old, _) = paused(&stage, &person("ann")).await;
     // The first transaction lifts the hold; the second is the one that is late.
-    stage.line.hold(1);
+    stage.line.hold(2);
     assert!(matches!(stage.fleet.resume(old, "late", |_| true).await, Err(FleetError::Voided)));
     assert!(matches!(resume(&stage, old, |_| true).await, ResumeDone::Resumed { .. }));
     let (new, _) = paused(&stage, &person("ben")).await;
-    stage.fault(Call::Txn, 1, Fault::Dropped);
+    stage.fault(Call::Txn, 2, Fault::Dropped);
     assert!(stage.fleet.resume(new, "me", |_| true).await.is_err());
     assert!(stage.fleet.state().await.unwrap().holds.is_empty());
     assert_eq!(stage.line.deliver().await, 0);
@@ -190,7 +190,7 @@ async fn a_resume_that_arrives_late_does_not_end_a_later_pause() {
 async fn a_resume_from_before_a_restore_does_not_run_the_restored_fleet() {
     let stage = Stage::new().await;
     let (epoch, _) = paused(&stage, &person("ann")).await;
-    stage.line.hold(1);
+    stage.line.hold(2);
     assert!(stage.fleet.resume(epoch, "late", |_| true).await.is_err());
     let rotate = Txn::default().then(vec![Op::put(format!("{PREFIX}meta/gen"), "restored")]);
     stage.direct.txn(rotate).await.unwrap();
@@ -202,7 +202,7 @@ async fn a_resume_from_before_a_restore_does_not_run_the_restored_fleet() {
 async fn a_reason_that_arrives_late_does_not_hold_up_a_later_pause() {
     let stage = Stage::new().await;
     let (first, _) = paused(&stage, &person("ann")).await;
-    stage.line.hold(0);
+    stage.line.hold(1);
     // Its second try finds its way.
     paused(&stage, &person("ben")).await;
     resume(&stage, first, |_| true).await;
@@ -219,10 +219,10 @@ async fn an_acknowledgement_is_of_the_present_epoch_and_goes_with_its_session() 
     let ack = |epoch, state| AckRecord { epoch, state, in_flight: 1 };
     stage.fleet.acknowledge(&session, &ack(epoch, AckState::Seen)).await.unwrap();
     stage.fleet.acknowledge(&session, &ack(Epoch(epoch.0 - 1), AckState::Drained)).await.unwrap();
-    let acks = stage.fleet.state().await.unwrap().acks;
+    let acks = stage.fleet.overview().await.unwrap().acks;
     assert_eq!(acks, [(session.sid.clone(), ack(epoch, AckState::Seen))]);
     stage.fleet.end(&session, Ending::Died { gone: true }).await.unwrap();
-    assert!(stage.fleet.state().await.unwrap().acks.is_empty());
+    assert!(stage.fleet.overview().await.unwrap().acks.is_empty());
 }
 
 /// Two that pause and two that resume what they saw, at once, through a store that loses some answers.

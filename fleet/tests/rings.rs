@@ -4,7 +4,8 @@ mod common;
 
 use common::{Stage, pass, record, repo, request, write};
 use rr_core::id::RepoId;
-use rr_fleet::{Answer, Ending, Leader, Session, WaitEnd};
+use rr_core::limits::LOCKS_PER_FLEET_MAX;
+use rr_fleet::{Answer, Ending, Fleet, FleetError, Leader, Released, Session, WaitEnd};
 
 async fn leader(stage: &Stage) -> Leader {
     stage.fleet.campaign("watcher", &record(0).host).await.unwrap().expect("nobody else leads")
@@ -140,4 +141,29 @@ async fn a_refused_waiter_is_not_granted_by_a_transaction_that_arrives_late() {
         stage.fleet.end(session, Ending::Clean).await.unwrap();
     }
     assert!(stage.left_behind().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_fleet_grants_nothing_more_until_there_is_room_and_takes_back_all_the_same() {
+    let stage = Stage::new().await;
+    let leader = leader(&stage).await;
+    let (one, two) = (stage.session(1).await, stage.session(2).await);
+    let lock = stage.lock(&one, write("a")).await;
+    let early = stage.queued(&two, &[write("a")]).await;
+    assert!(Fleet::is_full(LOCKS_PER_FLEET_MAX, false) && !Fleet::is_full(LOCKS_PER_FLEET_MAX - 1, false));
+    assert!(Fleet::is_full(LOCKS_PER_FLEET_MAX - 1, true) && !Fleet::is_full(LOCKS_PER_FLEET_MAX / 2, true));
+
+    assert!(stage.fleet.close(&leader, true).await.unwrap() && stage.fleet.is_closed().await.unwrap());
+    let refused = stage.ask(&one, &[write("b")]).await.unwrap_err();
+    assert!(matches!(refused, FleetError::Full { .. }), "{refused}");
+    assert_eq!(stage.fleet.release(&lock).await.unwrap(), Released::Yes);
+    let waited = stage.wait(&two, early, 10).await.unwrap().unwrap();
+    assert!(matches!(waited, WaitEnd::Granted(_)), "who was in line before is served: {waited:?}");
+
+    stage.fleet.resign(&leader).await;
+    assert!(!stage.fleet.close(&leader, false).await.unwrap(), "a former leader changes nothing");
+    assert!(stage.fleet.is_closed().await.unwrap());
+    let leader = stage.fleet.campaign("watcher", &record(0).host).await.unwrap().expect("nobody else leads");
+    assert!(stage.fleet.close(&leader, false).await.unwrap());
+    stage.lock(&one, write("b")).await;
 }

@@ -113,7 +113,7 @@ async fn an_adopted_session_keeps_its_locks_and_numbers_on_above_them() {
     let after = stage.fleet.adopt(&before.sid, "host").await.unwrap().expect("it is alive");
     assert_eq!((after.created, after.generation, after.lease), (before.created, before.generation, before.lease));
     for lock in &kept {
-        assert_eq!(stage.fleet.stored_token(&lock.key).await.unwrap(), Some(lock.token));
+        assert_eq!(stage.token(lock).await, Some(lock.token));
     }
     // A number that was used is not used again while anything is left of it.
     let new = stage.lock(&after, write("c")).await;
@@ -151,7 +151,7 @@ async fn a_release_from_an_earlier_life_does_not_delete_a_later_lock_of_the_same
     let new = stage.lock(&after, write("a")).await;
     assert_eq!(new.key, old.key);
     assert_eq!(stage.fleet.release(&old).await.unwrap(), Released::WasLost);
-    assert_eq!(stage.fleet.stored_token(&new.key).await.unwrap(), Some(new.token));
+    assert_eq!(stage.token(&new).await, Some(new.token));
     assert_eq!(stage.below("mark/").await.len(), 1);
 }
 
@@ -180,7 +180,7 @@ async fn a_revoked_host_gets_no_lock_and_no_session() {
     let waiter = stage.queued(&all[1], &[write("a")]).await;
     let waiting = stage.wait(&all[1], waiter, 60);
     stage.direct.txn(Txn::default().then(vec![Op::put(format!("{PREFIX}deny/host"), "left")])).await.unwrap();
-    assert!(register(&stage.fleet, 7).await.is_err());
+    assert!(matches!(register(&stage.fleet, 7).await, Err(FleetError::Denied(_))));
     assert!(matches!(stage.ask(&all[0], &[write("b")]).await.unwrap(), Answer::Lost));
     stage.fleet.release(&lock).await.unwrap();
     assert_eq!(waiting.await.unwrap().unwrap(), WaitEnd::Lost);
@@ -218,14 +218,20 @@ async fn the_overview_shows_one_moment() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fleet_is_opened_once_and_a_newer_schema_is_refused() {
+async fn a_fleet_is_opened_once_and_another_layout_or_other_rules_are_refused() {
     let stage = Stage::new().await;
     let first = stage.below("").await;
     stage.fault(Call::Txn, 0, Fault::LostReply);
     open(stage.line.clone(), stage.random.clone()).await.unwrap();
     assert_eq!(stage.below("").await, first);
-    stage.direct.txn(Txn::default().then(vec![Op::put(format!("{PREFIX}meta/schema"), "2")])).await.unwrap();
-    let store: Arc<dyn Store> = stage.line.clone();
-    let refused = open(store, stage.random.clone()).await.err();
-    assert!(matches!(refused, Some(FleetError::NewerSchema { found: 2 })));
+    for (schema, fits) in [("1", true), ("1.1", true), ("2.1", false), ("1.2", false), ("", false), ("one", false)] {
+        let put = Op::put(format!("{PREFIX}meta/schema"), schema);
+        stage.direct.txn(Txn::default().then(vec![put])).await.unwrap();
+        let store: Arc<dyn Store> = stage.line.clone();
+        match open(store, stage.random.clone()).await {
+            Ok(_) => assert!(fits, "{schema:?}"),
+            Err(FleetError::OtherSchema { found }) => assert!(!fits && found == schema, "{schema:?}"),
+            Err(other) => panic!("{schema:?}: {other}"),
+        }
+    }
 }

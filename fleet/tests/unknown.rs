@@ -175,7 +175,7 @@ async fn a_lost_grant_is_found_again_with_what_an_unclean_end_left() {
     let grant = stage.granted(&all[1], &[write("a/b")]).await;
     assert_eq!(grant.unclean.iter().map(|left| &left.session).collect::<Vec<_>>(), [&all[0].sid]);
     assert!(grant.must_cool());
-    assert_eq!(stage.fleet.stored_token(&grant.locks[0].key).await.unwrap(), Some(grant.locks[0].token));
+    assert_eq!(stage.token(&grant.locks[0]).await, Some(grant.locks[0].token));
 }
 
 #[tokio::test(start_paused = true)]
@@ -207,7 +207,7 @@ async fn a_release_is_reported_only_if_it_has_happened() {
     let lock = stage.lock(&session, write("a")).await;
     stage.fault(Call::Txn, 0, Fault::Dropped);
     assert!(stage.fleet.release(&lock).await.unwrap_err().is_outage());
-    assert_eq!(stage.fleet.stored_token(&lock.key).await.unwrap(), Some(lock.token));
+    assert_eq!(stage.token(&lock).await, Some(lock.token));
     assert_eq!(stage.fleet.release(&lock).await.unwrap(), Released::Yes);
 }
 
@@ -241,7 +241,7 @@ async fn a_release_that_comes_after_its_lock_was_given_on_deletes_nothing() {
             let late = stage.fleet.release(&old).await.unwrap();
             assert_eq!(late, Released::WasLost, "{}", replay_with(seed, test));
         }
-        let kept = stage.fleet.stored_token(&new.key).await.unwrap();
+        let kept = stage.token(new).await;
         assert_eq!(kept, Some(new.token), "{}", replay_with(seed, test));
         assert_eq!(stage.below("mark/").await.len(), 1 + usize::from(forced), "{}", replay_with(seed, test));
         stage.fleet.clear_marks(&grant.unclean).await.unwrap();

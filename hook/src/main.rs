@@ -9,6 +9,7 @@ mod fallback;
 mod guard;
 mod input;
 mod messages;
+mod planted;
 mod scan;
 mod socket;
 mod trouble;
@@ -16,7 +17,10 @@ mod wire;
 
 fn main() {
     let budget = guard::Budget::start();
-    guard::refuse_on_panic();
+    if !planted::bug("B13") {
+        guard::refuse_on_panic();
+    }
+    planted::fault();
     let answer = courier::run(budget, std::env::args_os().skip(1));
     std::process::exit(guard::emit(&answer));
 }

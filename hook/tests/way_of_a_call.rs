@@ -375,3 +375,19 @@ fn a_start_that_fails_is_denied_in_time() {
     assert_denied(&run.ask(WRITE, &["--daemon", &program]), "did not listen in time");
     assert!(started.elapsed() < IN_TIME);
 }
+
+/// What an agent does with exit code 101 is to go on. The bug lets a failure of the hook end so.
+#[cfg(debug_assertions)]
+#[test]
+fn b13_a_hook_that_ends_in_101_when_it_fails_is_found() {
+    let run = Run::new();
+    let failing = |bug: &str| {
+        let mut command = run.hook(&[]);
+        command.env("RAILROAD_TEST_FAULT", "1").env("RAILROAD_TEST_BUG", bug).stdin(Stdio::null());
+        command.output().unwrap()
+    };
+    let refused = failing("");
+    assert_eq!(refused.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&refused.stdout).contains(DENY));
+    assert_eq!(failing("B13").status.code(), Some(101), "it was not found");
+}

@@ -2,9 +2,14 @@
 //! It knows `rr_core` and no service: what a fleet looks like is turned into these types by the coordinator, and into
 //! tables by `rrctl`.
 
+mod version;
 mod words;
 
+pub use version::{VERSION, VERSION_KEY, speaks_with, too_far_apart};
 pub use words::{Followed, mode_word};
+
+/// The path of every method of the wire. Generated.
+pub const METHODS: &[&str] = include!(concat!(env!("OUT_DIR"), "/methods.rs"));
 
 /// Version 1 of the wire. Generated.
 #[allow(clippy::all, clippy::pedantic, unreachable_pub)]

@@ -1,14 +1,21 @@
 //! `rrctl demo`: agents that are real processes, calling the real hook against a real daemon, in a throw-away repository.
 //! Owns the scripted agent and the show around it; it knows the product from outside only (hook, socket, command line), as
-//! an agent does. Next: `agent` is one agent, `play` is the show.
+//! an agent does. Next: `agent` is one agent, `play` is the evening.
 
 pub(crate) mod agent;
+mod cables;
+mod cluster;
 pub(crate) mod hook;
 mod ledger;
+pub(crate) mod link;
 mod news;
+mod pause;
+mod place;
 pub(crate) mod play;
 mod roles;
 pub(crate) mod script;
-mod stage;
+mod show;
+pub(crate) mod stage;
 pub(crate) mod steer;
+mod storm;
 mod tools;

@@ -6,17 +6,17 @@ mod cmd;
 mod demo;
 mod detach;
 mod door;
-mod exit;
 mod hand;
 mod hookbin;
 mod install;
 mod out;
 mod pick;
-mod process;
 mod publish;
 mod table;
 mod up;
 mod view;
+
+use rr_runtime::{exit, process};
 
 fn main() -> std::process::ExitCode {
     cli::run(std::env::args_os())

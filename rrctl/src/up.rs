@@ -1,22 +1,30 @@
-//! Everything in one process (`rrctl up`): the table of contents of the daemon. Store, fleet, then each task in order, then
-//! the end. What a task does is in its crate's `app`; how the daemon is put into the background is in `detach`.
+//! Everything in one process (`rrctl up`): the table of contents of the daemon. Folders and places, store, fleet, then each
+//! part in order, then the end. What a part does is in its crate's `app`; how the daemon is put into the background is in
+//! `detach`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rr_runtime::config::MachineConfig;
+use rr_fleet::{Fleet, FleetError};
+use rr_link::upkeep;
+use rr_runtime::clock::BootClock;
+use rr_runtime::config::{Loaded, StoreKind};
 use rr_runtime::dirs::Dirs;
-use rr_runtime::host::host_id;
-use rr_runtime::tasks::{Kind::Essential, Tasks};
-use rr_store::embedded::{EmbeddedStore, OpenError};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rr_runtime::entropy::OsEntropy;
+use rr_runtime::program::{self, Ground, until_the_end};
+use rr_runtime::store::{self, StoreError};
+use rr_runtime::trouble::patiently;
+use rr_store::Store;
+use rr_store::embedded::OpenError;
 
-use crate::door::{self, own_fleet};
 use crate::exit::{Failure, Kind};
-use crate::process::{self, Daemon, PidFile, signals};
+use crate::process::{self, Daemon, PidFile, Place, PlaceError};
 
-/// From the wish to end to the end: calls under way are answered, then all is cut off.
-const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// How the places of the three programs are marked while this one process has them.
+const OWNER: &str = "rrctl up";
+/// The programs whose work is done here.
+const PROGRAMS: [&str; 3] = [rr_sidecar::app::PROGRAM, rr_coordinator::app::PROGRAM, rr_watcher::app::PROGRAM];
+const PARTS: [&str; 3] = [rr_sidecar::app::PART, rr_coordinator::app::PART, rr_watcher::app::PART];
 /// An order given without a daemon has the store for a moment only.
 const STORE_TRIES: u32 = 400;
 const STORE_TRY_EVERY: Duration = Duration::from_millis(5);
@@ -24,53 +32,84 @@ const STORE_TRY_EVERY: Duration = Duration::from_millis(5);
 /// Runs the daemon until it is told to end.
 pub(crate) async fn run(dirs: Dirs) -> Result<(), Failure> {
     dirs.prepare().map_err(|e| Failure::at("prepare this user's folders", &e))?;
-    allow_open_files();
-    let timing = MachineConfig::load().map_err(|e| Failure::at("read this machine's config.yaml", &e))?.timing;
-    let tasks = Tasks::new();
-    let shutdown = tasks.shutdown_token();
-    tasks.spawn("signals", Essential, signals(shutdown.clone()));
-
-    let store = open_store(&dirs).await?;
-    let pid_file = PidFile::write(&dirs.pid_file()).map_err(|e| Failure::at("write the pid file", &e))?;
-    let host = host_id(&dirs).map_err(|e| Failure::at("read this host's id", &e))?;
-    let fleet = own_fleet(Arc::clone(&store), timing).await?;
-    tracing::info!(pid = std::process::id(), %host, state = %dirs.state.display(), "the daemon starts");
-
-    let (socket, token) = (dirs.api_socket(), shutdown.clone());
-    let coordinator = {
-        let fleet = fleet.clone();
-        async move { rr_coordinator::app::serve(fleet, &socket, token).await }
-    };
-    let setup = rr_sidecar::app::Setup { fleet: fleet.clone(), dirs, host: host.clone(), shutdown: shutdown.clone() };
-    tasks.spawn("coordinator", Essential, coordinator);
-    tasks.spawn("sidecar", Essential, rr_sidecar::app::run(setup));
-    tasks.spawn("watcher", Essential, rr_watcher::app::run(fleet, host, shutdown));
-
-    let ended = tasks.run_until_end(DRAIN_MAX).await;
+    program::allow_open_files();
+    let config =
+        Loaded::load(None).map_err(|e| Failure::at("read this machine's config.yaml", &e).of_kind(Kind::Usage))?.config;
+    let places = take_places(&dirs)?;
+    let ground = Ground::new(config, dirs, "rrctl", &PARTS);
+    let mut pid_file = None;
+    let ended = until_the_end(ground.tasks.clone(), ground.ready.clone(), async {
+        upkeep::start(&ground)?;
+        let store = match ground.config.store.kind {
+            StoreKind::Embedded => {
+                let store = own_store(&ground).await?;
+                pid_file = Some(write_pid(&ground.dirs)?);
+                store
+            }
+            // Hooks and people shall see that somebody is at it while the cluster cannot be reached.
+            StoreKind::Etcd => {
+                pid_file = Some(write_pid(&ground.dirs)?);
+                ground.show_metrics(0).await?;
+                ground.reach_store().await?
+            }
+        };
+        serve(ground, store).await
+    })
+    .await;
     drop(pid_file);
     // Only now: the next owner writes a pid file of its own.
-    drop(store);
+    drop(places);
     tracing::info!("the daemon ends");
-    ended.map_err(|e| Failure::at("keep the daemon running", &e))
+    ended
 }
 
-/// Each hook that waits is an open file: as many as this user may have, not as few as a shell gives by default.
-fn allow_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    // With fewer the daemon works all the same: hooks of a crowd are turned away sooner, and deny.
-    let _ = setrlimit(Resource::Nofile, raised);
+async fn serve(ground: Ground, store: Arc<dyn Store>) -> Result<(), Failure> {
+    if ground.config.store.kind == StoreKind::Embedded {
+        ground.show_metrics(0).await?;
+    }
+    let floor = ground.floor(store)?;
+    let (pid, host, state) = (std::process::id(), &floor.host, floor.dirs.state.display());
+    tracing::info!(pid, %host, %state, "the daemon starts");
+    let open = || {
+        let (store, clock) = (Arc::clone(&floor.store), Arc::clone(&floor.clock));
+        Fleet::open(store, &floor.config.fleet, clock, Arc::new(OsEntropy), floor.config.timing)
+    };
+    let fleet = patiently("open the fleet", FleetError::is_outage, open).await;
+    let fleet = fleet.map_err(|e| Failure::at("open the fleet", &e))?;
+    rr_coordinator::app::start(&floor, fleet.clone()).await?;
+    rr_sidecar::app::start(&floor, fleet.clone());
+    rr_watcher::app::start(&floor, fleet);
+    Ok(())
+}
+
+fn write_pid(dirs: &Dirs) -> Result<PidFile, Failure> {
+    PidFile::write(&dirs.pid_file()).map_err(|e| Failure::at("write the pid file", &e))
+}
+
+/// Those of the three programs: neither a second daemon nor one of them can run beside this one.
+fn take_places(dirs: &Dirs) -> Result<Vec<Place>, Failure> {
+    let take = |program: &&str| {
+        Place::take(&dirs.state, program, OWNER).map_err(|error| match &error {
+            PlaceError::Taken { by: Some(by), .. } if by.starts_with(OWNER) => {
+                runs_already(by.rsplit(' ').next().and_then(|pid| pid.parse().ok()))
+            }
+            _ => program::taken(&error),
+        })
+    };
+    PROGRAMS.iter().map(take).collect()
 }
 
 /// The store is the daemon's proof that it is the only one.
-async fn open_store(dirs: &Dirs) -> Result<Arc<EmbeddedStore>, Failure> {
+async fn own_store(ground: &Ground) -> Result<Arc<dyn Store>, Failure> {
     for _ in 0..STORE_TRIES {
-        match door::store(dirs) {
+        match store::open(&ground.config, &ground.dirs, Arc::new(BootClock)).await {
             Ok(store) => return Ok(store),
             // Waiting for another daemon's end would bring back what somebody has just stopped.
-            Err(OpenError::InUse { pid, .. }) if is_another_daemon(dirs, pid) => return Err(runs_already(pid)),
-            Err(OpenError::InUse { .. }) => tokio::time::sleep(STORE_TRY_EVERY).await,
-            Err(error) => return Err(door::unopened(&error)),
+            Err(StoreError::Embedded(OpenError::InUse { pid, .. })) if is_another_daemon(&ground.dirs, pid) => {
+                return Err(runs_already(pid));
+            }
+            Err(StoreError::Embedded(OpenError::InUse { .. })) => tokio::time::sleep(STORE_TRY_EVERY).await,
+            Err(error) => return Err(error.into()),
         }
     }
     Err(runs_already(None))

@@ -1,7 +1,7 @@
 //! What is shown, as text and as JSON: made once from the wire's picture. The field names are a promise (`docs/json.md`);
 //! adding one is fine, renaming is not. Next: `cmd` draws tables of these.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rr_proto::{Followed, v1};
 use serde::Serialize;
@@ -24,6 +24,8 @@ pub(crate) struct FleetView {
     pub(crate) version: String,
     pub(crate) revision: u64,
     pub(crate) now_unix_ms: u64,
+    /// Keys of the fleet whose value could not be read, with the reason.
+    pub(crate) unreadable: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -45,6 +47,9 @@ pub(crate) struct SessionView {
     pub(crate) pid: u32,
     pub(crate) host: String,
     pub(crate) host_id: String,
+    /// For people: the name, and the short id where two hosts share it.
+    #[serde(skip)]
+    pub(crate) host_shown: String,
     pub(crate) workspace: String,
     pub(crate) task: String,
     pub(crate) since_unix_ms: u64,
@@ -78,6 +83,9 @@ pub(crate) struct LockView {
     /// `null` if the session ended while the picture was taken; so with `host`.
     pub(crate) pid: Option<u32>,
     pub(crate) host: Option<String>,
+    pub(crate) host_id: Option<String>,
+    #[serde(skip)]
+    pub(crate) host_shown: Option<String>,
     pub(crate) token: u64,
     pub(crate) since_unix_ms: u64,
     pub(crate) age_ms: u64,
@@ -92,6 +100,9 @@ pub(crate) struct WaiterView {
     pub(crate) session: String,
     pub(crate) pid: Option<u32>,
     pub(crate) host: Option<String>,
+    pub(crate) host_id: Option<String>,
+    #[serde(skip)]
+    pub(crate) host_shown: Option<String>,
     pub(crate) place: u32,
     pub(crate) since_unix_ms: u64,
     pub(crate) age_ms: u64,
@@ -99,7 +110,7 @@ pub(crate) struct WaiterView {
 
 impl FleetView {
     pub(crate) fn of(picture: v1::StatusReply) -> Self {
-        let v1::StatusReply { run, sessions, locks, waiters, version, revision, now_unix_ms } = picture;
+        let v1::StatusReply { run, sessions, locks, waiters, version, revision, now_unix_ms, unreadable } = picture;
         // A picture without a run state says nothing about running: it counts as paused.
         let run = run.unwrap_or(v1::RunState { paused: true, ..Default::default() });
         let mut held: HashMap<&str, usize> = HashMap::new();
@@ -108,7 +119,8 @@ impl FleetView {
         }
         let count = |id: &str| held.get(id).copied().unwrap_or(0);
         let sessions: Vec<_> = sessions.into_iter().map(|s| (count(&s.id), s)).collect();
-        let sessions: Vec<_> = sessions.into_iter().map(|(n, s)| session(s, n, now_unix_ms)).collect();
+        let mut sessions: Vec<_> = sessions.into_iter().map(|(n, s)| session(s, n, now_unix_ms)).collect();
+        tell_hosts_apart(&mut sessions);
         let by_id: HashMap<&str, &SessionView> = sessions.iter().map(|s| (s.session.as_str(), s)).collect();
         let locks = locks.into_iter().map(|l| lock(l, &by_id, now_unix_ms)).collect();
         let waiters = waiters.into_iter().map(|w| waiter(w, &by_id, now_unix_ms)).collect();
@@ -124,6 +136,7 @@ impl FleetView {
             version,
             revision,
             now_unix_ms,
+            unreadable,
         }
     }
 
@@ -145,6 +158,7 @@ fn session(session: v1::Session, locks: usize, now: u64) -> SessionView {
         agent: session.agent,
         agent_session: session.agent_session,
         pid: session.pid,
+        host_shown: session.host_name.clone(),
         host: session.host_name,
         host_id: session.host,
         workspace: session.workspace,
@@ -164,6 +178,8 @@ fn lock(lock: v1::Lock, sessions: &HashMap<&str, &SessionView>, now: u64) -> Loc
         agent: holder.map(|s| s.agent.clone()).unwrap_or_default(),
         pid: holder.map(|s| s.pid),
         host: holder.map(|s| s.host.clone()),
+        host_id: holder.map(|s| s.host_id.clone()),
+        host_shown: holder.map(|s| s.host_shown.clone()),
         lock: lock.lock,
         mode: lock.mode,
         repo: lock.repo,
@@ -181,12 +197,25 @@ fn waiter(waiter: v1::Waiter, sessions: &HashMap<&str, &SessionView>, now: u64) 
     WaiterView {
         pid: holder.map(|s| s.pid),
         host: holder.map(|s| s.host.clone()),
+        host_id: holder.map(|s| s.host_id.clone()),
+        host_shown: holder.map(|s| s.host_shown.clone()),
         locks: waiter.locks,
         repo: waiter.repo,
         session: waiter.session,
         place: waiter.place,
         since_unix_ms: waiter.since_unix_ms,
         age_ms: now.saturating_sub(waiter.since_unix_ms),
+    }
+}
+
+/// Host names repeat; ids do not.
+fn tell_hosts_apart(sessions: &mut [SessionView]) {
+    let mut ids: HashMap<String, HashSet<String>> = HashMap::new();
+    for session in sessions.iter() {
+        ids.entry(session.host.clone()).or_default().insert(session.host_id.clone());
+    }
+    for session in sessions.iter_mut().filter(|s| ids.get(&s.host).is_some_and(|ids| ids.len() > 1)) {
+        session.host_shown = format!("{} ({})", session.host, short(&session.host_id));
     }
 }
 
@@ -244,6 +273,7 @@ pub(crate) mod tests {
             version: "0.1.0".into(),
             revision: 40,
             now_unix_ms: 21_000,
+            unreadable: vec![],
         }
     }
 
@@ -255,6 +285,18 @@ pub(crate) mod tests {
         assert_eq!(view.sessions[0].short(), "aaaaaaaa");
         let late: Vec<_> = view.undrained().iter().map(|s| s.pid).collect();
         assert_eq!(late, [8]);
+    }
+
+    #[test]
+    fn hosts_of_one_name_are_told_apart_by_their_ids() {
+        let mut picture = picture();
+        picture.sessions[1].host = "0123456789abcdef".into();
+        let view = FleetView::of(picture);
+        let shown: Vec<&str> = view.sessions.iter().map(|s| s.host_shown.as_str()).collect();
+        assert_eq!(shown, ["box (h)", "box (01234567)"]);
+        assert_eq!(view.locks[2].host_shown.as_deref(), Some("box (01234567)"));
+        assert_eq!(view.locks[2].host.as_deref(), Some("box"), "programs read the name and the id");
+        assert_eq!(FleetView::of(super::tests::picture()).sessions[0].host_shown, "box");
     }
 
     #[test]

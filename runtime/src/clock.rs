@@ -3,8 +3,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rr_core::bugs::{self, Bug};
 use rr_core::time::{BootTime, Clock};
-use rustix::time::{ClockId, Timespec, clock_gettime};
+use rustix::time::clock_gettime;
+pub use rustix::time::{ClockId, Timespec};
 
 /// Linux stops `CLOCK_MONOTONIC` during sleep, macOS does not.
 #[cfg(target_os = "linux")]
@@ -18,8 +20,14 @@ pub struct BootClock;
 
 impl Clock for BootClock {
     fn now(&self) -> BootTime {
-        BootTime::from_millis(millis(clock_gettime(SINCE_BOOT)))
+        since_boot(clock_gettime)
     }
+}
+
+/// The time since boot on a machine that answers `read`: any clock of it, and only the right one counts its sleep.
+pub fn since_boot(read: impl Fn(ClockId) -> Timespec) -> BootTime {
+    let id = if bugs::is_on(Bug::B4) { ClockId::Monotonic } else { SINCE_BOOT };
+    BootTime::from_millis(millis(read(id)))
 }
 
 /// The wall clock in milliseconds since 1970, for people. Zero on a machine whose clock is set before that.

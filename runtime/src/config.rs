@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 pub use last_good::LastGood;
-pub use machine::{MachineConfig, StoreConfig, StoreKind};
+pub use machine::{Beginning, FILE_VARIABLE, Listen, Loaded, MachineConfig, Row, StoreConfig, StoreKind, TlsFiles};
 pub use repo::{AcrossWorktrees, LockMode, Locks, OnAgentDeath, OnUnavailable, REPO_FILE, RepoConfig};
 
 /// Far above any file a person writes; a larger one is a mistake or an attack.
@@ -43,8 +43,10 @@ pub enum ConfigError {
         "{file}:{line}:{column}: `{key}` is not enforced by this version, and what is not enforced is not accepted: remove it\n{snippet}"
     )]
     NotEnforced { file: PathBuf, line: u64, column: u64, key: String, snippet: String },
-    #[error("{file}: {what}")]
-    Unsafe { file: PathBuf, what: String },
+    #[error("{place}: {what}")]
+    Unsafe { place: String, what: String },
+    #[error("environment {variable} ({key}): {what}{}", meant(.suggestion.as_deref()))]
+    Environment { variable: &'static str, key: &'static str, what: String, suggestion: Option<String> },
 }
 
 fn meant(suggestion: Option<&str>) -> String {

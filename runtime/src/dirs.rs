@@ -64,6 +64,11 @@ impl Dirs {
         Self::from(own_uid(), |name| std::env::var_os(name))
     }
 
+    /// As [`Dirs::from_env`], of variables that somebody else looks up.
+    pub(crate) fn from_variables(env: impl Fn(&str) -> Option<OsString>) -> Result<Self, DirsError> {
+        Self::from(own_uid(), env)
+    }
+
     fn from(uid: u32, env: impl Fn(&str) -> Option<OsString>) -> Result<Self, DirsError> {
         let absolute = |name: &str| env(name).map(PathBuf::from).filter(|p| p.is_absolute());
         let state = absolute("RAILROAD_STATE_DIR")

@@ -1,5 +1,5 @@
 //! The store's contract: what every engine promises, in etcd's own model, so that an etcd cluster and the embedded file
-//! answer alike. Callers know this file only; the engines are in `embedded` (and later `etcd`), the checks of each
+//! answer alike. Callers know this file only; the engines are in `embedded` and `etcd`, the checks of each
 //! numbered guarantee in `suite`.
 //!
 //! # Guarantees
@@ -29,6 +29,8 @@
 //! - **G9 Unknown outcomes.** An error for which [`StoreError::is_unknown`] holds says nothing about whether the
 //!   write took place; every other error says that it did not.
 //! - **G10 Order.** `range` answers in key order and reports the revision it saw; a later call never sees an older one.
+//!   An engine whose store may be put back to an earlier state behind its back (etcd, restored from a backup) never hands
+//!   out such an answer: from then on everything is [`StoreError::WentBack`], until its owner accepts the new history.
 //! - **G11 Limits.** More than [`TXN_OPS_MAX`] compares, or operations in a list, a value above [`VALUE_BYTES_MAX`], a key
 //!   that is empty or above [`KEY_BYTES_MAX`], or a transaction above [`TXN_BYTES_MAX`] is refused as
 //!   [`StoreError::Invalid`] and changes nothing. The empty prefix is allowed: every key.
@@ -51,6 +53,20 @@ pub const TXN_BYTES_MAX: usize = (1 << 20) + (256 << 10);
 
 /// A revision of the store: the order of all writes. 0 means "never".
 pub type Revision = u64;
+
+/// How far a store's history has been seen. Both grow as long as it is one history; restoring a backup lowers at least one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    pub revision: Revision,
+    /// Grows with each election of an etcd cluster; always 0 where there are none.
+    pub raft_term: u64,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "revision {} in term {}", self.revision, self.raft_term)
+    }
+}
 
 /// The store's name for a lease. Never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -291,12 +307,16 @@ pub enum StoreError {
     /// The stored data cannot be trusted; nothing is served until a person has looked.
     #[error("store is damaged: {0}")]
     Damaged(String),
+    /// The store was put back to an earlier state (G10): what was granted since then may be granted again. A write that is
+    /// answered so took place, but in that other history.
+    #[error("store went back: it had reached {seen} and now answers {now}; was it restored from a backup?")]
+    WentBack { seen: Position, now: Position },
 }
 
 impl StoreError {
     #[must_use]
     pub fn is_unknown(&self) -> bool {
-        matches!(self, Self::Unknown(_) | Self::NoSpace(_))
+        matches!(self, Self::Unknown(_) | Self::NoSpace(_) | Self::WentBack { .. })
     }
 
     /// Whether the same request may be sent again as it is: nothing was applied, and it was not the request's fault.
@@ -327,4 +347,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets history below `revision`: watches from before it end as compacted.
     async fn compact(&self, revision: Revision) -> Result<(), StoreError>;
+
+    /// How far its history has been seen.
+    fn position(&self) -> Position;
+
+    /// Goes on after [`StoreError::WentBack`]: nothing that was learnt from the earlier history is relied on any more.
+    fn accept_history(&self);
 }

@@ -11,7 +11,9 @@ use futures::stream;
 use rr_core::time::Span;
 use tokio::sync::watch;
 
-use crate::contract::{KeepAlive, Keys, LeaseId, RangeReply, Revision, Store, StoreError, Txn, TxnReply, WatchStream};
+use crate::contract::{
+    KeepAlive, Keys, LeaseId, Position, RangeReply, Revision, Store, StoreError, Txn, TxnReply, WatchStream,
+};
 
 /// Which calls a fault is meant for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,6 +206,14 @@ impl Store for FaultyStore {
 
     async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
         self.call(Call::Compact, self.inner.compact(revision)).await
+    }
+
+    fn position(&self) -> Position {
+        self.inner.position()
+    }
+
+    fn accept_history(&self) {
+        self.inner.accept_history();
     }
 }
 

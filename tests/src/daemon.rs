@@ -19,18 +19,9 @@ use serde_json::Value;
 pub const SOON: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Variables of whoever runs the tests that would reach into the sandbox.
-const FOREIGN: [&str; 9] = [
-    "RAILROAD_CONFIG",
-    "RAILROAD_LOG",
-    "RAILROAD_SESSION",
-    "CLAUDE_CONFIG_DIR",
-    "CLAUDE_PROJECT_DIR",
-    "CLAUDE_CODE_SESSION_ID",
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-];
+/// Variables of whoever runs the tests that would reach into the sandbox; so would all of the product's own.
+const FOREIGN: [&str; 6] =
+    ["CLAUDE_CONFIG_DIR", "CLAUDE_PROJECT_DIR", "CLAUDE_CODE_SESSION_ID", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"];
 
 /// Returns as soon as `holds`.
 ///
@@ -60,7 +51,10 @@ pub fn rrctl_program() -> PathBuf {
 
 /// A home, a repository with a first commit, and private folders for state and sockets; gone when dropped.
 pub struct Sandbox {
-    root: tempfile::TempDir,
+    /// If the folder is its own.
+    root: Option<tempfile::TempDir>,
+    /// What goes before each command, if it is not on this machine.
+    prefix: Vec<String>,
     pub repo: PathBuf,
     pub home: PathBuf,
     pub state: PathBuf,
@@ -82,19 +76,34 @@ impl Sandbox {
         let root = tempfile::Builder::new().prefix("rr-").tempdir().expect("make a sandbox");
         // Links in the way to it (macOS: /tmp) would give its files two names.
         let path = root.path().canonicalize().expect("the sandbox has a path");
+        let mut sandbox = Self::on(&path, vec![], None);
+        sandbox.root = Some(root);
+        sandbox
+    }
+
+    /// One in a folder of somebody else's, whose commands begin with `prefix`; its repository is a clone of `origin`, or new.
+    #[must_use]
+    pub(crate) fn on(path: &Path, prefix: Vec<String>, origin: Option<&Path>) -> Self {
         let [repo, home, state, runtime] = ["repo", "home", "state", "run"].map(|n| path.join(n));
         fs::create_dir_all(&home).expect("make the home");
         fs::create_dir_all(&repo).expect("make the repository");
         fs::write(home.join(".gitconfig"), "[user]\n\tname = Agent\n\temail = agent@example.invalid\n")
             .expect("write .gitconfig");
-        let sandbox = Self { root, repo, home, state, runtime };
-        sandbox.git(&["init", "--quiet", "--initial-branch=main"]);
-        fs::write(sandbox.repo.join("README.md"), "# A project\n").expect("write a file");
-        sandbox.git(&["add", "."]);
-        // Of its own, so that two sandboxes are two repositories: the first commit's id is a repository's name.
-        let title = format!("start {}", sandbox.root.path().display());
-        sandbox.git(&["commit", "--quiet", "--message", &title]);
+        let sandbox = Self { root: None, prefix, repo, home, state, runtime };
+        match origin {
+            Some(origin) => drop(sandbox.git(&["clone", "--quiet", &origin.display().to_string(), "."])),
+            None => sandbox.make_repository(),
+        }
         sandbox
+    }
+
+    fn make_repository(&self) {
+        self.git(&["init", "--quiet", "--initial-branch=main"]);
+        fs::write(self.repo.join("README.md"), "# A project\n").expect("write a file");
+        self.git(&["add", "."]);
+        // Of its own, so that two sandboxes are two repositories: the first commit's id is a repository's name.
+        let title = format!("start {}", self.path().display());
+        self.git(&["commit", "--quiet", "--message", &title]);
     }
 
     /// The folder that holds all others: a place for further work trees.
@@ -106,12 +115,27 @@ impl Sandbox {
     /// Any program, as started on this machine: in the repository, with this home and these folders.
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new(program);
-        FOREIGN.iter().for_each(|name| {
+        self.command_in(&self.repo, program)
+    }
+
+    /// The same in another folder.
+    #[must_use]
+    pub fn command_in(&self, folder: &Path, program: impl AsRef<OsStr>) -> Command {
+        let mut command = match self.prefix.split_first() {
+            None => Command::new(program),
+            Some((first, rest)) => {
+                // The way into another machine forgets the folder.
+                let mut command = Command::new(first);
+                command.args(rest).args(["env", "-C"]).arg(folder).arg(program);
+                command
+            }
+        };
+        let own = std::env::vars_os().map(|(name, _)| name).filter(|n| n.to_string_lossy().starts_with("RAILROAD_"));
+        own.chain(FOREIGN.map(Into::into)).for_each(|name| {
             command.env_remove(name);
         });
         command
-            .current_dir(&self.repo)
+            .current_dir(folder)
             .stdin(Stdio::null())
             .env("HOME", &self.home)
             .env("XDG_CONFIG_HOME", self.home.join(".config"))
@@ -312,7 +336,7 @@ pub fn signal(pid: u32, signal: Signal) {
 }
 
 /// A stop takes each thread at its next way through the kernel, not at once.
-fn threads_are_stopped(pid: u32) -> bool {
+pub(crate) fn threads_are_stopped(pid: u32) -> bool {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     threads.filter_map(|t| fs::read_to_string(t.path().join("stat")).ok()).all(|stat| {
         let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());

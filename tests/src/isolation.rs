@@ -7,14 +7,18 @@
 
 use std::ffi::OsStr;
 use std::future::Future;
-use std::io::Write as _;
-use std::path::Path;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
-/// Set for the inner process: the file in which it proves that it really ran the test.
-const PROOF: &str = "RAILROAD_TEST_PROOF";
+use crate::room::Room;
+
+/// Set for the inner process: the folder of its test.
+const ROOM: &str = "RAILROAD_TEST_ROOM";
+/// The file in it in which the inner process proves that it really ran the test.
+const PROOF: &str = "proof";
 
 /// In order of preference. Killed agents leave shells behind: a process namespace ends them with the test.
 const WAYS_IN: [&[&str]; 3] = [
@@ -47,8 +51,9 @@ where
     Story: FnOnce() -> Done,
     Done: Future<Output = Result<()>>,
 {
-    let outcome = if let Some(proof) = std::env::var_os(PROOF) {
-        prove(Path::new(&proof)).and_then(|()| play(story))
+    let outcome = if let Some(room) = room() {
+        end_with_the_outer_process();
+        prove(&room.join(PROOF)).and_then(|()| play(story))
     } else if let Some(way) = WAYS_IN.into_iter().find(|way| permitted(way)) {
         again_below(way, test)
     } else {
@@ -63,7 +68,13 @@ where
 /// Whether this process has nothing but loopback around it.
 #[must_use]
 pub fn walled() -> bool {
-    std::env::var_os(PROOF).is_some()
+    room().is_some()
+}
+
+/// The folder that the outer process has made for this test and removes after it; `None` without a wall.
+#[must_use]
+pub fn room() -> Option<PathBuf> {
+    std::env::var_os(ROOM).map(PathBuf::from)
 }
 
 /// The name under which the test harness knows the function whose body holds the closure `Story`.
@@ -88,16 +99,30 @@ fn permitted(way: &[&str]) -> bool {
 }
 
 fn again_below(way: &[&str], test: &str) -> Result<()> {
-    let proof = tempfile::NamedTempFile::new().context("make the proof file")?;
+    let room = Room::new().context("make the test's folder")?;
+    let proof = room.path().join(PROOF);
     let this = std::env::current_exe().context("find the test program")?;
-    let status = unshare(way, this, &["--exact", test, "--nocapture"])
-        .env(PROOF, proof.path())
-        .status()
+    let mut inner = unshare(way, this, &["--exact", test, "--nocapture"])
+        .env(ROOM, room.path())
+        .stdin(Stdio::piped())
+        .spawn()
         .context("start the test program again")?;
+    // Held open until the end: waiting would close it.
+    let input = inner.stdin.take();
+    let status = inner.wait().context("wait for the inner test program")?;
+    drop(input);
     ensure!(status.success(), "failed in its namespace, see above ({status})");
-    let proven = std::fs::read(proof.path()).context("read the proof file")?;
-    ensure!(!proven.is_empty(), "no test of this name ran in the namespace: call this from the body of a #[test]");
+    ensure!(proof.exists(), "no test of this name ran in the namespace: call this from the body of a #[test]");
     Ok(())
+}
+
+/// The outer process may be killed: its end of our input closes then, and with us everything in the namespace ends.
+fn end_with_the_outer_process() {
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read(&mut [0; 1]);
+        eprintln!("whoever started this test is gone");
+        std::process::exit(1);
+    });
 }
 
 fn unshare(way: &[&str], program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
@@ -108,7 +133,7 @@ fn unshare(way: &[&str], program: impl AsRef<OsStr>, arguments: &[&str]) -> Comm
 
 /// A misspelt name selects no test and succeeds: only what ran can leave this mark.
 fn prove(proof: &Path) -> Result<()> {
-    let mut file = std::fs::OpenOptions::new().append(true).open(proof).context("open the proof file")?;
+    let mut file = std::fs::File::create(proof).context("make the proof file")?;
     file.write_all(b"ran\n").context("write the proof file")
 }
 

@@ -3,31 +3,79 @@
 //! a write may do is guarded in `rr_fleet`.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use rr_core::id::HostId;
 use rr_core::time::{BootTime, Span};
 use rr_fleet::{Fleet, FleetError, Leader};
+use rr_runtime::entropy::OsEntropy;
 use rr_runtime::errors::chain;
+use rr_runtime::exit::Failure;
+use rr_runtime::metrics::Metrics;
+use rr_runtime::program::Floor;
+use rr_runtime::tasks::Kind::Essential;
+use rr_runtime::trouble::{Trouble, patiently};
+use rr_store::Forgetful;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::room;
 use crate::term::{Due, Term};
-use crate::trouble::Trouble;
 
+/// Its name as a program of its own.
+pub const PROGRAM: &str = "rr-watcher";
+/// Its name among the parts of a program.
+pub const PART: &str = "watcher";
 /// Only one watcher of a fleet acts.
 const OFFICE: &str = "watcher";
 /// The longest wait for one answer of the store (lock-protocol §2, T_KA). A shutdown waits for at most one.
 const ANSWER_MAX: Span = Span::from_secs(5);
 
+/// The watcher as a program of its own.
+///
+/// # Errors
+/// If the store can not be used as this fleet's.
+pub async fn run_on(floor: Floor) -> Result<(), Failure> {
+    let open = || {
+        let (store, clock) = (Forgetful::over(Arc::clone(&floor.store)), Arc::clone(&floor.clock));
+        Fleet::open(store, &floor.config.fleet, clock, Arc::new(OsEntropy), floor.config.timing)
+    };
+    let fleet = patiently("open the fleet", FleetError::is_outage, open).await;
+    start(&floor, fleet.map_err(|e| Failure::at("open the fleet", &e))?);
+    Ok(())
+}
+
+/// Begins to watch over a fleet that is open. It is ready at once: whether it leads is the store's to say.
+pub fn start(floor: &Floor, fleet: Fleet) {
+    let watcher = Watcher {
+        fleet,
+        host: floor.host.clone(),
+        shutdown: floor.tasks.shutdown_token(),
+        metrics: floor.metrics.clone(),
+    };
+    floor.tasks.spawn(PART, Essential, async move { watcher.run().await });
+    floor.ready.is_up(PART);
+}
+
 /// Runs until `shutdown`. Many may run in one fleet: one leads, the others wait for its end.
 pub async fn run(fleet: Fleet, host: HostId, shutdown: CancellationToken) {
-    let watcher = Watcher { fleet, host, shutdown };
-    while let Some((leader, mut term)) = watcher.campaign().await {
-        tracing::info!("leading as the fleet's watcher");
-        let end = watcher.lead(&leader, &mut term).await;
-        // Also after a loss: the lease may live on, and nobody can be elected until it ends.
-        let resigned = timeout(ANSWER_MAX.as_std(), watcher.fleet.resign(&leader)).await;
-        tracing::info!(?end, resigned = resigned.is_ok(), "no longer leading");
+    Watcher { fleet, host, shutdown, metrics: Metrics::of(PART) }.run().await;
+}
+
+impl Watcher {
+    async fn run(&self) {
+        while let Some((leader, mut term)) = self.campaign().await {
+            tracing::info!("leading as the fleet's watcher");
+            self.metrics.leads(true);
+            let end = tokio::select! {
+                end = self.lead(&leader, &mut term) => end,
+                never = room::mind(&self.fleet, &leader) => match never {},
+            };
+            self.metrics.leads(false);
+            // Also after a loss: the lease may live on, and nobody can be elected until it ends.
+            let resigned = timeout(ANSWER_MAX.as_std(), self.fleet.resign(&leader)).await;
+            tracing::info!(?end, resigned = resigned.is_ok(), "no longer leading");
+        }
     }
 }
 
@@ -35,6 +83,7 @@ struct Watcher {
     fleet: Fleet,
     host: HostId,
     shutdown: CancellationToken,
+    metrics: Metrics,
 }
 
 #[derive(Debug)]
@@ -117,6 +166,7 @@ impl Watcher {
         match ask(self.fleet.break_rings(leader), limit).await {
             Asked::Answer(broken) => {
                 trouble.worked();
+                self.metrics.rings_broken(broken.len());
                 for ring in broken {
                     tracing::warn!(entry = ring.entry, "refused the youngest waiter of a ring");
                 }

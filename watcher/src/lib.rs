@@ -3,5 +3,5 @@
 //! Start at [`app`].
 
 pub mod app;
+mod room;
 mod term;
-mod trouble;

@@ -31,9 +31,9 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 }
 
 fn is_a_bench(root: &Path, name: &str) -> bool {
-    let crates = std::fs::read_dir(root).into_iter().flatten().flatten();
-    let file = format!("benches/{name}.rs");
-    crates.map(|entry| entry.path().join(&file)).any(|path| path.is_file())
+    let mut crates = std::fs::read_dir(root).into_iter().flatten().flatten();
+    let files = [format!("benches/{name}.rs"), format!("benches/{name}/main.rs")];
+    crates.any(|entry| files.iter().any(|file| entry.path().join(file).is_file()))
 }
 
 fn run_and_count(args: &[&str]) -> Result<usize, Failed> {
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_bench_is_known_by_its_file() {
-        assert!(is_a_bench(&root(), "courier"));
+        assert!(is_a_bench(&root(), "courier") && is_a_bench(&root(), "fleet"));
         assert!(!is_a_bench(&root(), "no-such-bench"));
     }
 }

@@ -13,7 +13,7 @@ struct Need {
     why: &'static str,
 }
 
-const NEEDS: [Need; 6] = [
+const NEEDS: [Need; 8] = [
     Need { programs: &["git"], packages: &["git"], why: "worktrees, snapshots and merges are git's" },
     Need {
         programs: &["cc"],
@@ -27,7 +27,13 @@ const NEEDS: [Need; 6] = [
     },
     Need { programs: &["pgrep"], packages: &["procps"], why: "stories look for what a killed agent left running" },
     Need { programs: &["unshare"], packages: &["util-linux"], why: "real agents run without a network" },
-    Need { programs: &["ip"], packages: &["iproute2"], why: "and with a loopback of their own" },
+    Need {
+        programs: &["ip"],
+        packages: &["iproute2"],
+        why: "and with a loopback of their own; test hosts with cables",
+    },
+    Need { programs: &["nft"], packages: &["nftables"], why: "cables between test hosts are cut" },
+    Need { programs: &["iptables"], packages: &["iptables"], why: "and their packets are held up" },
 ];
 
 /// Sees to it that all is there.

@@ -1,6 +1,7 @@
 //! The verbs, each as the list of its steps.
 
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use crate::bench;
 use crate::openings;
@@ -15,6 +16,8 @@ cargo xtask <verb>
   fmt               format every file
   bench [name]      run the benchmarks, or one (--strict: fail if a target is missed)
   demo [args]       run rrctl's demo from this checkout
+  etcd [up|path]    three etcd members on loopback, in the foreground (etcd --help: ports, data)
+  hosts [N]         N hosts with a sidecar each on that etcd, in the foreground (hosts --help)
   install           install rrctl for this user
   soak              ten minutes of thirty sessions against one store";
 
@@ -23,12 +26,14 @@ const SOAK: [(&str, &str); 2] = [("RAILROAD_SOAK_SECS", "600"), ("RAILROAD_SOAK_
 
 pub(crate) fn run(args: &[String]) -> Outcome {
     let (verb, rest) = args.split_first().map_or(("help", args), |(verb, rest)| (verb.as_str(), rest));
-    if verb != "demo" && rest.iter().any(|a| a == "--help" || a == "-h") {
+    if !["demo", "etcd", "hosts"].contains(&verb) && rest.iter().any(|a| a == "--help" || a == "-h") {
         return help();
     }
     match verb {
         "bench" => bench::run(rest),
         "demo" => demo(rest),
+        "etcd" => run_command(etcd(rest)),
+        "hosts" => hosts(rest),
         "help" | "--help" | "-h" => help(),
         plain if !rest.is_empty() => Err(Failed(format!("`{plain}` takes no arguments\n\n{HELP}"))),
         "test" => test(),
@@ -87,7 +92,43 @@ fn every_test() -> Outcome {
 fn demo(args: &[String]) -> Outcome {
     let mut command = cargo(&["run", "--quiet", "--release", "--locked", "-p", "rrctl", "--", "demo"]);
     command.args(args);
+    if wants_etcd(args) {
+        command.args(["--etcd", &etcd_program()?]);
+    }
     run_command(command)
+}
+
+/// The show is to run on etcd, and says not which.
+fn wants_etcd(args: &[String]) -> bool {
+    let store = args.windows(2).any(|pair| pair == ["--store", "etcd"]) || args.iter().any(|a| a == "--store=etcd");
+    store && !args.iter().any(|a| a == "--etcd" || a.starts_with("--etcd="))
+}
+
+/// The etcd that the tests use is theirs to find: this crate stays small.
+fn etcd(args: &[String]) -> Command {
+    of_the_tests("rr-test-etcd", args)
+}
+
+fn hosts(args: &[String]) -> Outcome {
+    let programs = ["-p", "rrctl", "-p", "rr-sidecar", "-p", "rr-coordinator", "-p", "rr-watcher"];
+    run_command(cargo(&[&["build", "--quiet", "--locked"], &programs[..]].concat()))?;
+    run_command(of_the_tests("rr-test-hosts", args))
+}
+
+fn of_the_tests(program: &str, args: &[String]) -> Command {
+    let mut command = cargo(&["run", "--quiet", "--locked", "-p", "rr-tests", "--bin", program, "--"]);
+    command.args(args);
+    command
+}
+
+fn etcd_program() -> Result<String, Failed> {
+    let mut command = etcd(&["path".to_owned()]);
+    let failed = |why: String| Failed(format!("`cargo xtask etcd path`: {why}"));
+    let output = command.stderr(Stdio::inherit()).output().map_err(|e| failed(e.to_string()))?;
+    if !output.status.success() {
+        return Err(failed(output.status.to_string()));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn install() -> Outcome {
@@ -129,6 +170,13 @@ mod tests {
     fn an_unknown_verb_is_refused_with_the_list() {
         let refused = run(&["tset".to_owned()]).unwrap_err().to_string();
         assert!(refused.starts_with("no verb `tset`") && refused.contains("bench [name]"), "{refused}");
+    }
+
+    #[test]
+    fn the_etcd_of_the_tests_is_handed_to_a_demo_that_names_none() {
+        let wants = |line: &str| wants_etcd(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        assert!(wants("--hosts 3 --store etcd") && wants("--store=etcd"));
+        assert!(!wants("--agents 5") && !wants("--store embedded") && !wants("--store etcd --etcd /bin/etcd"));
     }
 
     #[test]

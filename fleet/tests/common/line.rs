@@ -13,11 +13,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use rr_core::time::Span;
-use rr_store::{KeepAlive, Keys, LeaseId, RangeReply, Revision, Store, StoreError, Txn, TxnReply, WatchStream};
+use rr_store::{
+    KeepAlive, Keys, LeaseId, Position, RangeReply, Revision, Store, StoreError, Txn, TxnReply, WatchStream,
+};
 
 use super::Seeded;
 
-/// How often a watch is looked at while calls take turns.
+/// How often a watch is looked at while calls take turns, unless told otherwise.
 const LOOK: Duration = Duration::from_millis(3);
 
 struct Unpark(Thread);
@@ -72,16 +74,30 @@ impl<S: Store> Store for Direct<S> {
     async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
         finish(self.0.compact(revision))
     }
+
+    fn position(&self) -> Position {
+        self.0.position()
+    }
+
+    fn accept_history(&self) {
+        self.0.accept_history();
+    }
 }
 
-#[derive(Default)]
 struct Plan {
+    look: Duration,
     /// For each transaction to come: whether it is held back.
     hold: VecDeque<bool>,
     held: Vec<Txn>,
     shuffled: bool,
     /// Of a thousand transactions, so many are held back and arrive by themselves.
     late_per_mille: u64,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { look: LOOK, hold: VecDeque::new(), held: Vec::new(), shuffled: false, late_per_mille: 0 }
+    }
 }
 
 pub struct Line {
@@ -106,6 +122,11 @@ impl Line {
     /// From now on every call is delayed a little, so that tasks overtake one another.
     pub fn shuffle(&self, on: bool) {
         self.plan.lock().unwrap().shuffled = on;
+    }
+
+    /// Watches opened from now on are looked at this often: each look costs real time, however little virtual time it is.
+    pub fn look_every(&self, look: Duration) {
+        self.plan.lock().unwrap().look = look;
     }
 
     /// From now on the order of calls is this seed's.
@@ -164,13 +185,13 @@ impl Line {
 }
 
 /// Whoever is woken by another thread is woken in an order that no seed decides; so this one looks by itself.
-fn in_turn(watch: WatchStream) -> WatchStream {
-    Box::pin(stream::unfold(watch, |mut watch| async move {
+fn in_turn(watch: WatchStream, look: Duration) -> WatchStream {
+    Box::pin(stream::unfold(watch, move |mut watch| async move {
         loop {
             if let Some(item) = watch.next().now_or_never() {
                 return item.map(|item| (item, watch));
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(look).await;
         }
     }))
 }
@@ -211,11 +232,22 @@ impl Store for Line {
 
     async fn watch(&self, keys: Keys, from: Revision) -> Result<WatchStream, StoreError> {
         let watch = self.above.watch(keys, from).await?;
-        let shuffled = self.plan.lock().unwrap().shuffled;
-        Ok(if shuffled { in_turn(watch) } else { watch })
+        let (shuffled, look) = {
+            let plan = self.plan.lock().unwrap();
+            (plan.shuffled, plan.look)
+        };
+        Ok(if shuffled { in_turn(watch, look) } else { watch })
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
         self.above.compact(revision).await
+    }
+
+    fn position(&self) -> Position {
+        self.above.position()
+    }
+
+    fn accept_history(&self) {
+        self.above.accept_history();
     }
 }

@@ -3,6 +3,7 @@
 //! decides the order of everything. Each test binary uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod crowd;
 pub mod line;
 pub mod replay;
 
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rr_core::glob::Glob;
-use rr_core::id::{Entropy, FleetName, HostId, RepoId};
+use rr_core::id::{Entropy, FleetName, HostId, RepoId, Token};
 use rr_core::limits::Timing;
 use rr_core::path::RepoPath;
 use rr_core::scope::{Claim, Name, Scope};
@@ -76,6 +77,13 @@ impl Entropy for Seeded {
 
 /// Tokio's time, which a test can let pass at will.
 pub struct VirtualClock(tokio::time::Instant);
+
+impl VirtualClock {
+    /// Now is its beginning.
+    pub fn start() -> Arc<Self> {
+        Arc::new(Self(tokio::time::Instant::now()))
+    }
+}
 
 impl Clock for VirtualClock {
     fn now(&self) -> BootTime {
@@ -198,6 +206,11 @@ impl Stage {
         self.granted(session, &[claim]).await.locks.remove(0)
     }
 
+    /// The token that a lock's key has in the store now.
+    pub async fn token(&self, lock: &GrantedLock) -> Option<Token> {
+        self.fleet.stored_tokens(std::slice::from_ref(lock)).await.unwrap()[0]
+    }
+
     pub async fn queued(&self, session: &Session, claims: &[Claim]) -> Waiter {
         match self.ask(session, claims).await.unwrap() {
             Answer::Queued(waiter, _) => waiter,
@@ -227,7 +240,7 @@ impl Stage {
     /// The keys that must go with the sessions that wrote them, and marks.
     pub async fn left_behind(&self) -> Vec<String> {
         let mut left = Vec::new();
-        for part in ["sess/", "slot/", "x/", "s/", "q/", "op/", "mark/", "fleet/ack/"] {
+        for part in ["sess/", "slot/", "x/", "s/", "q/", "op/", "mark/", "ack/"] {
             left.extend(self.below(part).await.into_iter().map(|kv| kv.key));
         }
         left
@@ -275,7 +288,7 @@ pub fn replay_with(seed: u64, test: &str) -> String {
 }
 
 pub async fn open(store: Arc<dyn Store>, entropy: Arc<dyn Entropy>) -> Result<Fleet, FleetError> {
-    let clock = Arc::new(VirtualClock(tokio::time::Instant::now()));
+    let clock = VirtualClock::start();
     Fleet::open(store, &FleetName::default(), clock, entropy, Timing::default()).await
 }
 

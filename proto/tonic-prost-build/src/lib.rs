@@ -147,7 +147,6 @@ impl tonic_build::Method for Method {
 /// A message's type as seen from the module of a client.
 fn type_path(messages: &str, name: &str) -> TokenStream {
     // Well-known types come out absolute, or as the unit type.
-    let text =
-        if name.starts_with("::") || name == "()" { name.to_owned() } else { format!("{messages}::{name}") };
+    let text = if name.starts_with("::") || name == "()" { name.to_owned() } else { format!("{messages}::{name}") };
     text.parse().expect("prost-build names every type as Rust does")
 }

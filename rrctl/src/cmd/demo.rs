@@ -1,26 +1,45 @@
 //! `rrctl demo`: shows on real processes what Railroad does. The show is in `crate::demo`; here is its end, whatever ends it.
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::demo::play::{Outcome, Plan, play};
+use crate::demo::stage::Base;
 use crate::exit::{Failure, Kind};
 use crate::hand::Hand;
 
 /// Above that many the locks on one file are the whole story.
 const AGENTS_MAX: u64 = 24;
+/// Each is a daemon of its own on this machine.
+const HOSTS_MAX: u64 = 8;
 
 /// Watch several agents work on one repository at once, in a throw-away folder
 ///
 /// Agents are real processes that call the real hook; the daemon is a real one with a store of its own. One agent is killed
 /// while it holds a lock, and the fleet is paused in the middle. Then the same work is done by one after the other, for the
 /// time. Exit 0 only if nothing was lost.
+///
+/// `--hosts 3 --store etcd` plays it over three hosts: each has a home, a state folder, a host id and a daemon of its own,
+/// and its own wires to an etcd of three members that is started for the show. All hosts work in one directory tree, as
+/// over a network file system or a shared volume: so each lock that two hosts held at once would show as a lost
+/// update in a file, which separate clones would hide until they are merged. The leader of etcd is killed, and one host
+/// is cut off from etcd until the fleet has given up its agents' locks; then it is healed and they finish their work.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How many agents
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(2..=AGENTS_MAX))]
     agents: u64,
+    /// How many hosts; more than one need `--store etcd`
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=HOSTS_MAX))]
+    hosts: u64,
+    /// Where locks are kept
+    #[arg(long, value_enum, default_value_t = StoreKind::Embedded)]
+    store: StoreKind,
+    /// The etcd program, for `--store etcd`; without it the `etcd` on PATH
+    #[arg(long, value_name = "PATH")]
+    etcd: Option<PathBuf>,
     /// Play a certain show again
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -29,9 +48,49 @@ pub(crate) struct Args {
     keep: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum StoreKind {
+    Embedded,
+    Etcd,
+}
+
+impl Args {
+    fn base(&self) -> Result<Base, Failure> {
+        let hosts = usize::try_from(self.hosts).unwrap_or(usize::MAX);
+        match (self.store, hosts, &self.etcd) {
+            (StoreKind::Embedded, 1, None) => Ok(Base::Embedded),
+            (StoreKind::Embedded, ..) => {
+                Err(Failure::new(Kind::Usage, "several hosts need a store that they can share")
+                    .hint("add --store etcd"))
+            }
+            (StoreKind::Etcd, hosts, Some(named)) => etcd_at(named).map(|program| Base::Etcd { hosts, program }),
+            (StoreKind::Etcd, hosts, None) => etcd_on_path().map(|program| Base::Etcd { hosts, program }),
+        }
+    }
+}
+
+fn etcd_at(named: &Path) -> Result<PathBuf, Failure> {
+    // Agents and members are started in other folders.
+    std::fs::canonicalize(named).map_err(|e| no_etcd(&format!("{}: {e}", named.display())))
+}
+
+fn etcd_on_path() -> Result<PathBuf, Failure> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join("etcd")).find(|program| program.is_file());
+    found.ok_or_else(|| no_etcd("there is none on PATH"))
+}
+
+fn no_etcd(why: &str) -> Failure {
+    Failure::new(Kind::Usage, "no etcd to play on").because(why).hint(
+        "install etcd or name one: --etcd PATH; from a checkout of Railroad `cargo xtask demo --hosts 3 --store etcd` brings its own \
+         (`cargo xtask etcd path` says where it is)",
+    )
+}
+
 pub(crate) async fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     let plan = Plan {
         agents: usize::try_from(args.agents).unwrap_or(usize::MAX),
+        base: args.base()?,
         seed: args.seed.unwrap_or_else(|| rr_runtime::clock::unix_ms() % 1_000_000),
         keep: args.keep,
         silent: hand.wants_json(),
@@ -68,6 +127,10 @@ fn judge(outcome: &Outcome) -> Result<(), Failure> {
         let what = format!("{} writes landed while the fleet was paused", outcome.writes_while_paused);
         return Err(Failure::new(Kind::Failed, what).because(format!("seed {}", outcome.seed)));
     }
+    if outcome.writes_while_cut > 0 {
+        let what = format!("{} writes landed on a host that was cut off", outcome.writes_while_cut);
+        return Err(Failure::new(Kind::Failed, what).because(format!("seed {}", outcome.seed)));
+    }
     Ok(())
 }
 
@@ -76,7 +139,7 @@ fn verdict(outcome: &Outcome) -> String {
     let mut text = String::from("\n");
     let mut row = |name: &str, value: &str| {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{name:22}{value}");
+        let _ = writeln!(text, "{name:24}{value}");
     };
     row("Writes done", &outcome.writes.to_string());
     row("Collisions held back", &outcome.held_back.to_string());
@@ -84,8 +147,18 @@ fn verdict(outcome: &Outcome) -> String {
     row("Killed with a lock", &format!("{} (it held {})", outcome.killed, outcome.killed_holding.join(", ")));
     let pause = format!("{} in {} of pause", outcome.writes_while_paused, seconds(outcome.paused_ms));
     row("Writes while paused", &pause);
-    row("All at once", &format!("{}, the pause and the kill included", seconds(outcome.parallel_ms)));
-    row("One after the other", &seconds(outcome.sequential_ms));
+    if outcome.leader_killed > 0 {
+        row("Leaders of etcd killed", &outcome.leader_killed.to_string());
+    }
+    if outcome.cut_seconds > 0 {
+        let denied = format!("{} s, {} denials on it meanwhile", outcome.cut_seconds, outcome.denied_while_cut);
+        row("One host cut off", &denied);
+        row("Writes while cut off", &outcome.writes_while_cut.to_string());
+    }
+    row("All at once", &format!("{}, all of that included", seconds(outcome.parallel_ms)));
+    if let Some(sequential_ms) = outcome.sequential_ms {
+        row("One after the other", &seconds(sequential_ms));
+    }
     for folder in &outcome.kept {
         row("Kept", folder);
     }
@@ -104,6 +177,8 @@ mod tests {
     fn outcome() -> Outcome {
         Outcome {
             agents: 5,
+            hosts: 1,
+            store: "embedded",
             seed: 7,
             writes: 30,
             held_back: 4,
@@ -113,8 +188,12 @@ mod tests {
             killed_holding: vec!["src/types/api.ts".into()],
             paused_ms: 640,
             writes_while_paused: 0,
+            leader_killed: 0,
+            cut_seconds: 0,
+            denied_while_cut: 0,
+            writes_while_cut: 0,
             parallel_ms: 3_210,
-            sequential_ms: 9_000,
+            sequential_ms: Some(9_000),
             kept: vec![],
         }
     }
@@ -125,12 +204,41 @@ mod tests {
         let lost = Outcome { lost_updates: 1, lost: vec!["a: gone".into()], ..outcome() };
         assert!(judge(&lost).is_err_and(|f| f.text().contains("a: gone")));
         assert!(judge(&Outcome { writes_while_paused: 1, ..outcome() }).is_err());
+        assert!(judge(&Outcome { writes_while_cut: 1, ..outcome() }).is_err());
+    }
+
+    #[test]
+    fn what_befell_several_hosts_is_in_the_verdict_of_those_alone() {
+        let storm = Outcome { hosts: 3, leader_killed: 1, cut_seconds: 17, denied_while_cut: 4, ..outcome() };
+        let text = verdict(&storm);
+        assert!(text.contains("Leaders of etcd killed  1") && text.contains("17 s, 4 denials"), "{text}");
+        assert!(!verdict(&outcome()).contains("etcd"));
+    }
+
+    #[test]
+    fn several_hosts_need_etcd_and_a_missing_etcd_names_the_way_to_one() {
+        #[derive(Debug, clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: Args,
+        }
+        let base = |words: &[&str]| {
+            let line = <Line as clap::Parser>::try_parse_from([&["demo"], words].concat()).expect("parsed");
+            line.args.base()
+        };
+        assert_eq!(base(&[]).ok(), Some(Base::Embedded));
+        assert!(base(&["--hosts", "3"]).is_err_and(|f| f.text().contains("--store etcd")));
+        let own = std::env::current_exe().expect("a path").canonicalize().expect("a path");
+        let named = base(&["--hosts", "3", "--store", "etcd", "--etcd", &own.display().to_string()]);
+        assert_eq!(named.ok(), Some(Base::Etcd { hosts: 3, program: own }));
+        let missing = base(&["--store", "etcd", "--etcd", "/no/such/etcd"]);
+        assert!(missing.is_err_and(|f| f.text().contains("cargo xtask etcd")));
     }
 
     #[test]
     fn the_verdict_ends_with_what_to_type_in_ones_own_repository() {
         let text = verdict(&outcome());
-        for part in ["Lost updates          0", "3.2 s, the pause", "9.0 s", "rrctl install", "rrctl status"] {
+        for part in ["Lost updates            0", "3.2 s, all of that", "9.0 s", "rrctl install", "rrctl status"] {
             assert!(text.contains(part), "{part} in {text}");
         }
     }

@@ -23,8 +23,9 @@ pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     let Some(daemon) = Daemon::find(&hand.dirs.pid_file()) else {
         return hand.answer(&json!({ "pid": null, "gone": true }), || "No daemon runs.\n".to_owned());
     };
-    let gone = daemon.end(args.wait.map(Duration::from_secs))?;
     let pid = daemon.pid;
+    let gone = daemon.end(args.wait.map(Duration::from_secs));
+    let gone = gone.map_err(|e| Failure::at(format!("stop the daemon (pid {pid})"), &e))?;
     if args.wait.is_some() && !gone {
         return Err(Failure::new(Kind::Failed, format!("the daemon (pid {pid}) still runs"))
             .because("it was asked to end and has not yet")

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use crate::client::{Client, Pictures};
+use crate::client::Pictures;
+use crate::door::Door;
 use crate::exit::Failure;
 use crate::hand::Hand;
 use crate::out;
@@ -29,11 +30,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
-    let mut client = Client::connect(&hand.dirs.api_socket()).await?;
+    let mut door = Door::to_look(&hand.dirs).await?;
     if args.watch {
-        return watch(client.watch().await?, hand).await;
+        return watch(door.watch().await?, hand).await;
     }
-    show(&FleetView::of(client.status().await?), hand)
+    show(&FleetView::of(door.status().await?), hand)
 }
 
 fn show(view: &FleetView, hand: &Hand) -> Result<(), Failure> {
@@ -81,7 +82,8 @@ fn locks_table(locks: &[LockView], columns: Option<u16>) -> String {
     headings.extend(wide.then_some("DOING"));
     headings.extend(many_repos.then_some("REPO"));
     let row = |l: &LockView| {
-        let mut row = vec![name(l), short(&l.session).to_owned(), pid(l.pid), age(l.age_ms), host(l.host.as_deref())];
+        let mut row =
+            vec![name(l), short(&l.session).to_owned(), pid(l.pid), age(l.age_ms), host(l.host_shown.as_deref())];
         row.extend(wide.then(|| l.doing.clone()));
         row.extend(many_repos.then(|| short(&l.repo).to_owned()));
         row
@@ -92,7 +94,7 @@ fn locks_table(locks: &[LockView], columns: Option<u16>) -> String {
 fn waiters_table(waiters: &[WaiterView], columns: Option<u16>) -> String {
     let row = |w: &WaiterView| {
         let (locks, session, place) = (w.locks.join(", "), short(&w.session).to_owned(), w.place.to_string());
-        vec![locks, session, pid(w.pid), age(w.age_ms), host(w.host.as_deref()), place]
+        vec![locks, session, pid(w.pid), age(w.age_ms), host(w.host_shown.as_deref()), place]
     };
     table(&["WAITS FOR", "SESSION", "PID", "AGE", "HOST", "PLACE"], waiters.iter().map(row), columns)
 }

@@ -83,11 +83,11 @@ fn as_json(paused: &v1::PauseReply, view: &FleetView, waited: bool) -> serde_jso
 /// Follows the sessions until all are drained. A failure in the answer names those that are not; the pause stands.
 async fn wait(door: Door, epoch: u64, at_most: Duration, hand: &Hand) -> Result<(FleetView, Option<Failure>), Failure> {
     let until = Instant::now() + at_most;
-    let mut client = match door {
-        Door::Daemon(client) => client,
-        Door::Own(_) => return without_daemon(door).await,
-    };
-    let mut pictures = client.watch().await?;
+    let mut door = door;
+    if !door.can_watch() {
+        return without_daemon(door).await;
+    }
+    let mut pictures = door.watch().await?;
     let mut told = HashMap::new();
     let mut latest = None;
     loop {
@@ -107,7 +107,7 @@ async fn wait(door: Door, epoch: u64, at_most: Duration, hand: &Hand) -> Result<
     }
     let view = match latest {
         Some(view) => view,
-        None => FleetView::of(client.status().await?),
+        None => FleetView::of(door.status().await?),
     };
     let late = not_drained(&view, &format!("after {} s", at_most.as_secs()));
     Ok((view, Some(late)))
@@ -159,8 +159,13 @@ fn news(view: &FleetView, told: &mut HashMap<String, String>) -> String {
 fn line(session: &SessionView) -> String {
     let state = session.pause.unwrap_or("runs");
     let running = if session.in_flight > 0 { format!(", {} running", session.in_flight) } else { String::new() };
-    let line =
-        format!("{}  {} pid {} on {}: {state}{running}", session.short(), session.agent, session.pid, session.host);
+    let line = format!(
+        "{}  {} pid {} on {}: {state}{running}",
+        session.short(),
+        session.agent,
+        session.pid,
+        session.host_shown
+    );
     crate::table::plain(&line)
 }
 

@@ -3,7 +3,7 @@
 use rr_proto::v1;
 use serde_json::json;
 
-use crate::client::Client;
+use crate::door::Door;
 use crate::exit::{Failure, Kind};
 use crate::hand::Hand;
 use crate::pick;
@@ -27,8 +27,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
-    let mut client = Client::connect(&hand.dirs.api_socket()).await?;
-    let view = FleetView::of(client.status().await?);
+    let mut door = Door::to_look(&hand.dirs).await?;
+    let view = FleetView::of(door.status().await?);
     let lock = pick::lock(&view.locks, &args.lock)?;
     let order = v1::ForceReleaseRequest {
         key: lock.key.clone(),
@@ -36,13 +36,13 @@ pub(crate) async fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
         who: hand.who(),
         reason: args.reason.clone(),
     };
-    if !client.force_release(order).await?.released {
+    if !door.force_release(order).await?.released {
         return Err(Failure::new(Kind::NotFound, format!("{} was given back just now", lock.lock)).hint("rrctl locks"));
     }
     let json = json!({ "released": true, "lock": lock });
     hand.answer(&json, || {
         let (session, age) = (short(&lock.session), age(lock.age_ms));
-        let host = lock.host.as_deref().unwrap_or("a host that is not known");
+        let host = lock.host_shown.as_deref().unwrap_or("a host that is not known");
         plain(&format!(
             "Took {} from session {session} ({} on {host}), which held it for {age}.",
             lock.lock, lock.agent

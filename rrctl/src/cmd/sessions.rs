@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::client::Client;
+use crate::door::Door;
 use crate::exit::Failure;
 use crate::hand::Hand;
 use crate::out;
@@ -14,7 +14,7 @@ use crate::view::{FleetView, SessionView};
 pub(crate) struct Args {}
 
 pub(crate) async fn run(hand: &Hand) -> Result<(), Failure> {
-    let view = FleetView::of(Client::connect(&hand.dirs.api_socket()).await?.status().await?);
+    let view = FleetView::of(Door::to_look(&hand.dirs).await?.status().await?);
     let json = json!({ "sessions": view.sessions, "revision": view.revision, "now_unix_ms": view.now_unix_ms });
     hand.answer(&json, || as_text(&view.sessions, out::columns()))
 }
@@ -25,7 +25,7 @@ fn as_text(sessions: &[SessionView], columns: Option<u16>) -> String {
     }
     let row = |s: &SessionView| {
         let (pid, locks) = (s.pid.to_string(), s.locks.to_string());
-        vec![s.short().to_owned(), s.agent.clone(), pid, age(s.age_ms), s.host.clone(), s.task.clone(), locks]
+        vec![s.short().to_owned(), s.agent.clone(), pid, age(s.age_ms), s.host_shown.clone(), s.task.clone(), locks]
     };
     table(&["SESSION", "AGENT", "PID", "AGE", "HOST", "TASK", "LOCKS"], sessions.iter().map(row), columns)
 }

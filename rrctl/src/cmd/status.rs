@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::client::Client;
+use crate::door::Door;
 use crate::exit::Failure;
 use crate::hand::Hand;
 use crate::out;
@@ -16,7 +16,7 @@ use crate::view::{FleetView, HoldView, SessionView};
 pub(crate) struct Args {}
 
 pub(crate) async fn run(hand: &Hand) -> Result<(), Failure> {
-    let picture = Client::connect(&hand.dirs.api_socket()).await?.status().await?;
+    let picture = Door::to_look(&hand.dirs).await?.status().await?;
     let view = FleetView::of(picture);
     hand.answer(&as_json(&view), || as_text(&view, out::columns()))
 }
@@ -25,7 +25,7 @@ fn as_json(view: &FleetView) -> Value {
     json!({
         "paused": view.paused, "hard": view.hard, "epoch": view.epoch, "mode": view.mode, "version": view.version,
         "holds": view.holds, "sessions": view.sessions, "locks": view.locks.len(), "waiters": view.waiters.len(),
-        "revision": view.revision, "now_unix_ms": view.now_unix_ms,
+        "revision": view.revision, "now_unix_ms": view.now_unix_ms, "unreadable": view.unreadable,
     })
 }
 
@@ -50,6 +50,9 @@ fn as_text(view: &FleetView, columns: Option<u16>) -> String {
     }
     for session in view.sessions.iter().filter(|s| !s.warning.is_empty()) {
         let _ = writeln!(text, "\nWARNING   {} (pid {}): {}", session.short(), session.pid, plain(&session.warning));
+    }
+    for what in &view.unreadable {
+        let _ = writeln!(text, "\nWARNING   {}", plain(what));
     }
     if view.paused {
         let _ = writeln!(text, "\nResume with: rrctl resume --epoch {}", view.epoch);
@@ -78,7 +81,15 @@ fn sessions_table(view: &FleetView, columns: Option<u16>) -> String {
     };
     let row = |s: &SessionView| {
         let pid = s.pid.to_string();
-        vec![s.short().to_owned(), s.agent.clone(), pid, state(s), age(s.age_ms), s.host.clone(), plain(&s.workspace)]
+        vec![
+            s.short().to_owned(),
+            s.agent.clone(),
+            pid,
+            state(s),
+            age(s.age_ms),
+            s.host_shown.clone(),
+            plain(&s.workspace),
+        ]
     };
     let headings = ["SESSION", "AGENT", "PID", "STATE", "AGE", "HOST", "FOLDER"];
     table(&headings, view.sessions.iter().map(row), columns)

@@ -41,13 +41,16 @@ impl News {
         if self.silent { Ok(()) } else { out::text(&format!("{text}\n")) }
     }
 
-    /// What an agent told, if it is worth a line.
-    pub(crate) fn agent(&mut self, name: &str, told: &Value) -> Result<(), Failure> {
+    /// What an agent told, if it is worth a line. `host`: its number, where there are several.
+    pub(crate) fn agent(&mut self, name: &str, told: &Value, host: Option<usize>) -> Result<(), Failure> {
         if told["what"] == "started" {
             self.cast.insert(told["pid"].as_u64().unwrap_or(0), name.to_owned());
             self.order.push(name.to_owned());
         }
-        let text = self.words(told);
+        let mut text = self.words(told);
+        if let (Some(host), Some("started")) = (host, told["what"].as_str()) {
+            text.push_str(&format!(" on host {host}"));
+        }
         if text.is_empty() { Ok(()) } else { self.line(name, &text) }
     }
 
@@ -100,7 +103,7 @@ mod tests {
     #[test]
     fn whoever_is_waited_for_is_named() {
         let mut news = News::new(true);
-        news.agent("docs", &json!({"what": "started", "pid": 77})).expect("silent");
+        news.agent("docs", &json!({"what": "started", "pid": 77}), None).expect("silent");
         let told =
             |reason: &str| news.words(&json!({"what": "refused", "tool": "Write", "path": "a.ts", "reason": reason}));
         let held = "a.ts is being edited by session ab (claude, pid 77 on box), since 1 s";

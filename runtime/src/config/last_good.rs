@@ -119,7 +119,7 @@ mod tests {
 
     fn fleet(config: &mut LastGood) -> (String, bool) {
         let (good, error) = config.current();
-        (good.fleet.to_string(), error.is_some())
+        (good.fleet.as_ref().map_or("none", |f| f.as_str()).to_owned(), error.is_some())
     }
 
     #[test]
@@ -127,7 +127,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let file = temp.path().join(REPO_FILE);
         let mut config = LastGood::new(temp.path());
-        assert_eq!(fleet(&mut config), ("default".to_owned(), false), "no file");
+        assert_eq!(fleet(&mut config), ("none".to_owned(), false), "no file");
         fs::write(&file, "fleet: one").unwrap();
         assert_eq!(fleet(&mut config), ("one".to_owned(), false));
         fs::write(&file, "fleet: [").unwrap();
@@ -136,7 +136,7 @@ mod tests {
         fs::write(&file, "fleet: two").unwrap();
         assert_eq!(fleet(&mut config), ("two".to_owned(), false));
         fs::remove_file(&file).unwrap();
-        assert_eq!(fleet(&mut config), ("default".to_owned(), false));
+        assert_eq!(fleet(&mut config), ("none".to_owned(), false));
     }
 
     #[test]

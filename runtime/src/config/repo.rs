@@ -26,7 +26,8 @@ const EXCLUSIVE_MAX: usize = 256;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RepoConfig {
-    pub fleet: FleetName,
+    /// Which fleet its agents belong to; `None`: whichever the machine's sidecar serves.
+    pub fleet: Option<FleetName>,
     /// The repository's identity in the fleet (D5), where the root commit is not the right one.
     #[serde(deserialize_with = "repo_name")]
     pub repo: Option<String>,
@@ -173,7 +174,7 @@ mod tests {
                     across_worktrees: warn\n  idle_release: 2m\n  cool: 0s\n  on_agent_death: end\n  \
                     exclusive: [\"**/package.json\", Cargo.lock]\n";
         let config = parsed(text).unwrap();
-        assert_eq!((config.fleet.as_str(), config.repo.as_deref()), ("blue", Some("shop")));
+        assert_eq!((config.fleet.as_ref().unwrap().as_str(), config.repo.as_deref()), ("blue", Some("shop")));
         assert_eq!(config.on_unavailable, OnUnavailable::Allow);
         assert_eq!(config.locks.mode, LockMode::PessimisticRead);
         assert_eq!(config.locks.on_agent_death, OnAgentDeath::End);

@@ -41,7 +41,7 @@ pub use self::shared::Stats;
 use self::writer::Writer;
 use crate::check::{check_keys, check_txn, txn_bytes};
 use crate::contract::{
-    KeepAlive, Keys, LeaseId, Op, RangeReply, Revision, Store, StoreError, Txn, TxnReply, WatchStream,
+    KeepAlive, Keys, LeaseId, Op, Position, RangeReply, Revision, Store, StoreError, Txn, TxnReply, WatchStream,
 };
 
 /// A request without keys or values still takes room in the queue.
@@ -227,6 +227,13 @@ impl Store for EmbeddedStore {
     async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
         self.ask(Ask::Compact(revision), 0).await.map(drop)
     }
+
+    fn position(&self) -> Position {
+        Position { revision: self.stats().revision, raft_term: 0 }
+    }
+
+    /// Its file is locked for as long as it is open: nobody puts it back under it.
+    fn accept_history(&self) {}
 }
 
 /// The writer answers each request in kind; this names the bug if it ever does not.

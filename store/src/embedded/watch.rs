@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use futures::stream;
+use rr_core::bugs::{self, Bug};
 
 use super::shared::Shared;
 use super::watchers::Registered;
@@ -55,6 +56,9 @@ impl Watcher {
         let Some(touched) = slot.touched() else { return Ok(None) };
         // None of its keys changed before that; were it to look there, it might find a past forgotten that it never missed.
         self.next = self.next.max(touched);
+        if bugs::is_on(Bug::B7) {
+            self.next = self.next.max(memory.history.known_from());
+        }
         let event = memory.history.next(self.next, self.registered.keys())?;
         let seen = event.as_ref().map_or(memory.state.revision, |event| event.revision);
         self.next = self.next.max(seen + 1);

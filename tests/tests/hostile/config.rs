@@ -125,13 +125,14 @@ fn a_broken_machine_configuration_stops_the_start_and_says_where() {
     for (text, words) in [
         ("timing:\n  leese: 60s\n", &["config.yaml:2:3", "did you mean `lease`?"][..]),
         ("timing: { lease: 20s }\n", &["config.yaml", "cut-off must be at least 10 s below"]),
-        ("store: { kind: etcd }\n", &["config.yaml:1:", "unknown value `etcd`"]),
+        ("store: { kind: ectd }\n", &["config.yaml:1:", "unknown value `ectd`", "did you mean `etcd`?"]),
+        ("store: { kind: etcd }\n", &["config.yaml:1:", "needs the addresses of its members"]),
         ("timing: [", &["config.yaml:1:"]),
     ] {
         sandbox.machine_config(text);
         let up = sandbox.rrctl(&["up"]);
         let said = String::from_utf8_lossy(&up.stderr).into_owned();
-        assert_eq!(up.status.code(), Some(1), "{said}");
+        assert_eq!(up.status.code(), Some(2), "{said}");
         for word in words {
             assert!(said.contains(word), "{word:?}: {said}");
         }
