@@ -8,9 +8,10 @@ use rr_proto::v1::publish_server::Publish as PublishService;
 use rr_runtime::clock::unix_ms;
 use tonic::{Request, Response, Status};
 
+use crate::gate::Caller;
 use crate::ops::text;
 use crate::refusal::{bad, from_fleet};
-use crate::services::Desk;
+use crate::services::{Desk, refused, said};
 
 /// Commits in one request: whole object names of this many fit into it with room; a longer list comes in parts.
 pub const COMMITS_MAX: usize = 500;
@@ -73,11 +74,14 @@ fn path_on_the_wire(overtaken: Overtaken) -> v1::OvertakenPath {
 #[tonic::async_trait]
 impl PublishService for Desk {
     async fn judge(&self, request: Request<v1::JudgeRequest>) -> Result<Response<v1::JudgeReply>, Status> {
-        judge(self.fleet(), request.into_inner()).await.map(Response::new)
+        judge(self.fleet(), request.into_inner()).await.map(said).map_err(refused)
     }
 
     async fn vouch(&self, request: Request<v1::VouchRequest>) -> Result<Response<v1::VouchReply>, Status> {
-        vouch(self.fleet(), request.into_inner()).await.map(Response::new)
+        let caller = Caller::of(&request)?;
+        let mut request = request.into_inner();
+        request.who = caller.who(&request.who);
+        vouch(self.fleet(), request).await.map(said).map_err(refused)
     }
 }
 

@@ -19,14 +19,15 @@ const TABLE: [(&str, Needs); 14] = [
     ("/railroad.v1.Fleet/Resume", Needs::Role(Role::Operator)),
     ("/railroad.v1.Fleet/PostRestore", Needs::Role(Role::Admin)),
     ("/railroad.v1.Locks/ForceRelease", Needs::Role(Role::Operator)),
-    ("/railroad.v1.Publish/Judge", Needs::Role(Role::Viewer)),
-    ("/railroad.v1.Publish/Vouch", Needs::Role(Role::Operator)),
     ("/railroad.v1.Enrol/CreateToken", Needs::Role(Role::Admin)),
     ("/railroad.v1.Enrol/Join", Needs::Token),
     ("/railroad.v1.Enrol/Renew", Needs::Role(Role::Viewer)),
     ("/railroad.v1.Enrol/Deny", Needs::Role(Role::Admin)),
     ("/railroad.v1.Enrol/Allow", Needs::Role(Role::Admin)),
     ("/railroad.v1.Enrol/Hosts", Needs::Role(Role::Viewer)),
+    // Agents' machines ask it before every push.
+    ("/railroad.v1.Publish/Judge", Needs::Role(Role::Viewer)),
+    ("/railroad.v1.Publish/Vouch", Needs::Role(Role::Operator)),
 ];
 
 /// `None`: there is no such method.

@@ -149,7 +149,7 @@ pub(crate) fn of_a_version_near_ours(request: Request<()>) -> Result<Request<()>
     Err(refused(Status::failed_precondition(format!("{what}; update the older of the two"))))
 }
 
-fn said<T>(answer: T) -> Response<T> {
+pub(crate) fn said<T>(answer: T) -> Response<T> {
     let mut response = Response::new(answer);
     sign(response.metadata_mut());
     response
