@@ -9,6 +9,8 @@
 mod clients;
 #[path = "faults/members.rs"]
 mod members;
+#[path = "faults/restart.rs"]
+mod restart;
 #[path = "faults/slots.rs"]
 mod slots;
 #[path = "faults/store.rs"]
