@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::guarded::Guarded;
 use crate::history::History;
-use crate::service::Service;
+use crate::service::{Belongings, Service};
 use crate::socket::{self, SocketError};
 use crate::view::{self, SharedView};
 
@@ -84,7 +84,8 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
     let view = SharedView::default();
     let guarded = Guarded::new(&[dirs.state.clone(), dirs.runtime.clone()]);
     let history = History::load(&dirs.state);
-    let service = Arc::new(Service::new(fleet.clone(), name, host, view.clone(), guarded, history, metrics));
+    let belongings = Belongings { name, host, view: view.clone(), guarded, history, metrics };
+    let service = Arc::new(Service::new(fleet.clone(), belongings));
 
     let adopting = patiently("take over the sessions", FleetError::is_outage, || service.adopt());
     match shutdown.run_until_cancelled(adopting).await {

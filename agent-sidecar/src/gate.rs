@@ -50,13 +50,16 @@ impl Service {
         answer
     }
 
-    /// Whether nothing at all may run here now: stop file, pause, or no knowledge of either.
+    /// Whether nothing at all may run here now: stop file, host shut out, pause, or no knowledge of it.
     fn standstill(&self, event: &Event) -> Option<String> {
         if let Ok(Some(repo)) = self.repos.around(&event.cwd) {
             let stop = repo.stop_file();
             if stop.exists() {
                 return Some(messages::stop_file(&stop.display().to_string()));
             }
+        }
+        if let Some(denial) = &*self.denial() {
+            return Some(messages::shut_out(denial));
         }
         let why = self.permit().check(self.now(), &self.timing).err()?;
         Some(match why {

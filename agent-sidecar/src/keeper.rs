@@ -10,7 +10,7 @@ use rr_core::id::SessionId;
 use rr_core::lock::{LockEvent, LockState};
 use rr_core::session::{DeathCause, Heartbeat, SessionState};
 use rr_core::time::Span;
-use rr_fleet::{Beat, Ending, GrantedLock, Proof};
+use rr_fleet::{Beat, Denial, Ending, GrantedLock, Proof};
 use rr_runtime::config::OnAgentDeath;
 use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,6 @@ use crate::messages;
 use crate::processes::{Process, Snapshot, describe, survivors};
 use crate::service::Service;
 use crate::table::{AgentKey, AgentSession, EARLIER_CALL, HeldLock, Inner};
-use crate::turns::LOCAL_FINGERPRINT;
 
 /// The keeper looks at every session this often: well below the gap that fences.
 const TICK: Duration = Duration::from_secs(1);
@@ -120,6 +119,24 @@ impl Service {
             }
             Ok(Proof::Dead(cause)) => lose(who, cause),
             Err(error) => tracing::warn!(sid = %who.sid(), error = &error as &dyn std::error::Error, "prove a session"),
+        }
+    }
+
+    /// What the last read says of this host (H40): shut out, its sessions are over here and in the store.
+    pub(crate) async fn note_denial(&self, denial: Option<Denial>) {
+        let before = std::mem::replace(&mut *self.denial(), denial.clone());
+        if before == denial {
+            return;
+        }
+        let Some(denial) = denial else {
+            return tracing::warn!("this host was let into the fleet again");
+        };
+        tracing::warn!(who = denial.who, reason = denial.reason, "this host was shut out of the fleet");
+        for who in self.all() {
+            lose(&who, DeathCause::Denied);
+            if let Err(error) = self.fleet.end(&who.session, Ending::Died { gone: false }).await {
+                tracing::warn!(sid = %who.sid(), error = &error as &dyn std::error::Error, "end a session; its lease runs out by itself");
+            }
         }
     }
 
@@ -278,7 +295,7 @@ impl Service {
                 continue;
             }
             let sent = self.now();
-            let Some(session) = self.fleet.adopt(&estate, &row.sid, LOCAL_FINGERPRINT).await? else { continue };
+            let Some(session) = self.fleet.adopt(&estate, &row.sid, self.host.as_str()).await? else { continue };
             let key = AgentKey { agent: row.record.agent.clone(), session: row.record.agent_session.clone() };
             let mut inner = Inner::new(Heartbeat::registered(sent, self.timing), row.record.clone(), sent);
             inner.locks = self.adopted_locks(&row.sid, &estate.locks, Path::new(&row.record.workspace));

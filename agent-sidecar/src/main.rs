@@ -10,6 +10,7 @@ const ABOUT: About = About {
     does: "Answers the hooks of this machine's agents: which tool call may run, and who holds which lock",
     part: app::PART,
     port_step: 0,
+    prepare: rr_link::upkeep::start,
 };
 
 fn main() -> ExitCode {

@@ -4,6 +4,7 @@
 use rr_core::id::FleetName;
 use rr_core::scope::Scope;
 use rr_core::time::Span;
+use rr_fleet::Denial;
 
 /// Longest piece of somebody else's prompt or path that is repeated.
 const QUOTE_CHARS_MAX: usize = 120;
@@ -179,6 +180,14 @@ pub(crate) fn unclean(what: &str, session: &str) -> String {
 pub(crate) fn paused(epoch: u64, reasons: &str) -> String {
     format!(
         "The fleet is paused (epoch {epoch}{reasons}). No tool may run in any session until a person resumes it with `rrctl resume --epoch {epoch}`. Nothing of yours is lost; your locks stay yours."
+    )
+}
+
+pub(crate) fn shut_out(denial: &Denial) -> String {
+    format!(
+        "This host was shut out of the fleet by {}: {}. Its locks are gone and no tool may run here until an admin lets it in again with `rrctl allow`. Stop and tell the person you work for.",
+        quote(&denial.who),
+        quote(&denial.reason)
     )
 }
 

@@ -19,12 +19,13 @@ use crate::table::AgentSession;
 const READ_DEADLINE: Duration = Duration::from_secs(2);
 
 impl Service {
-    /// Reads the permit once.
+    /// Reads the permit once, and whether this host is shut out.
     pub(crate) async fn read_permit(&self) {
         let sent = self.now();
-        match tokio::time::timeout(READ_DEADLINE, self.fleet.state()).await {
-            Ok(Ok(state)) if !self.is_history_sound(&state) => {}
-            Ok(Ok(state)) => {
+        match tokio::time::timeout(READ_DEADLINE, self.fleet.state_for(&self.host)).await {
+            Ok(Ok((state, _))) if !self.is_history_sound(&state) => {}
+            Ok(Ok((state, denial))) => {
+                self.note_denial(denial).await;
                 self.permit().observe(sent, state.permit.clone(), state.revision);
                 let mut known = self.state();
                 if known.as_ref().is_none_or(|k| k.revision <= state.revision) {

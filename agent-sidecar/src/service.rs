@@ -10,7 +10,7 @@ use rr_core::limits::Timing;
 use rr_core::permit::PermitView;
 use rr_core::session::SessionState;
 use rr_core::time::{BootTime, Clock};
-use rr_fleet::{Fleet, FleetState};
+use rr_fleet::{Denial, Fleet, FleetState};
 use rr_runtime::metrics::{CallWord, Metrics, SessionWord};
 
 use crate::call::{Answer, Event, Kind, Verdict};
@@ -41,21 +41,26 @@ pub(crate) struct Service {
     pub registering: tokio::sync::Mutex<()>,
     permit: Mutex<PermitView>,
     state: Mutex<Option<FleetState>>,
+    /// This host is shut out of the fleet.
+    denial: Mutex<Option<Denial>>,
     history: Mutex<History>,
     changes: Mutex<Changes>,
     metrics: Metrics,
 }
 
+/// What is a sidecar's own, beside the fleet.
+pub(crate) struct Belongings {
+    pub name: FleetName,
+    pub host: HostId,
+    pub view: SharedView,
+    pub guarded: Guarded,
+    pub history: History,
+    pub metrics: Metrics,
+}
+
 impl Service {
-    pub(crate) fn new(
-        fleet: Fleet,
-        name: FleetName,
-        host: HostId,
-        view: SharedView,
-        guarded: Guarded,
-        history: History,
-        metrics: Metrics,
-    ) -> Self {
+    pub(crate) fn new(fleet: Fleet, own: Belongings) -> Self {
+        let Belongings { name, host, view, guarded, history, metrics } = own;
         Self {
             name,
             host,
@@ -72,6 +77,7 @@ impl Service {
             registering: tokio::sync::Mutex::default(),
             permit: Mutex::default(),
             state: Mutex::default(),
+            denial: Mutex::default(),
             history: Mutex::new(history),
             changes: Mutex::default(),
             metrics,
@@ -139,6 +145,10 @@ impl Service {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn denial(&self) -> MutexGuard<'_, Option<Denial>> {
+        self.denial.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -198,10 +208,10 @@ impl Service {
         }
     }
 
-    /// No session, no right to change anything; reading goes on with a note (D4).
+    /// No session, no right to change anything; reading goes on with a note (D4), but not on a host that is shut out.
     fn without_session(&self, event: &Event, why: String) -> Answer {
         match &event.kind {
-            Kind::Before(call) if call.action.may_change() => Answer::deny(why),
+            Kind::Before(call) if call.action.may_change() || self.denial().is_some() => Answer::deny(why),
             Kind::Before(_) => Answer::with(vec![why]),
             _ => Answer::default(),
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rr_core::session::{Heartbeat, SessionState};
-use rr_fleet::{Ending, Registered, Session, SessionRecord};
+use rr_fleet::{Ending, FleetError, Registered, Session, SessionRecord};
 use rr_runtime::clock::unix_ms;
 
 use crate::call::{Answer, Event};
@@ -24,8 +24,6 @@ const OTHERS_SHOWN_MAX: usize = 8;
 const FILES_SHOWN_MAX: usize = 6;
 /// Longest piece of a prompt that others see as "what it is at".
 const TASK_CHARS_MAX: usize = 160;
-/// Certificates come with several machines; one machine's sessions share this name.
-pub(crate) const LOCAL_FINGERPRINT: &str = "local";
 
 impl Service {
     /// The session an event belongs to; registers it if this is the first we hear of it (R21). The text of an error is for the
@@ -91,12 +89,17 @@ impl Service {
             warning: String::new(),
         };
         let sent = self.now();
-        let session = match self.fleet.register(&record, LOCAL_FINGERPRINT).await {
+        let session = match self.fleet.register(&record, self.host.as_str()).await {
             Ok(Registered::New(session)) => session,
             Ok(Registered::SlotTaken { by, record }) => {
                 let pid = record.map_or(0, |r| r.pid);
                 tracing::warn!(%by, pid, "an agent's slot is taken");
                 return Err(messages::foreign_session(pid));
+            }
+            Err(FleetError::Denied(denial)) => {
+                let told = messages::shut_out(&denial);
+                self.note_denial(Some(denial)).await;
+                return Err(told);
             }
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "register a session");

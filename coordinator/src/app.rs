@@ -1,13 +1,14 @@
-//! The table of contents of the coordinator: its socket, its services, its end. It knows nothing of what the services do;
-//! that is `services`, then `ops`.
+//! The table of contents of the coordinator: its connections, the gate before its services, its end. It knows nothing of what
+//! the services do; that is `services`, then `ops`.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::Stream;
+use futures::{Stream, StreamExt as _, stream};
 use rr_fleet::{Fleet, FleetError};
+use rr_link::accept::{Connection, Door, ListenError, incoming};
+use rr_proto::v1::enrol_server::EnrolServer;
 use rr_proto::v1::fleet_server::FleetServer;
 use rr_proto::v1::locks_server::LocksServer;
 use rr_runtime::entropy::OsEntropy;
@@ -16,16 +17,16 @@ use rr_runtime::program::Floor;
 use rr_runtime::tasks::Kind::Essential;
 use rr_runtime::trouble::patiently;
 use rr_store::Forgetful;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
-use tonic::transport::server::Connected;
 
+use crate::enrol::Issuer;
+use crate::gate::GateLayer;
 use crate::services::{Desk, of_a_version_near_ours};
 use crate::socket::{self, SocketFile};
-use crate::{numbers, tcp};
+use crate::{numbers, remote};
 
 /// Its name as a program of its own.
 pub const PROGRAM: &str = "rr-coordinator";
@@ -38,6 +39,16 @@ const REQUESTS_PER_CONNECTION_MAX: usize = 16;
 /// A request is a few short texts; anything longer is a mistake.
 const REQUEST_BYTES_MAX: usize = 64 << 10;
 
+/// A connection lives at most this long, so that what was exchanged meanwhile (a certificate, a right) is in force; and at most a
+/// quarter of a certificate's life, so that it never outlives one that is renewed in time.
+const CONNECTION_AGE_MAX: Duration = Duration::from_secs(3_600);
+/// A certificate of no life is refused by everybody; its server need not spin meanwhile.
+const CONNECTION_AGE_MIN: Duration = Duration::from_secs(1);
+const CONNECTIONS_PER_LIFE: u32 = 4;
+/// The other end went without a word: its watch shall not stay.
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_ANSWER_MAX: Duration = Duration::from_secs(5);
+
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     #[error("another process answers on {}", .0.display())]
@@ -46,10 +57,8 @@ pub enum ServeError {
     InTheWay(PathBuf),
     #[error("{what} {}", path.display())]
     Socket { what: &'static str, path: PathBuf, source: std::io::Error },
-    #[error("listen on {address}")]
-    Tcp { address: SocketAddr, source: std::io::Error },
-    #[error("{0} can be reached from other machines, and nothing there would ask who calls")]
-    Open(SocketAddr),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     #[error("serve the fleet's requests")]
     Server(#[source] tonic::transport::Error),
 }
@@ -58,9 +67,11 @@ impl From<ServeError> for Failure {
     fn from(error: ServeError) -> Self {
         let (kind, hint) = match &error {
             ServeError::Taken(_) => (Kind::Refused, "stop the other one first (rrctl down, or systemctl)"),
-            ServeError::Open(_) => (Kind::Usage, "set listen.coordinator to an address of 127.0.0.0/8 or ::1"),
+            ServeError::Listen(ListenError::Open(_)) => {
+                (Kind::Usage, "set listen.coordinator to an address of 127.0.0.0/8 or ::1")
+            }
             ServeError::InTheWay(_) => (Kind::Failed, "move it away"),
-            ServeError::Tcp { .. } => (Kind::Failed, "set listen.coordinator to a free address of this machine"),
+            ServeError::Listen(_) => (Kind::Failed, "set listen.coordinator to a free address of this machine"),
             ServeError::Socket { .. } | ServeError::Server(_) => (Kind::Failed, "rrctl doctor"),
         };
         Self::at("serve the fleet", &error).of_kind(kind).hint(hint)
@@ -83,11 +94,12 @@ pub async fn run_on(floor: Floor) -> Result<(), Failure> {
 /// Begins to answer for a fleet that is open.
 ///
 /// # Errors
-/// If an address is taken or not allowed.
+/// If an address is taken or not allowed, or this machine's certificate or authority cannot be used.
 pub async fn start(floor: &Floor, fleet: Fleet) -> Result<(), Failure> {
-    let open = Open::at(&floor.dirs.api_socket(), floor.config.listen.coordinator).await?;
+    let open = Open::at(&floor.dirs.api_socket(), remote::listen(floor).await?).await?;
+    let issuer = remote::issuer(&floor.config)?;
     numbers::show(&floor.metrics, fleet.clone());
-    floor.tasks.spawn(PART, Essential, open.serve(fleet, floor.tasks.shutdown_token()));
+    floor.tasks.spawn(PART, Essential, open.serve(fleet, issuer, floor.tasks.shutdown_token()));
     floor.ready.is_up(PART);
     Ok(())
 }
@@ -96,40 +108,36 @@ pub async fn start(floor: &Floor, fleet: Fleet) -> Result<(), Failure> {
 pub struct Open {
     socket: UnixListener,
     socket_file: SocketFile,
-    tcp: Option<TcpListener>,
+    remote: Option<(TcpListener, Door)>,
 }
 
 impl Open {
-    /// A unix socket for this user alone, and an address for programs if there is one.
+    /// A unix socket for this user alone, and an address that [`rr_link::accept::listen`] let pass, if there is one.
     ///
     /// # Errors
-    /// If the socket cannot be made, another process answers on it, or the address is taken.
-    pub async fn at(socket: &Path, address: Option<SocketAddr>) -> Result<Self, ServeError> {
-        let tcp = match address {
-            Some(address) => Some(tcp::listen(address).await?),
-            None => None,
-        };
+    /// If the socket cannot be made, or another process answers on it.
+    pub async fn at(socket: &Path, remote: Option<(TcpListener, Door)>) -> Result<Self, ServeError> {
         let (listener, socket_file) = socket::bind(socket).await?;
         tracing::info!(socket = %socket.display(), "the coordinator listens");
-        Ok(Self { socket: listener, socket_file, tcp })
+        Ok(Self { socket: listener, socket_file, remote })
     }
 
-    /// Serves `Fleet` and `Locks` until `shutdown`; then answers what is under way.
+    /// Serves until `shutdown`; then answers what is under way. With an `issuer` it gives out certificates.
     ///
     /// # Errors
-    /// If a server fails.
-    pub async fn serve(self, fleet: Fleet, shutdown: CancellationToken) -> Result<(), ServeError> {
-        let Self { socket, socket_file, tcp } = self;
-        let desk = Desk::new(fleet, shutdown.clone());
-        let remote = async {
-            match tcp {
-                Some(tcp) => answer(desk.clone(), tcp::connections(tcp), shutdown.clone()).await,
-                None => Ok(()),
-            }
-        };
-        let local = answer(desk.clone(), socket::own_connections(socket), shutdown.clone());
+    /// If the server fails.
+    pub async fn serve(
+        self,
+        fleet: Fleet,
+        issuer: Option<Issuer>,
+        shutdown: CancellationToken,
+    ) -> Result<(), ServeError> {
+        let Self { socket, socket_file, remote } = self;
+        let age = remote.as_ref().map_or(CONNECTION_AGE_MAX, |(_, door)| connection_age(door));
+        let desk = Desk::new(fleet.clone(), issuer, shutdown.clone());
+        let served = answer(fleet, desk, age, connections(socket, remote), shutdown.clone());
         let ended = tokio::select! {
-            ended = async { tokio::try_join!(local, remote) } => ended.map(|_| ()),
+            ended = served => ended,
             () = drained(&shutdown) => Ok(()),
         };
         drop(socket_file);
@@ -137,24 +145,52 @@ impl Open {
     }
 }
 
-/// Answers on every connection of a stream, whatever it came over.
-async fn answer<C>(
+/// Answers on every connection of a stream, whatever it came over. The gate stands before all services.
+async fn answer(
+    fleet: Fleet,
     desk: Desk,
-    connections: impl Stream<Item = std::io::Result<C>>,
+    age: Duration,
+    connections: impl Stream<Item = std::io::Result<Connection>>,
     shutdown: CancellationToken,
-) -> Result<(), ServeError>
-where
-    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
-{
-    let fleet = FleetServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
-    let locks = LocksServer::new(desk).max_decoding_message_size(REQUEST_BYTES_MAX);
+) -> Result<(), ServeError> {
+    let fleets = FleetServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
+    let locks = LocksServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
+    let enrol = EnrolServer::new(desk).max_decoding_message_size(REQUEST_BYTES_MAX);
     Server::builder()
         .concurrency_limit_per_connection(REQUESTS_PER_CONNECTION_MAX)
-        .add_service(InterceptedService::new(fleet, of_a_version_near_ours))
+        .max_connection_age(age)
+        .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_ANSWER_MAX))
+        .layer(GateLayer { fleet })
+        .add_service(InterceptedService::new(fleets, of_a_version_near_ours))
         .add_service(InterceptedService::new(locks, of_a_version_near_ours))
+        .add_service(InterceptedService::new(enrol, of_a_version_near_ours))
         .serve_with_incoming_shutdown(connections, shutdown.cancelled_owned())
         .await
         .map_err(ServeError::Server)
+}
+
+/// Each with who is at its other end.
+fn connections(
+    socket: UnixListener,
+    remote: Option<(TcpListener, Door)>,
+) -> impl Stream<Item = std::io::Result<Connection>> {
+    let local = socket::own_connections(socket).map(|found| found.map(Connection::local));
+    let remote = match remote {
+        Some((listener, door)) => incoming(listener, door).boxed(),
+        None => stream::pending().boxed(),
+    };
+    stream::select(local.boxed(), remote)
+}
+
+fn connection_age(door: &Door) -> Duration {
+    match door {
+        Door::Loopback => CONNECTION_AGE_MAX,
+        Door::Tls { material, .. } => {
+            let age = material.current().life() / CONNECTIONS_PER_LIFE;
+            age.clamp(CONNECTION_AGE_MIN, CONNECTION_AGE_MAX)
+        }
+    }
 }
 
 /// Serves on a unix socket for this user alone, until `shutdown`.
@@ -162,7 +198,7 @@ where
 /// # Errors
 /// As [`Open::at`] and [`Open::serve`].
 pub async fn serve(fleet: Fleet, socket: &Path, shutdown: CancellationToken) -> Result<(), ServeError> {
-    Open::at(socket, None).await?.serve(fleet, shutdown).await
+    Open::at(socket, None).await?.serve(fleet, None, shutdown).await
 }
 
 /// Ends [`DRAIN_MAX`] after the end was asked for: a client that does not read its answer must not keep us.

@@ -1,13 +1,16 @@
 //! The coordinator: the programs' and people's way to the fleet. It answers questions and carries out orders; it decides
 //! no tool call and is never on the path of one (D1): a lost coordinator stops no agent.
-//! Start at [`app::serve`]; what each request does is in [`ops`], which `rrctl` also uses on a store of its own.
+//! Start at [`app::start`]; what each request does is in [`ops`] and [`enrol`], which `rrctl` also uses on a store of its own.
 
 pub mod app;
+pub mod enrol;
 pub mod follow;
+mod gate;
 mod numbers;
 pub mod ops;
 mod picture;
 mod refusal;
+mod remote;
+mod rights;
 mod services;
 mod socket;
-mod tcp;

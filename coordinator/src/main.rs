@@ -10,6 +10,7 @@ const ABOUT: About = About {
     does: "Answers rrctl and other programs about the fleet, and carries out their orders",
     part: app::PART,
     port_step: 1,
+    prepare: rr_link::upkeep::start,
 };
 
 fn main() -> ExitCode {

@@ -112,7 +112,7 @@ pub async fn force_release(fleet: &Fleet, request: v1::ForceReleaseRequest) -> R
     Ok(v1::ForceReleaseReply { released })
 }
 
-fn text(field: &str, value: String) -> Result<String, Status> {
+pub(crate) fn text(field: &str, value: String) -> Result<String, Status> {
     let trimmed = value.trim();
     if trimmed.is_empty() {
         return Err(bad(format!("`{field}` is empty: say it, it is recorded and shown to the others")));

@@ -15,6 +15,7 @@ pub(crate) fn from_fleet(error: &FleetError) -> Status {
         }
         FleetError::Full { .. } => (Code::ResourceExhausted, "rrctl locks shows who has them"),
         FleetError::TooManyScopes { .. } => (Code::InvalidArgument, "ask for fewer at a time"),
+        FleetError::Denied(_) => (Code::PermissionDenied, "an admin can let it in again: `rrctl allow`"),
         FleetError::Voided => (Code::Unavailable, "try again"),
     };
     let message = format!("{}; {next}", chain(error));

@@ -31,6 +31,8 @@ pub enum DeathCause {
     LeaseGone,
     KeyGone,
     GenerationChanged,
+    /// Its host was shut out of the fleet.
+    Denied,
 }
 
 /// One session's entitlement over time.

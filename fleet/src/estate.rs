@@ -16,7 +16,7 @@ use crate::overview::Row;
 use crate::session::Session;
 use crate::{Doing, Fleet, FleetError, LockRow, SessionRow};
 
-/// A session costs a keep-alive, and a transaction if it waits in a queue: at most 50 requests a second from one sidecar.
+/// A session costs a keep-alive and a look at its host's denial, few a transaction: 50 requests a second from one sidecar.
 const PER_SESSION: Duration = Duration::from_millis(2 * 1_000 / 50);
 /// Sidecars that start at once spread over this part of a lease: 10 s of 60, well below what is left of one that nobody
 /// renews in the meantime.
@@ -122,6 +122,10 @@ impl Fleet {
         let Some(kv) = estate.sessions.get(sid) else { return Ok(None) };
         let Some(lease) = kv.lease else { return Ok(None) };
         if self.store.keep_alive(lease).await.doing("renew the adopted lease")? == KeepAlive::Gone {
+            return Ok(None);
+        }
+        if self.denial(fingerprint).await?.is_some() {
+            self.revoke_quietly(lease).await;
             return Ok(None);
         }
         let session = Session {

@@ -75,6 +75,18 @@ impl Keyspace {
         format!("{}op/", self.prefix)
     }
 
+    pub(crate) fn hosts(&self) -> String {
+        format!("{}host/", self.prefix)
+    }
+
+    pub(crate) fn host(&self, host: &HostId) -> String {
+        format!("{}host/{host}", self.prefix)
+    }
+
+    pub(crate) fn invitation(&self, token: &str) -> String {
+        format!("{}join/{token}", self.prefix)
+    }
+
     pub(crate) fn joins(&self) -> String {
         format!("{}join/", self.prefix)
     }
@@ -83,8 +95,8 @@ impl Keyspace {
         format!("{}leader/", self.prefix)
     }
 
-    pub(crate) fn denied(&self, fingerprint: &str) -> String {
-        format!("{}deny/{fingerprint}", self.prefix)
+    pub(crate) fn denied(&self, host: &str) -> String {
+        format!("{}deny/{host}", self.prefix)
     }
 
     pub(crate) fn op(&self, sid: &SessionId, op: &OpId) -> String {

@@ -1,10 +1,12 @@
 //! The protocol over any store: what a session, a lock, a queue entry and the run permit are made of, and the transactions that
 //! change them (lock-protocol §3-5). It decides nothing by itself: `rr_core` has the rules; and it keeps nothing: the store
-//! is the record. Start at [`Fleet`], then `session`, `estate`, `locks`, `queue`, `permit`, `leader`, `overview`, `follow`.
+//! is the record. Start at [`Fleet`], then `session`, `estate`, `locks`, `queue`, `permit`, `leader`, `overview`, `follow`,
+//! `hosts`.
 
 mod estate;
 mod fill;
 mod follow;
+mod hosts;
 mod keys;
 mod leader;
 mod locks;
@@ -18,6 +20,7 @@ mod settle;
 
 pub use estate::Estate;
 pub use follow::Follower;
+pub use hosts::{Applicant, Denial, DenyDone, HostRecord, HostRow, Invitation, Join};
 pub use keys::Keyspace;
 pub use leader::{Leader, Ring};
 pub use locks::{Answer, Grant, GrantedLock, Released, Request, Unclean};
@@ -73,6 +76,8 @@ pub enum FleetError {
     Garbage { key: String, why: String },
     #[error("too many scopes in one request: at most {max}")]
     TooManyScopes { max: usize },
+    #[error("this host was shut out of the fleet by {}: {}", .0.who, .0.reason)]
+    Denied(Denial),
     #[error("the fleet holds as many locks as it may ({max}): nothing more is granted until some are given back")]
     Full { max: usize },
     #[error("outcome unknown and settled as \"not done\": ask again")]

@@ -27,7 +27,7 @@ pub struct Session {
     pub created: Revision,
     /// Mod revision of `meta/gen` at registration.
     pub generation: Revision,
-    /// Compared in every transaction: a revoked host's sessions can do nothing (H40).
+    /// Its host's id. Its denial is compared in every transaction: a host that is shut out can do nothing (H40).
     pub fingerprint: String,
     /// Numbers this session's holder keys.
     pub(crate) next: Arc<AtomicU64>,
@@ -111,6 +111,9 @@ impl Fleet {
         // Without its lease a late transaction of ours can no longer apply.
         self.revoke_quietly(lease).await;
         created?;
+        if let Some(denial) = self.denial(fingerprint).await? {
+            return Err(FleetError::Denied(denial));
+        }
         self.slot_holder(&slot).await
     }
 
@@ -172,17 +175,22 @@ impl Fleet {
         if self.keep_alive(session).await? == KeepAlive::Gone {
             return Ok(Proof::Dead(DeathCause::LeaseGone));
         }
+        let denied = self.keys.denied(&session.fingerprint);
         let txn = Txn::when(vec![
             Compare::created_at(self.keys.session(&session.sid), session.created),
             self.same_generation(session.generation),
+            Compare::absent(Keys::one(denied.clone())),
         ])
-        .otherwise(vec![Op::Get(Keys::one(self.keys.generation()))]);
+        .otherwise(vec![Op::Get(Keys::one(self.keys.generation())), Op::Get(Keys::one(denied.clone()))]);
         let reply = self.store.txn(txn).await.doing("prove a session")?;
         if reply.succeeded {
             return Ok(Proof::Alive { sent });
         }
-        let generation = reply.replies.into_iter().flat_map(rr_store::OpReply::into_keys).next();
-        let same = generation.is_some_and(|kv| kv.mod_revision == session.generation);
+        let found: Vec<_> = reply.replies.into_iter().flat_map(rr_store::OpReply::into_keys).collect();
+        if found.iter().any(|kv| kv.key == denied) {
+            return Ok(Proof::Dead(DeathCause::Denied));
+        }
+        let same = found.iter().any(|kv| kv.mod_revision == session.generation);
         Ok(Proof::Dead(if same { DeathCause::KeyGone } else { DeathCause::GenerationChanged }))
     }
 
@@ -268,7 +276,7 @@ impl Fleet {
         Ok(self.store.range(Keys::one(key)).await.doing(doing)?.kvs.into_iter().next())
     }
 
-    async fn revoke_quietly(&self, lease: LeaseId) {
+    pub(crate) async fn revoke_quietly(&self, lease: LeaseId) {
         if let Err(error) = self.store.revoke(lease).await {
             tracing::debug!(%lease, %error, "left a lease to run out");
         }

@@ -130,7 +130,7 @@ impl Fleet {
     }
 
     /// Sends a transaction again until it is answered: only for those that may be applied twice.
-    async fn insist(&self, txn: Txn, doing: &'static str) -> Result<TxnReply, FleetError> {
+    pub(crate) async fn insist(&self, txn: Txn, doing: &'static str) -> Result<TxnReply, FleetError> {
         let mut last = FleetError::Voided;
         for _ in 0..TRIES_MAX {
             match self.store.txn(txn.clone()).await.doing(doing) {

@@ -198,7 +198,7 @@ async fn a_revoked_host_gets_no_lock_and_no_session() {
     let waiter = stage.queued(&all[1], &[write("a")]).await;
     let waiting = stage.wait(&all[1], waiter, 60);
     stage.direct.txn(Txn::default().then(vec![Op::put(format!("{PREFIX}deny/host"), "left")])).await.unwrap();
-    assert!(register(&stage.fleet, 7).await.is_err());
+    assert!(matches!(register(&stage.fleet, 7).await, Err(FleetError::Denied(_))));
     assert!(matches!(stage.ask(&all[0], &[write("b")]).await.unwrap(), Answer::Lost));
     stage.fleet.release(&lock).await.unwrap();
     assert_eq!(waiting.await.unwrap().unwrap(), WaitEnd::Lost);

@@ -8,6 +8,9 @@ mod words;
 pub use version::{VERSION, VERSION_KEY, speaks_with, too_far_apart};
 pub use words::{Followed, mode_word};
 
+/// The path of every method of the wire. Generated.
+pub const METHODS: &[&str] = include!(concat!(env!("OUT_DIR"), "/methods.rs"));
+
 /// Version 1 of the wire. Generated.
 #[allow(clippy::all, clippy::pedantic, unreachable_pub)]
 pub mod v1 {

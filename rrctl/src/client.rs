@@ -10,9 +10,13 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use hyper_util::rt::TokioIo;
+use rr_link::dial::{self, Address};
+use rr_link::upkeep;
+use rr_proto::v1::enrol_client::EnrolClient;
 use rr_proto::v1::fleet_client::FleetClient;
 use rr_proto::v1::locks_client::LocksClient;
 use rr_proto::{VERSION, VERSION_KEY, speaks_with, too_far_apart, v1};
+use rr_runtime::config::MachineConfig;
 use tokio::net::UnixStream;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
@@ -36,6 +40,7 @@ type Signed = InterceptedService<Channel, fn(Request<()>) -> Result<Request<()>,
 pub(crate) struct Client {
     fleet: FleetClient<Signed>,
     locks: LocksClient<Signed>,
+    enrol: EnrolClient<Signed>,
     /// It has answered, and not as a version that we understand.
     too_far_apart: bool,
 }
@@ -54,16 +59,22 @@ impl Client {
         reached(&shown.to_string(), endpoint.connect_with_connector(connector)).await.map(Self::on)
     }
 
-    /// A coordinator at an address.
-    pub(crate) async fn connect_to(url: &str) -> Result<Self, Failure> {
-        dial(url).await.map(Self::on)
+    /// A coordinator at an address, shown this machine's certificate if it has one.
+    pub(crate) async fn connect_to(url: &str, config: &MachineConfig) -> Result<Self, Failure> {
+        let address = Address::parse(url);
+        let address =
+            address.map_err(|e| Failure::at(format!("understand the address {url}"), &e).of_kind(Kind::Usage))?;
+        let material = if address.is_tls() { upkeep::material(config)? } else { None };
+        let channel = dial::dial(&address, material.as_ref()).await.map_err(|e| unreachable(e.to_string()))?;
+        Ok(Self::on(channel))
     }
 
     fn on(channel: Channel) -> Self {
         Self {
             fleet: FleetClient::with_interceptor(channel.clone(), sign as _)
                 .max_decoding_message_size(ANSWER_BYTES_MAX),
-            locks: LocksClient::with_interceptor(channel, sign as _),
+            locks: LocksClient::with_interceptor(channel.clone(), sign as _),
+            enrol: EnrolClient::with_interceptor(channel, sign as _),
             too_far_apart: false,
         }
     }
@@ -108,24 +119,35 @@ impl Client {
         self.heard(call).map(|stream| Pictures::of(stream.boxed()))
     }
 
+    pub(crate) async fn create_token(
+        &mut self,
+        request: v1::CreateTokenRequest,
+    ) -> Result<v1::CreateTokenReply, Failure> {
+        let call = answer("make a join token", self.enrol.create_token(request)).await;
+        self.heard(call)
+    }
+
+    pub(crate) async fn deny(&mut self, request: v1::DenyRequest) -> Result<v1::DenyReply, Failure> {
+        let call = answer("shut the host out", self.enrol.deny(request)).await;
+        self.heard(call)
+    }
+
+    pub(crate) async fn allow(&mut self, request: v1::AllowRequest) -> Result<v1::AllowReply, Failure> {
+        let call = answer("let the host in again", self.enrol.allow(request)).await;
+        self.heard(call)
+    }
+
+    pub(crate) async fn hosts(&mut self) -> Result<v1::HostsReply, Failure> {
+        let call = answer("list the hosts", self.enrol.hosts(v1::HostsRequest {})).await;
+        self.heard(call)
+    }
+
     fn heard<T>(&mut self, answered: Result<T, Unanswered>) -> Result<T, Failure> {
         answered.map_err(|unanswered| {
             self.too_far_apart |= unanswered.too_far_apart;
             unanswered.failure
         })
     }
-}
-
-/// The one place where a coordinator's address becomes a connection. Plain, and so to this machine only: the configuration
-/// lets no other plain address in.
-async fn dial(url: &str) -> Result<Channel, Failure> {
-    if url.starts_with("https:") {
-        return Err(unreachable(format!("{url}: this rrctl speaks to coordinators on this machine only")));
-    }
-    let endpoint = Endpoint::from_shared(url.to_owned());
-    let endpoint =
-        endpoint.map_err(|e| Failure::at(format!("understand the address {url}"), &e).of_kind(Kind::Usage))?;
-    reached(url, endpoint.connect()).await
 }
 
 async fn reached(
@@ -209,7 +231,7 @@ fn apart(doing: &str, metadata: &MetadataMap) -> Option<Failure> {
 /// What a refusal of the daemon means here. Without a connection there is an error below the status.
 pub(crate) fn failure(doing: &str, status: &Status) -> Failure {
     if status.source().is_some_and(|s| s.is::<tonic::transport::Error>() || s.is::<std::io::Error>()) {
-        return unreachable(format!("it went away: {}", root(status)));
+        return unreachable(format!("it went away: {}", dial::explain(status)));
     }
     let kind = match status.code() {
         Code::InvalidArgument => Kind::Usage,

@@ -1,13 +1,20 @@
 //! One file a command: its options with their help, and what it does. None knows another.
 
+pub(crate) mod allow;
+pub(crate) mod ca;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod demo_agent;
 pub(crate) mod demo_link;
+pub(crate) mod deny;
 pub(crate) mod doctor;
 pub(crate) mod down;
+pub(crate) mod etcd;
+pub(crate) mod hosts;
 pub(crate) mod install;
+pub(crate) mod join;
+pub(crate) mod join_token;
 pub(crate) mod locks;
 pub(crate) mod man;
 pub(crate) mod pause_all;
@@ -32,4 +39,17 @@ fn site() -> Result<Site, Failure> {
 
 const fn scope(user: bool) -> Scope {
     if user { Scope::User } else { Scope::ProjectLocal }
+}
+
+/// What is said of a machine that may not have its certificate yet.
+fn beginning() -> Result<rr_runtime::config::Beginning, Failure> {
+    use crate::exit::Kind;
+    rr_runtime::config::Beginning::load()
+        .map_err(|e| Failure::at("read this machine's config.yaml", &e).of_kind(Kind::Usage))
+}
+
+/// A host in words.
+fn host(host: &rr_proto::v1::Host) -> String {
+    let id = crate::view::short(&host.id);
+    crate::table::plain(&if host.name.is_empty() { format!("host {id}") } else { format!("{} ({id})", host.name) })
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use rr_coordinator::{follow, ops};
+use rr_coordinator::{enrol, follow, ops};
 use rr_core::time::Clock;
 use rr_fleet::Fleet;
 use rr_proto::v1;
@@ -61,7 +61,7 @@ impl Door {
         };
         let config = machine()?;
         for url in &config.coordinators {
-            match Client::connect_to(url).await {
+            match Client::connect_to(url, &config).await {
                 Ok(client) => return Ok(door(Way::Coordinator(Box::new(client)))),
                 Err(failure) => tracing::debug!(failure = failure.text(), "a coordinator does not answer"),
             }
@@ -138,6 +138,36 @@ impl Door {
         }
     }
 
+    pub(crate) async fn deny(&mut self, request: v1::DenyRequest) -> Result<v1::DenyReply, Failure> {
+        if let Way::Coordinator(client) = &mut self.way {
+            match client.deny(request.clone()).await {
+                Ok(reply) => return Ok(reply),
+                Err(failure) => self.step_over(failure).await?,
+            }
+        }
+        told("shut the host out", enrol::deny(self.own()?, request)).await
+    }
+
+    pub(crate) async fn allow(&mut self, request: v1::AllowRequest) -> Result<v1::AllowReply, Failure> {
+        if let Way::Coordinator(client) = &mut self.way {
+            match client.allow(request.clone()).await {
+                Ok(reply) => return Ok(reply),
+                Err(failure) => self.step_over(failure).await?,
+            }
+        }
+        told("let the host in again", enrol::allow(self.own()?, request)).await
+    }
+
+    pub(crate) async fn hosts(&mut self) -> Result<v1::HostsReply, Failure> {
+        if let Way::Coordinator(client) = &mut self.way {
+            match client.hosts().await {
+                Ok(reply) => return Ok(reply),
+                Err(failure) => self.step_over(failure).await?,
+            }
+        }
+        told("list the hosts", enrol::hosts(self.own()?)).await
+    }
+
     /// Whether somebody can say how the fleet changes: with an embedded store only its daemon.
     pub(crate) fn can_watch(&self) -> bool {
         self.is_daemon() || machine().is_ok_and(|config| config.store.kind == StoreKind::Etcd)
@@ -167,7 +197,33 @@ impl Door {
     }
 }
 
-fn machine() -> Result<MachineConfig, Failure> {
+/// Makes a join token where there is an authority: not every coordinator has it, and none works without one.
+pub(crate) async fn create_token(
+    dirs: &Dirs,
+    request: v1::CreateTokenRequest,
+) -> Result<v1::CreateTokenReply, Failure> {
+    let mut refused = match Client::connect(&dirs.api_socket()).await {
+        Ok(mut client) => match client.create_token(request.clone()).await {
+            Ok(reply) => return Ok(reply),
+            Err(failure) => failure,
+        },
+        Err(failure) => failure,
+    };
+    let config = machine()?;
+    for url in &config.coordinators {
+        let asked = match Client::connect_to(url, &config).await {
+            Ok(mut client) => client.create_token(request.clone()).await,
+            Err(failure) => Err(failure),
+        };
+        match asked {
+            Ok(reply) => return Ok(reply),
+            Err(failure) => refused = failure,
+        }
+    }
+    Err(refused)
+}
+
+pub(crate) fn machine() -> Result<MachineConfig, Failure> {
     MachineConfig::load().map_err(|e| Failure::at("read this machine's config.yaml", &e).of_kind(Kind::Usage))
 }
 

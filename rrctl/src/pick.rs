@@ -1,7 +1,9 @@
-//! Which lock was meant: a path, a pattern, a `!name` or a key is looked up among those that are held. It only looks; what
-//! is done with the one found is the command's.
+//! Which lock or host was meant: a path, a pattern, a `!name` or a key is looked up among those that are held, a name or the
+//! begin of an id among the hosts. It only looks; what is done with the one found is the command's.
 
+use rr_core::id::HostId;
 use rr_core::path::RepoPath;
+use rr_proto::v1;
 
 use crate::exit::{Failure, Kind};
 use crate::view::{LockView, short};
@@ -18,6 +20,33 @@ pub(crate) fn lock<'a>(locks: &'a [LockView], wanted: &str) -> Result<&'a LockVi
             Err(Failure::new(Kind::NotFound, format!("{} locks are called {wanted}", many.len()))
                 .because(lines.join("\n"))
                 .hint("name one by its key"))
+        }
+    }
+}
+
+/// Digits of an id that are enough to name a host.
+const ID_DIGITS_MIN: usize = 4;
+
+/// The one host that `wanted` names. A whole id need not be known: a host can be shut out before it was ever seen.
+pub(crate) fn host(hosts: &[v1::Host], wanted: &str) -> Result<v1::Host, Failure> {
+    let is_meant = |h: &&v1::Host| {
+        let by_id = wanted.len() >= ID_DIGITS_MIN && h.id.starts_with(wanted);
+        by_id || (!h.name.is_empty() && h.name == wanted)
+    };
+    let found: Vec<&v1::Host> = hosts.iter().filter(is_meant).collect();
+    match found.as_slice() {
+        [one] => Ok((*one).clone()),
+        [] => match HostId::parse(wanted) {
+            Ok(id) => Ok(v1::Host { id: id.to_string(), ..Default::default() }),
+            Err(_) => {
+                let hint = "rrctl hosts shows their names and ids; four digits of an id are enough";
+                Err(Failure::new(Kind::NotFound, format!("no host is called {wanted}")).hint(hint))
+            }
+        },
+        many => {
+            let lines: Vec<String> = many.iter().map(|h| format!("{} {}", h.id, h.name)).collect();
+            let what = format!("{} hosts are called {wanted}", many.len());
+            Err(Failure::new(Kind::NotFound, what).because(lines.join("\n")).hint("name one by its id"))
         }
     }
 }
@@ -45,6 +74,21 @@ mod tests {
 
     fn locks() -> Vec<LockView> {
         FleetView::of(crate::view::tests::picture()).locks
+    }
+
+    #[test]
+    fn a_host_is_found_by_name_or_by_the_begin_of_its_id_if_it_is_the_only_one() {
+        let host_of = |id: &str, name: &str| v1::Host { id: id.repeat(8), name: name.into(), ..Default::default() };
+        let hosts = [host_of("aaaa", "box"), host_of("aaab", "box"), host_of("bbbb", "desk"), host_of("cccc", "")];
+        let found = |wanted: &str| host(&hosts, wanted).map(|h| h.id).map_err(|f| f.kind);
+        for (wanted, id) in [("desk", "bbbb"), ("bbbbb", "bbbb"), ("aaabaaab", "aaab"), ("cccc", "cccc")] {
+            assert_eq!(found(wanted), Ok(id.repeat(8)), "{wanted}");
+        }
+        let unknown = "0123456789abcdef".repeat(2);
+        assert_eq!(found(&unknown), Ok(unknown.clone()));
+        for wanted in ["box", "bbb", "", "des", "b*"] {
+            assert_eq!(found(wanted), Err(Kind::NotFound), "{wanted:?}");
+        }
     }
 
     #[test]

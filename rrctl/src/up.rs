@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rr_fleet::{Fleet, FleetError};
+use rr_link::upkeep;
 use rr_runtime::clock::BootClock;
 use rr_runtime::config::{Loaded, StoreKind};
 use rr_runtime::dirs::Dirs;
@@ -38,6 +39,7 @@ pub(crate) async fn run(dirs: Dirs) -> Result<(), Failure> {
     let ground = Ground::new(config, dirs, "rrctl", &PARTS);
     let mut pid_file = None;
     let ended = until_the_end(ground.tasks.clone(), ground.ready.clone(), async {
+        upkeep::start(&ground)?;
         let store = match ground.config.store.kind {
             StoreKind::Embedded => {
                 let store = own_store(&ground).await?;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 pub use last_good::LastGood;
-pub use machine::{FILE_VARIABLE, Listen, Loaded, MachineConfig, Row, StoreConfig, StoreKind, TlsFiles};
+pub use machine::{Beginning, FILE_VARIABLE, Listen, Loaded, MachineConfig, Row, StoreConfig, StoreKind, TlsFiles};
 pub use repo::{AcrossWorktrees, LockMode, Locks, OnAgentDeath, OnUnavailable, REPO_FILE, RepoConfig};
 
 /// Far above any file a person writes; a larger one is a mistake or an attack.

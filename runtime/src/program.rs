@@ -43,6 +43,8 @@ pub struct About {
     pub part: &'static str,
     /// Its metrics are so many ports above `listen.metrics`.
     pub port_step: u16,
+    /// What has to go on before the store is reached.
+    pub prepare: fn(&Ground) -> Result<(), Failure>,
 }
 
 /// What a program finds under its feet when it starts.
@@ -139,6 +141,7 @@ fn serve(about: &About, loaded: Loaded, start: impl AsyncFnOnce(Floor) -> Result
     let ended = runtime.block_on(until_the_end(ground.tasks.clone(), ground.ready.clone(), async {
         tracing::info!(pid = std::process::id(), state = %ground.dirs.state.display(), "{} starts", about.name);
         ground.show_metrics(about.port_step).await?;
+        (about.prepare)(&ground)?;
         let store = ground.reach_store().await?;
         start(ground.floor(store)?).await
     }));
@@ -161,7 +164,7 @@ pub fn taken(error: &PlaceError) -> Failure {
     match error {
         PlaceError::Taken { .. } => Failure::new(Kind::Refused, exit::chain(error))
             .hint("stop it first, or give this one a state folder of its own (RAILROAD_STATE_DIR)"),
-        PlaceError::Io { .. } => Failure::at("take the program's place", error),
+        PlaceError::Io { .. } => Failure::at("take the program's place", error).hint("rrctl doctor"),
     }
 }
 

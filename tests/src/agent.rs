@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
@@ -126,6 +126,13 @@ impl Agent {
     pub fn silent(sandbox: &Sandbox, name: &str, folder: &Path, options: &[&str]) -> Self {
         let mut command = sandbox.command_in(folder, rrctl_program());
         command.args(["demo-agent", "--interactive", "--session", name]).args(options);
+        Self::of_command(&mut command, name, folder)
+    }
+
+    /// The same, started by a command of the test's own that ends as `rrctl demo-agent --interactive`.
+    #[track_caller]
+    #[must_use]
+    pub fn of_command(command: &mut Command, name: &str, folder: &Path) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut child = command.spawn().expect("rrctl demo-agent starts");
         let orders = child.stdin.take().expect("its input is a pipe");

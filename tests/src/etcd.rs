@@ -85,7 +85,12 @@ impl EtcdCluster {
     pub fn start(members: usize, setup: EtcdSetup) -> Self {
         let folder = setup.folder.clone().unwrap_or_else(std::env::temp_dir);
         let root = tempfile::Builder::new().prefix("rr-etcd-").tempdir_in(folder).expect("make a folder for etcd");
-        let (seats, claim) = if setup.seats.is_empty() { claim_net(members) } else { (setup.seats.clone(), None) };
+        let (seats, claim) = if setup.seats.is_empty() {
+            let (seats, claim) = free_seats(members);
+            (seats, Some(claim))
+        } else {
+            (setup.seats.clone(), None)
+        };
         assert_eq!(seats.len(), members, "a seat for each member");
         let none = (0..members).map(|_| None).collect();
         let mut cluster = Self { root, setup, seats, members: none, frozen: vec![false; members], _claim: claim };
@@ -151,12 +156,13 @@ impl EtcdCluster {
         (0..self.len()).find(|m| *m != leader && self.runs(*m)).expect("a running follower")
     }
 
-    /// A figure of a member's `/metrics`; none if it does not answer.
+    /// A figure of a member's `/metrics`, summed over its labels unless they are given; none if it does not answer.
     #[must_use]
     pub fn metric(&self, member: usize, name: &str) -> Option<f64> {
         let text = self.get(member, "/metrics")?;
-        let line = text.lines().find(|line| line.split([' ', '{']).next() == Some(name))?;
-        line.rsplit(' ').next()?.trim().parse().ok()
+        let figures = text.lines().filter_map(|line| line.rsplit_once(' '));
+        let figures = figures.filter(|(series, _)| *series == name || series.split('{').next() == Some(name));
+        figures.filter_map(|(_, value)| value.trim().parse().ok()).reduce(|sum: f64, value: f64| sum + value)
     }
 
     /// Ends it as a crash does.
@@ -210,7 +216,8 @@ impl EtcdCluster {
 
     #[must_use]
     pub fn is_healthy(&self, member: usize) -> bool {
-        self.get(member, "/health?exclude=NOSPACE").is_some_and(|answer| answer.contains("\"health\":\"true\""))
+        let healthy = self.get(member, "/health?exclude=NOSPACE");
+        healthy.is_some_and(|answer| answer.contains("\"health\":\"true\"")) && self.takes_clients(member)
     }
 
     /// Copies the data of all members. They are ended for it, and started again.
@@ -308,15 +315,25 @@ impl EtcdCluster {
         seat.prefix.iter().cloned().chain([program.into()]).chain(flags.map(OsString::from)).collect()
     }
 
-    /// A plain HTTP request, as short as etcd allows.
     fn get(&self, member: usize, path: &str) -> Option<String> {
-        let at = SocketAddr::new(self.seats[member].ip, METRICS_PORT);
+        let answer = String::from_utf8(self.ask(member, METRICS_PORT, path)?).ok()?;
+        answer.starts_with("HTTP/1.0 200").then_some(answer)
+    }
+
+    /// A member listens for clients some time before it serves them. Over TLS a plain question is refused, but answered.
+    fn takes_clients(&self, member: usize) -> bool {
+        self.ask(member, CLIENT_PORT, "/version").is_some()
+    }
+
+    /// A plain HTTP request, as short as etcd allows.
+    fn ask(&self, member: usize, port: u16, path: &str) -> Option<Vec<u8>> {
+        let at = SocketAddr::new(self.seats[member].ip, port);
         let mut stream = TcpStream::connect_timeout(&at, PROBE_MAX).ok()?;
         stream.set_read_timeout(Some(PROBE_MAX)).ok()?;
         write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        answer.starts_with("HTTP/1.0 200").then_some(answer)
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).ok()?;
+        Some(answer)
     }
 
     fn log_path(&self, member: usize) -> PathBuf {
@@ -346,8 +363,13 @@ pub fn etcd_program() -> PathBuf {
     etcd_bin_vendored::etcd_bin_path().unwrap_or_else(|e| panic!("etcd for this machine: {e}")).to_owned()
 }
 
-/// Addresses nobody else uses, and the socket that keeps other clusters away from them.
-fn claim_net(members: usize) -> (Vec<Seat>, Option<TcpListener>) {
+/// Loopback addresses nobody else uses, and the socket that keeps other clusters away from them for as long as it lives:
+/// for a test that must know them before it starts its cluster.
+///
+/// # Panics
+/// If there are none.
+#[must_use]
+pub fn free_seats(members: usize) -> (Vec<Seat>, TcpListener) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..NETS {
         // Spread by process, so that tests that run at once do not all begin at the same one.
@@ -359,7 +381,7 @@ fn claim_net(members: usize) -> (Vec<Seat>, Option<TcpListener>) {
         let free =
             |ip: IpAddr| [CLIENT_PORT, PEER_PORT, METRICS_PORT].iter().all(|p| TcpListener::bind((ip, *p)).is_ok());
         if seats.iter().all(|seat| free(seat.ip)) {
-            return (seats, Some(claim));
+            return (seats, claim);
         }
     }
     panic!("no free loopback addresses for etcd");

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 /// Between two looks: far below the start of a process, far above the cost of a look.
@@ -20,5 +21,14 @@ pub async fn wait_until(what: &str, limit: Duration, mut holds: impl FnMut() -> 
         }
         sleep(LOOK_EVERY).await;
     }
+    Ok(())
+}
+
+/// Returns when somebody wants this program to end: Ctrl-C, SIGTERM, a closed terminal.
+pub async fn asked_to_end() -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, _ = hang_up.recv() => {} }
     Ok(())
 }

@@ -36,7 +36,7 @@ fn may_import() -> BTreeMap<&'static str, Vec<&'static str>> {
 }
 
 /// Each heavy dependency, and the only crates that may know of it.
-const OWNERS: [(&str, &[&str]); 20] = [
+const OWNERS: [(&str, &[&str]); 21] = [
     ("git2", &["rr-git"]),
     ("brush-parser", &["rr-shell"]),
     ("tonic", &["rr-store", "rr-proto", "rr-link", "rr-coordinator", "rrctl"]),
@@ -54,6 +54,7 @@ const OWNERS: [(&str, &[&str]); 20] = [
     ("tokio-rustls", &["rr-link"]),
     ("rcgen", &["rr-link"]),
     ("x509-parser", &["rr-link"]),
+    ("base64", &["rr-link"]),
     ("prometheus", &["rr-runtime", "rr-watcher"]),
     ("axum", &["rr-runtime"]),
     ("redb", &["rr-store"]),

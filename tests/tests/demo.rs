@@ -1,6 +1,10 @@
 //! The demo keeps its word: it is the first thing that a newcomer sees, and its exit code is its verdict.
 
-use rr_tests::daemon::Sandbox;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use rr_tests::daemon::{Sandbox, rrctl_program, signal, until};
+use rr_tests::etcd::etcd_program;
 
 #[test]
 fn five_agents_lose_nothing_while_one_is_killed_and_all_are_paused() {
@@ -21,17 +25,37 @@ fn five_agents_lose_nothing_while_one_is_killed_and_all_are_paused() {
 }
 
 #[test]
+fn five_agents_on_three_hosts_lose_nothing_while_etcd_loses_its_leader_and_a_host_is_cut_off() {
+    let sandbox = Sandbox::new();
+    let etcd = etcd_program().display().to_string();
+    let shown = sandbox.json(&["demo", "--seed", "7", "--hosts", "3", "--store", "etcd", "--etcd", &etcd]);
+    let number = |name: &str| shown[name].as_u64().unwrap_or_else(|| panic!("{name} is no number in {shown}"));
+    assert_eq!((number("agents"), number("hosts"), &shown["store"]), (5, 3, &serde_json::json!("etcd")));
+    assert_eq!(number("lost_updates"), 0, "{shown}");
+    assert_eq!((number("writes_while_paused"), number("writes_while_cut")), (0, 0), "{shown}");
+    assert_eq!(number("writes"), 40, "every agent has done all of its work: {shown}");
+    assert_eq!((number("killed"), number("leader_killed")), (1, 1), "{shown}");
+    assert!(number("cut_seconds") >= 10, "the lease of 13 s has run out on the host that was cut off: {shown}");
+    assert!(number("denied_while_cut") > 0 && number("held_back") > 0, "{shown}");
+}
+
+#[test]
 fn a_demo_that_is_interrupted_leaves_nothing_behind() {
-    use std::io::{BufRead as _, BufReader};
-    use std::process::Stdio;
+    interrupted(&["--seed", "1"]);
+}
 
-    use rr_tests::daemon::{rrctl_program, signal, until};
+#[test]
+fn nor_does_one_with_hosts_and_an_etcd_of_its_own() {
+    let etcd = etcd_program().display().to_string();
+    interrupted(&["--seed", "1", "--hosts", "3", "--store", "etcd", "--etcd", &etcd]);
+}
 
+fn interrupted(words: &[&str]) {
     let sandbox = Sandbox::new();
     let temporary = sandbox.path().join("tmp");
     std::fs::create_dir(&temporary).expect("make a folder");
     let mut command = sandbox.command(rrctl_program());
-    command.args(["demo", "--seed", "1"]).env("TMPDIR", &temporary).stdout(Stdio::piped());
+    command.arg("demo").args(words).env("TMPDIR", &temporary).stdout(Stdio::piped());
     let mut demo = command.spawn().expect("the demo starts");
     let mut lines = BufReader::new(demo.stdout.take().expect("a pipe")).lines();
     let writes = |line: &str| line.contains("  writes ");

@@ -248,7 +248,10 @@ fn a_host_runs_programs() {
         assert_eq!(program.try_wait().expect("look"), None);
         if std::env::var_os(HOLD).is_some() {
             println!("\nheld in {}", stage.hosts[0].home.display());
-            std::thread::park();
+            // It may return for no reason.
+            loop {
+                std::thread::park();
+            }
         }
         program.kill().expect("end it");
         program.wait().expect("it ended");

@@ -18,6 +18,7 @@ mod twice;
 use cut::{
     a_cut_off_holder_is_denied_and_its_lock_goes_to_another_host_and_never_both,
     a_host_that_hears_nothing_is_denied_and_no_second_holder_comes,
+    a_host_that_loses_one_member_goes_on_through_the_others,
     a_host_whose_word_does_not_arrive_is_denied_and_loses_its_lock,
 };
 use pause::{
@@ -39,6 +40,7 @@ rr_tests::on_hosts!(
     a_cut_off_holder_is_denied_and_its_lock_goes_to_another_host_and_never_both,
     a_host_whose_word_does_not_arrive_is_denied_and_loses_its_lock,
     a_host_that_hears_nothing_is_denied_and_no_second_holder_comes,
+    a_host_that_loses_one_member_goes_on_through_the_others,
     a_sidecar_stopped_beyond_its_lease_lets_nothing_through_before_it_has_looked,
     one_workspace_is_registered_by_one_sidecar_only,
     a_host_that_lost_power_is_another_session_under_the_same_name,

@@ -10,6 +10,7 @@ const ABOUT: About = About {
     does: "Looks, as the one leader of its fleet, for what no single agent can see",
     part: app::PART,
     port_step: 2,
+    prepare: rr_link::upkeep::start,
 };
 
 fn main() -> ExitCode {

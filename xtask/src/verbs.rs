@@ -17,6 +17,7 @@ cargo xtask <verb>
   bench [name]      run the benchmarks, or one (--strict: fail if a target is missed)
   demo [args]       run rrctl's demo from this checkout
   etcd [up|path]    three etcd members on loopback, in the foreground (etcd --help: ports, data)
+  hosts [N]         N hosts with a sidecar each on that etcd, in the foreground (hosts --help)
   install           install rrctl for this user
   soak              ten minutes of thirty sessions against one store";
 
@@ -25,13 +26,14 @@ const SOAK: [(&str, &str); 2] = [("RAILROAD_SOAK_SECS", "600"), ("RAILROAD_SOAK_
 
 pub(crate) fn run(args: &[String]) -> Outcome {
     let (verb, rest) = args.split_first().map_or(("help", args), |(verb, rest)| (verb.as_str(), rest));
-    if verb != "demo" && verb != "etcd" && rest.iter().any(|a| a == "--help" || a == "-h") {
+    if !["demo", "etcd", "hosts"].contains(&verb) && rest.iter().any(|a| a == "--help" || a == "-h") {
         return help();
     }
     match verb {
         "bench" => bench::run(rest),
         "demo" => demo(rest),
         "etcd" => run_command(etcd(rest)),
+        "hosts" => hosts(rest),
         "help" | "--help" | "-h" => help(),
         plain if !rest.is_empty() => Err(Failed(format!("`{plain}` takes no arguments\n\n{HELP}"))),
         "test" => test(),
@@ -104,7 +106,17 @@ fn wants_etcd(args: &[String]) -> bool {
 
 /// The etcd that the tests use is theirs to find: this crate stays small.
 fn etcd(args: &[String]) -> Command {
-    let mut command = cargo(&["run", "--quiet", "--locked", "-p", "rr-tests", "--bin", "rr-test-etcd", "--"]);
+    of_the_tests("rr-test-etcd", args)
+}
+
+fn hosts(args: &[String]) -> Outcome {
+    let programs = ["-p", "rrctl", "-p", "rr-sidecar", "-p", "rr-coordinator", "-p", "rr-watcher"];
+    run_command(cargo(&[&["build", "--quiet", "--locked"], &programs[..]].concat()))?;
+    run_command(of_the_tests("rr-test-hosts", args))
+}
+
+fn of_the_tests(program: &str, args: &[String]) -> Command {
+    let mut command = cargo(&["run", "--quiet", "--locked", "-p", "rr-tests", "--bin", program, "--"]);
     command.args(args);
     command
 }

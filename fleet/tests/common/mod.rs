@@ -193,8 +193,12 @@ impl Stage {
 
     /// What a restarted sidecar does; `None` if the session has ended.
     pub async fn adopt(&self, sid: &SessionId) -> Option<Session> {
+        self.adopt_as(sid, "host").await
+    }
+
+    pub async fn adopt_as(&self, sid: &SessionId, fingerprint: &str) -> Option<Session> {
         let estate = self.fleet.estate(&record(0).host).await.unwrap();
-        self.fleet.adopt(&estate, sid, "host").await.unwrap()
+        self.fleet.adopt(&estate, sid, fingerprint).await.unwrap()
     }
 
     pub async fn ask(&self, session: &Session, claims: &[Claim]) -> Result<Answer, FleetError> {

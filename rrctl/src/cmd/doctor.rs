@@ -1,5 +1,6 @@
 //! `rrctl doctor`: one row a check, each with what to do. It only looks. The checks are in `doctor/`.
 
+mod certificate;
 mod daemon;
 mod machine;
 mod repo;
@@ -68,6 +69,7 @@ pub(crate) async fn run(hand: &Hand) -> Result<(), Failure> {
     rows.push(machine::git());
     rows.push(machine::config());
     rows.push(machine::clock());
+    rows.extend(certificate::certificate());
     rows.push(daemon::store(&hand.dirs));
     rows.extend(daemon::answers(&hand.dirs).await);
     rows.push(daemon::hook(&hand.dirs).await);

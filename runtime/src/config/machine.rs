@@ -186,6 +186,45 @@ impl MachineConfig {
     }
 }
 
+/// What is said of a machine that is about to get its certificate.
+pub struct Beginning {
+    /// Not checked: the certificate that a relation may ask for is not there yet.
+    pub config: MachineConfig,
+    /// Where the file is, or would be.
+    pub place: Option<PathBuf>,
+    pub exists: bool,
+}
+
+impl Beginning {
+    /// Reads the file of this machine if there is one, then the environment over it.
+    ///
+    /// # Errors
+    /// If the file cannot be read or understood.
+    pub fn load() -> Result<Self, ConfigError> {
+        Self::load_from(|name| std::env::var_os(name))
+    }
+
+    fn load_from(env: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
+        let named = env(FILE_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let place = named.or_else(|| usual_place(&env));
+        let text = place.as_deref().map(read).transpose()?.flatten();
+        let mut written = match (&place, &text) {
+            (Some(place), Some(text)) => parse(text, place, &[])?,
+            _ => Written::default(),
+        };
+        written.take_environment(&env)?;
+        let state = Dirs::from_variables(&env).ok().map(|dirs| dirs.state);
+        Ok(Self { config: written.settled(state.as_deref()), place, exists: text.is_some() })
+    }
+}
+
+/// Where the file is looked for if nothing names one.
+fn usual_place(env: &impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let absolute = |name: &str| env(name).filter(|v| !v.is_empty()).map(PathBuf::from).filter(|p| p.is_absolute());
+    let home = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")));
+    home.map(|home| home.join("railroad/config.yaml"))
+}
+
 /// The file to read and its text; no file where none is named and the usual place has none.
 fn find(
     named: Option<&Path>,
@@ -199,11 +238,7 @@ fn find(
         let text = read(&file)?.ok_or_else(|| ConfigError::Read { file: file.clone(), source: source() })?;
         return Ok((Some(file), text));
     }
-    let absolute = |name: &str| set(name).filter(|p| p.is_absolute());
-    let home = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")));
-    let Some(file) = home.map(|home| home.join("railroad/config.yaml")) else {
-        return Ok((None, String::new()));
-    };
+    let Some(file) = usual_place(env) else { return Ok((None, String::new())) };
     Ok(read(&file)?.map_or((None, String::new()), |text| (Some(file), text)))
 }
 

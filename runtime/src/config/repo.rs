@@ -174,7 +174,7 @@ mod tests {
                     across_worktrees: warn\n  idle_release: 2m\n  cool: 0s\n  on_agent_death: end\n  \
                     exclusive: [\"**/package.json\", Cargo.lock]\n";
         let config = parsed(text).unwrap();
-        assert_eq!((config.fleet.unwrap().as_str(), config.repo.as_deref()), ("blue", Some("shop")));
+        assert_eq!((config.fleet.as_ref().unwrap().as_str(), config.repo.as_deref()), ("blue", Some("shop")));
         assert_eq!(config.on_unavailable, OnUnavailable::Allow);
         assert_eq!(config.locks.mode, LockMode::PessimisticRead);
         assert_eq!(config.locks.on_agent_death, OnAgentDeath::End);

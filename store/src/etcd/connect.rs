@@ -2,9 +2,13 @@
 //! way said in words for people. Once there is a store, [`super::endpoint`] makes connections by itself.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use etcd_client::GetOptions;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use rr_core::time::Clock;
+use tokio::time::{Instant, timeout_at};
 
 use super::endpoint::Endpoint;
 use super::failure::{Failure, Fate};
@@ -13,8 +17,17 @@ use super::line::Access;
 use super::options::{self, ConnectError, EtcdOptions};
 use super::route::Route;
 use super::tls;
+use crate::contract::Position;
 
-pub(super) async fn connect(options: EtcdOptions, clock: &Arc<dyn Clock>) -> Result<Route, ConnectError> {
+/// How long those that do not answer are waited for once one has: they are looked at only to find mistakes in the list,
+/// and a host that is down must not delay a command that pauses the fleet.
+const GRACE: Duration = Duration::from_millis(500);
+
+pub(super) async fn connect(
+    options: EtcdOptions,
+    seen: Position,
+    clock: &Arc<dyn Clock>,
+) -> Result<Route, ConnectError> {
     let uris = options::check(&options)?;
     if let Some(files) = &options.tls {
         tls::check(files).await.map_err(|why| ConnectError::Tls { why })?;
@@ -25,27 +38,50 @@ pub(super) async fn connect(options: EtcdOptions, clock: &Arc<dyn Clock>) -> Res
     let endpoints: Vec<_> = uris.into_iter().map(endpoint).collect();
     let preferred = any_of(&reachable(&endpoints).await?);
     is_let_in(&endpoints[preferred]).await?;
-    Ok(Route::new(endpoints, preferred, Highest::default()))
+    // One connection a process; the others are made when they are needed.
+    let others = endpoints.iter().enumerate().filter(|(at, _)| *at != preferred);
+    others.for_each(|(_, endpoint)| endpoint.requests.clear());
+    Ok(Route::new(endpoints, preferred, Highest::starting_at(seen)))
 }
 
 /// Those that could be connected to. One is enough; one that must not be used is an error.
 async fn reachable(endpoints: &[Arc<Endpoint>]) -> Result<Vec<usize>, ConnectError> {
-    let dials = endpoints.iter().map(|endpoint| endpoint.line(&endpoint.requests));
-    let dialled = futures::future::join_all(dials).await;
+    let dial = |(at, endpoint): (usize, &Arc<Endpoint>)| {
+        let endpoint = Arc::clone(endpoint);
+        async move { (at, endpoint.line(&endpoint.requests).await) }
+    };
+    let mut dials: FuturesUnordered<_> = endpoints.iter().enumerate().map(dial).collect();
     let mut up = Vec::new();
     let mut tried = Vec::new();
-    for (at, (endpoint, line)) in endpoints.iter().zip(dialled).enumerate() {
+    let mut until = None;
+    while let Some((at, line)) = next_until(&mut dials, until).await {
         let Err(failure) = line else {
+            until.get_or_insert_with(|| Instant::now() + GRACE);
             up.push(at);
             continue;
         };
+        let endpoint = &endpoints[at];
         if let Some(error) = for_good(endpoint, &failure) {
             return Err(error);
         }
         tracing::warn!(endpoint = endpoint.name, why = failure.why, "etcd endpoint cannot be reached");
-        tried.push((endpoint.name.clone(), failure.why));
+        tried.push((at, failure.why));
     }
-    if up.is_empty() { Err(ConnectError::Unreachable { tried }) } else { Ok(up) }
+    if !up.is_empty() {
+        return Ok(up);
+    }
+    tried.sort_unstable();
+    Err(ConnectError::Unreachable {
+        tried: tried.into_iter().map(|(at, why)| (endpoints[at].name.clone(), why)).collect(),
+    })
+}
+
+/// The next to be done; nothing when all are, or when it is time to go on without the others.
+async fn next_until<F: Future>(dials: &mut FuturesUnordered<F>, until: Option<Instant>) -> Option<F::Output> {
+    match until {
+        Some(until) => timeout_at(until, dials.next()).await.ok().flatten(),
+        None => dials.next().await,
+    }
 }
 
 /// Failures that no other endpoint and no later try makes up for.

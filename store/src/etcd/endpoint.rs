@@ -4,9 +4,11 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use etcd_client::proto::PbStatusResponse;
 use rr_core::time::{BootTime, Clock, Span};
+use tokio::time::timeout;
 use tonic::transport::Uri;
 
 use super::failure::{Blames, Failure};
@@ -17,9 +19,11 @@ use super::tls;
 /// In a row: one may be a packet lost, two are a habit.
 const FAILURES_MAX: u32 = 2;
 /// How long it is left alone: about a restart of etcd, or a short cut.
-pub(super) const EJECTED_FOR: Span = Span::from_secs(30);
+const EJECTED_FOR: Span = Span::from_secs(30);
+/// For a member to say that it is there.
+const PROBE_MAX: Duration = Duration::from_secs(1);
 /// How often the TLS files are looked at. Renewal happens at half of a life of hours.
-pub(super) const RELOAD_EVERY: Span = Span::from_secs(10);
+const RELOAD_EVERY: Span = Span::from_secs(10);
 
 pub(super) struct Endpoint {
     pub uri: Uri,
@@ -75,7 +79,7 @@ impl Endpoint {
         if let (true, Some(failure)) = (slot.dialled.load(Ordering::Acquire) != before, last.as_ref()) {
             return Err(failure.clone());
         }
-        let made = Line::connect(&self.uri, &self.access).await;
+        let made = Line::connect(&self.uri, &self.access, self.clock.now()).await;
         slot.dialled.fetch_add(1, Ordering::AcqRel);
         match made {
             Ok(line) => {
@@ -99,6 +103,24 @@ impl Endpoint {
         self.ejected_until.load(Ordering::Acquire) != 0
     }
 
+    /// An answer has come over this connection.
+    pub(super) fn answered(&self, line: &Line) {
+        line.heard(self.clock.now());
+        self.succeeded();
+    }
+
+    /// Whether a request that must not be lost may be sent over this connection: one that was silent for long is asked.
+    pub(super) async fn is_sound(&self, line: &Line) -> bool {
+        if !line.is_silent(self.clock.now()) {
+            return true;
+        }
+        let sound = timeout(PROBE_MAX, line.status()).await.is_ok_and(|status| status.is_ok());
+        if sound {
+            line.heard(self.clock.now());
+        }
+        sound
+    }
+
     pub(super) fn succeeded(&self) {
         if self.failures.load(Ordering::Acquire) != 0 || self.is_ejected() {
             self.failures.store(0, Ordering::Release);
@@ -110,11 +132,10 @@ impl Endpoint {
 
     /// Takes in that a request over `line` failed, or that there was no line.
     pub(super) fn failed(&self, slot: &Slot, line: Option<&Arc<Line>>, failure: &Failure) {
-        if failure.blames == Blames::Nobody {
-            return;
-        }
-        if let (Some(line), Blames::Connection) = (line, failure.blames) {
-            slot.discard(line);
+        match (failure.blames, line) {
+            (Blames::Nobody | Blames::Member, _) => return,
+            (Blames::Connection, Some(line)) => slot.discard(line),
+            (Blames::Connection, None) | (Blames::Silence, _) => {}
         }
         if self.failures.fetch_add(1, Ordering::AcqRel) + 1 >= FAILURES_MAX {
             self.eject(&failure.why);
@@ -177,7 +198,7 @@ impl Endpoint {
             if !stale {
                 continue;
             }
-            match Line::connect(&self.uri, &self.access).await {
+            match Line::connect(&self.uri, &self.access, self.clock.now()).await {
                 Ok(line) => {
                     slot.put(line);
                     tracing::info!(endpoint = self.name, "connected to etcd with the new TLS files");
@@ -201,7 +222,7 @@ impl Slot {
         line
     }
 
-    fn clear(&self) {
+    pub(super) fn clear(&self) {
         *self.line.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 

@@ -13,13 +13,15 @@ use crate::contract::{LeaseId, StoreError};
 /// All of etcd's own messages begin so; what the client library or a proxy says does not.
 const ETCD: &str = "etcdserver: ";
 
+const TOKEN_OVER: &str = "etcdserver: invalid auth token";
+
 /// Said before anything is proposed (`rpctypes/error.go`; the interceptor of `require_leader`; `raft.ErrProposalDropped`;
 /// the check of a token), so another endpoint may be asked with the same request.
 const NOT_PROPOSED: [&str; 7] = [
     "etcdserver: no leader",
     "raft proposal dropped",
     "etcdserver: too many requests",
-    "etcdserver: invalid auth token",
+    TOKEN_OVER,
     "etcdserver: revision of auth store is old",
     "etcdserver: rpc not supported for learner",
     "etcdserver: not capable",
@@ -48,9 +50,11 @@ pub(super) enum Fate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Blames {
     Nobody,
-    /// The member answers, but cannot serve.
-    Endpoint,
-    /// No word of the member.
+    /// The member answers, but cannot serve now.
+    Member,
+    /// No word of the member in time; the connection may be sound.
+    Silence,
+    /// The connection is of no use any more, or there is none.
     Connection,
 }
 
@@ -63,14 +67,15 @@ impl Failure {
         Self { fate: Fate::Lost, blames: Blames::Connection, why: why.into() }
     }
 
-    /// The connection may be sound and the member slow, so it stays until there is more to say.
     pub(super) fn late(within: Duration) -> Self {
-        Self { fate: Fate::Lost, blames: Blames::Endpoint, why: format!("no answer within {within:?}") }
+        Self { fate: Fate::Lost, blames: Blames::Silence, why: format!("no answer within {within:?}") }
     }
 
     pub(super) fn of(error: &EtcdError) -> Self {
         match error {
             EtcdError::GRpcStatus(status) => Self::of_status(status),
+            // The library does not tell its cause.
+            EtcdError::TransportError(error) => Self::lost(chain(error)),
             other => Self::lost(chain(other)),
         }
     }
@@ -82,7 +87,7 @@ impl Failure {
             return Self::not_sent(chain(status));
         }
         if NOT_PROPOSED.contains(&message) {
-            return Self { fate: Fate::NotApplied, blames: Blames::Endpoint, why: message.into() };
+            return Self { fate: Fate::NotApplied, blames: Blames::Member, why: message.into() };
         }
         if !message.starts_with(ETCD) {
             return Self::lost(chain(status));
@@ -90,12 +95,16 @@ impl Failure {
         let why = message.to_owned();
         match final_answer(status) {
             Some(answer) => Self { fate: Fate::Final(answer), blames: Blames::Nobody, why },
-            None => Self { fate: Fate::Lost, blames: Blames::Endpoint, why },
+            None => Self { fate: Fate::Lost, blames: Blames::Member, why },
         }
     }
 
     pub(super) fn is_unsent(&self) -> bool {
         self.fate == Fate::NotApplied && self.blames == Blames::Connection
+    }
+
+    pub(super) fn is_token_over(&self) -> bool {
+        self.why == TOKEN_OVER
     }
 
     /// For what changes nothing: it did not happen, and may be tried again.

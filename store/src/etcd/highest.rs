@@ -28,7 +28,7 @@ struct History {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
     pub seen: Position,
-    history: u64,
+    pub history: u64,
 }
 
 /// Where an answer stands to what had been seen.
@@ -42,8 +42,7 @@ pub(super) enum Standing {
 }
 
 impl Highest {
-    #[cfg(test)]
-    fn starting_at(seen: Position) -> Self {
+    pub(super) fn starting_at(seen: Position) -> Self {
         let highest = Self::default();
         highest.raise(seen);
         highest

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use etcd_client::proto::PbStatusResponse;
@@ -13,6 +13,7 @@ use etcd_client::{
 };
 use hyper_util::rt::TokioIo;
 use rr_core::bugs::{self, Bug};
+use rr_core::time::{BootTime, Span};
 use tokio::net::TcpStream;
 use tonic::transport::{Endpoint as Dial, Uri};
 
@@ -21,12 +22,15 @@ use super::options::{Credentials, TlsFiles, is_tls, shown};
 use super::tls::{Material, read};
 
 /// For all of it, TLS and the first answer included: a frozen member accepts connections, too.
-pub(super) const CONNECT_MAX: Duration = Duration::from_secs(2);
+const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// A connection that is silent for this long is asked whether it is alive ...
 const PING_EVERY: Duration = Duration::from_secs(5);
-/// ... and is dead if that takes longer. Only while a request or a stream is open: etcd closes connections that ping
-/// without (`too_many_pings`), and nothing is lost on those.
+/// ... and is dead if that takes longer. Only while a request or a stream is open: etcd closes a connection that pings
+/// without one (`too_many_pings`, after 20 s), so one that lies idle is asked before it is used ([`Line::is_silent`]).
 const PONG_MAX: Duration = Duration::from_secs(3);
+/// One that has not been heard of for this long may have been cut: a write that is sent over it would be lost. A sidecar
+/// polls more often, so only those who seldom write pay for the question.
+const SILENCE_MAX: Span = Span::from_secs(10);
 /// For a range of 50,000 keys, and for the largest of values many times over; the library's own limit is 4 MiB.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 
@@ -55,19 +59,21 @@ pub(super) struct Line {
     pub kv: KvClient,
     pub lease: LeaseClient,
     pub watch: WatchClient,
-    /// Of another client without `require_leader` and without a user: a member tells of itself in any state.
     maintenance: MaintenanceClient,
+    client: Client,
     /// What was read from the TLS files for it.
     pub material: Option<Material>,
+    /// When the member last answered, in milliseconds since boot.
+    heard: AtomicU64,
 }
 
 impl Line {
-    pub(super) async fn connect(uri: &Uri, access: &Access) -> Result<Self, Failure> {
-        let within = tokio::time::timeout(CONNECT_MAX, Self::dial(uri, access));
+    pub(super) async fn connect(uri: &Uri, access: &Access, now: BootTime) -> Result<Self, Failure> {
+        let within = tokio::time::timeout(CONNECT_MAX, Self::dial(uri, access, now));
         within.await.unwrap_or_else(|_| Err(Failure::not_sent(format!("no answer within {CONNECT_MAX:?}"))))
     }
 
-    async fn dial(uri: &Uri, access: &Access) -> Result<Self, Failure> {
+    async fn dial(uri: &Uri, access: &Access, now: BootTime) -> Result<Self, Failure> {
         let material = match (&access.tls, is_tls(uri)) {
             (Some(files), true) => Some(read(files).await.map_err(Failure::not_sent)?),
             _ => None,
@@ -78,21 +84,39 @@ impl Line {
         }
         let channel = dial.connect_with_connector(once(uri)).await.map_err(|e| unsent(&e.into()))?;
         let channel = Channel::Tonic(channel);
-        let plain = Client::from_channel(channel.clone(), None).await.map_err(|e| unsent(&e))?;
-        let mut maintenance = plain.maintenance_client();
-        let status = maintenance.status().await.map_err(|e| unsent(&e))?;
+        let client = Client::from_channel(channel.clone(), Some(login(access))).await.map_err(|e| unsent(&e))?;
+        // A member tells of itself in any state, unless it asks for a user: logging in takes a leader, too.
+        let mut maintenance = match access.credentials {
+            Some(_) => client.maintenance_client(),
+            None => Client::from_channel(channel, None).await.map_err(|e| unsent(&e))?.maintenance_client(),
+        };
+        let status = maintenance.status().await.map_err(|e| rejected(unsent(&e), access))?;
         access.is_ours(status.header().map_or(0, etcd_client::ResponseHeader::cluster_id), uri)?;
-        let client = Client::from_channel(channel, Some(login(access))).await.map_err(|e| unsent(&e))?;
         Ok(Self {
             kv: client.kv_client().max_decoding_message_size(ANSWER_BYTES_MAX),
             lease: client.lease_client(),
             watch: client.watch_client().max_decoding_message_size(ANSWER_BYTES_MAX),
             maintenance,
+            client,
             material,
+            heard: AtomicU64::new(now.as_millis()),
         })
     }
 
-    /// What the member says of itself. It need not have a leader for that.
+    /// Gets another token.
+    pub(super) async fn log_in(&self) -> Result<(), Failure> {
+        self.client.refresh_token().await.map_err(|error| unsent(&error))
+    }
+
+    pub(super) fn heard(&self, now: BootTime) {
+        self.heard.store(now.as_millis(), Ordering::Release);
+    }
+
+    pub(super) fn is_silent(&self, now: BootTime) -> bool {
+        now.since(BootTime::from_millis(self.heard.load(Ordering::Acquire))) > SILENCE_MAX
+    }
+
+    /// What the member says of itself.
     pub(super) async fn status(&self) -> Result<PbStatusResponse, EtcdError> {
         self.maintenance.clone().status().await.map(|status| status.0)
     }
@@ -113,6 +137,17 @@ fn unsent(error: &EtcdError) -> Failure {
     match failure.fate {
         Fate::Final(_) => failure,
         _ => Failure::not_sent(failure.why),
+    }
+}
+
+/// A server looks at our certificate only after the handshake is over for us: all we see is a connection that ends.
+fn rejected(failure: Failure, access: &Access) -> Failure {
+    match &access.tls {
+        Some(files) if failure.is_unsent() => {
+            let hint = "is it valid, and of an authority that etcd trusts?";
+            Failure { why: format!("{} (our certificate is {}: {hint})", failure.why, files.cert.display()), ..failure }
+        }
+        _ => failure,
     }
 }
 

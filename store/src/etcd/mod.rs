@@ -30,6 +30,7 @@ mod options;
 mod renew;
 mod route;
 mod tls;
+pub mod users;
 mod watch;
 mod wire;
 
@@ -62,7 +63,20 @@ impl EtcdStore {
     /// # Errors
     /// [`ConnectError`] names the endpoint and says what to do.
     pub async fn connect(options: EtcdOptions, clock: Arc<dyn Clock>) -> Result<Arc<Self>, ConnectError> {
-        let route = Arc::new(connect::connect(options, &clock).await?);
+        Self::connect_from(options, Position::default(), clock).await
+    }
+
+    /// As [`Self::connect`], for a caller that remembers how far it has seen the store's history ([`Store::position`]): an
+    /// older state is then noticed over restarts, too.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn connect_from(
+        options: EtcdOptions,
+        seen: Position,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, ConnectError> {
+        let route = Arc::new(connect::connect(options, seen, &clock).await?);
         Ok(Arc::new(Self { renewals: Renewals::start(Arc::clone(&route)), route }))
     }
 

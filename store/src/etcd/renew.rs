@@ -24,6 +24,8 @@ use crate::contract::{KeepAlive, LeaseId, StoreError};
 const RENEW_MAX: Duration = Duration::from_secs(5);
 /// A stream that owes an answer for this long is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
+/// Between two rounds over all endpoints, when none works.
+const REOPEN_AFTER: Duration = Duration::from_millis(200);
 /// Far above the sessions of a machine; whoever comes then waits.
 const QUEUE_MAX: usize = 4_096;
 
@@ -171,9 +173,6 @@ async fn open<'a>(route: &'a Route, ask: Ask, again: &mut VecDeque<Ask>) -> Opti
     None
 }
 
-/// Between two rounds over all endpoints, when none works.
-const REOPEN_AFTER: Duration = Duration::from_millis(200);
-
 /// Uses a stream until it ends, and gives back what is unanswered then.
 async fn run(stream: Stream<'_>, queue: &mut mpsc::Receiver<Ask>, again: VecDeque<Ask>) -> VecDeque<Ask> {
     let Stream { route, at, line, mut keeper, mut answers } = stream;
@@ -219,4 +218,37 @@ async fn run(stream: Stream<'_>, queue: &mut mpsc::Receiver<Ask>, again: VecDequ
         _ = send => {}
     }
     locked().take()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(waiting: &mut Waiting) -> oneshot::Receiver<KeepAlive> {
+        let (reply, answer) = oneshot::channel();
+        waiting.push(Ask { lease: LeaseId(7), until: Instant::now() + RENEW_MAX, reply });
+        answer
+    }
+
+    /// Otherwise a session would count its time from a question that was never answered.
+    #[test]
+    fn the_late_answer_to_a_question_given_up_renews_nobody() {
+        let mut waiting = Waiting::default();
+        drop(ask(&mut waiting));
+        let mut second = ask(&mut waiting);
+        waiting.answer(7, 60);
+        assert!(second.try_recv().is_err(), "that was the answer to the first");
+        waiting.answer(7, 60);
+        assert_eq!(second.try_recv(), Ok(KeepAlive::Alive(Span::from_secs(60))));
+        assert!(waiting.silent_at().is_none(), "nothing is owed any more");
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_not_sent_again() {
+        let mut waiting = Waiting::default();
+        drop(ask(&mut waiting));
+        let _second = ask(&mut waiting);
+        assert_eq!(waiting.take().len(), 1);
+        assert!(waiting.take().is_empty());
+    }
 }

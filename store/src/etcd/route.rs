@@ -133,15 +133,21 @@ pub(super) struct Turn {
     asked: usize,
 }
 
-/// One request to one endpoint. A connection that broke while it lay idle is replaced once: nothing was sent over it.
+/// One request to one endpoint. A connection that broke while it lay idle is replaced once: the request was not sent over
+/// it.
 async fn attempt<C: Call>(endpoint: &Endpoint, call: &C, until: Instant) -> Result<(Position, C::Answer), Failure> {
     let mut was_idle = endpoint.requests.current().is_some();
     loop {
         let line = line_by(endpoint, until).await?;
+        if was_idle && !call.is_read() && !endpoint.is_sound(&line).await {
+            endpoint.requests.discard(&line);
+            was_idle = false;
+            continue;
+        }
         let started = Instant::now();
         let failure = match timeout_at(until, call.send(&line)).await {
             Ok(Ok(answer)) => {
-                endpoint.succeeded();
+                endpoint.answered(&line);
                 return Ok(answer);
             }
             Ok(Err(error)) => Failure::of(&error),

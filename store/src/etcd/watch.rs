@@ -16,10 +16,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Status};
 
 use super::calls::Range;
-use super::failure::{Failure, Fate};
+use super::failure::{Blames, Failure, Fate};
+use super::line::Line;
 use super::route::{Route, Turn};
 use super::wire::{self, unsigned};
-use crate::contract::{Change, Keys, Revision, StoreError, WatchEvent, WatchStream};
+use crate::contract::{Change, Keys, Position, Revision, StoreError, WatchEvent, WatchStream};
 
 /// For one endpoint to open a watch; etcd answers at once, or is not there.
 const OPEN_MAX: Duration = Duration::from_secs(2);
@@ -29,14 +30,17 @@ const REOPEN_AFTER: Duration = Duration::from_millis(200);
 /// Revisions between the task and its reader.
 const BUFFER: usize = 1_024;
 
+const PERMISSION_DENIED: &str = "etcdserver: permission denied";
+
 type Item = Result<WatchEvent, StoreError>;
 
 pub(super) async fn watch(route: Arc<Route>, keys: Keys, from: Revision) -> Result<WatchStream, StoreError> {
     // "From now on" must survive a break, and a member may lag: so it begins after what the cluster has now.
     let next = if from == 0 { route.run(&Range(&somewhere_in(&keys))).await?.revision + 1 } else { from };
+    let history = route.highest.mark()?.history;
     let source = Source::open(&route, &keys, next).await?;
     let (events, reader) = mpsc::channel(BUFFER);
-    tokio::spawn(Watch { route, keys, next, events }.serve(source));
+    tokio::spawn(Watch { route, keys, next, history, events }.serve(source));
     Ok(Box::pin(stream::unfold(reader, |mut reader| async move { Some((reader.recv().await?, reader)) })))
 }
 
@@ -52,6 +56,8 @@ struct Watch {
     keys: Keys,
     /// The first revision that has not been handed on.
     next: Revision,
+    /// Which history that revision is of.
+    history: u64,
     events: Sender<Item>,
 }
 
@@ -135,16 +141,28 @@ impl Watch {
     async fn reopen(&mut self) -> Option<Source> {
         let give_up = Instant::now() + REOPEN_MAX;
         loop {
-            let error = match Source::open(&self.route, &self.keys, self.next).await {
+            let error = match self.open().await {
                 Ok(source) => return Some(source),
                 Err(error) => error,
             };
-            if !error.is_retryable() || Instant::now() >= give_up {
+            if !error.is_retryable() || Instant::now() >= give_up || self.is_of_the_past() {
                 let _ = self.events.send(Err(error)).await;
                 return None;
             }
             sleep(REOPEN_AFTER).await;
         }
+    }
+
+    async fn open(&self) -> Result<Source, StoreError> {
+        if self.is_of_the_past() {
+            return Err(StoreError::Unavailable("the store was restored while this watch was away".into()));
+        }
+        Source::open(&self.route, &self.keys, self.next).await
+    }
+
+    /// Its revision means nothing in the history that was accepted since.
+    fn is_of_the_past(&self) -> bool {
+        self.route.highest.mark().is_ok_and(|mark| mark.history != self.history)
     }
 }
 
@@ -165,7 +183,7 @@ enum Batch {
 /// An event, and what its arrival proves of the store's history.
 struct Placed {
     event: WatchEvent,
-    position: crate::contract::Position,
+    position: Position,
 }
 
 impl Source {
@@ -197,31 +215,37 @@ impl Source {
         Err(last.unwrap_or_else(|| StoreError::Unavailable("no etcd endpoint".into())))
     }
 
-    async fn open_at(
-        route: &Route,
-        at: usize,
-        keys: &Keys,
-        next: Revision,
-    ) -> Result<(Self, crate::contract::Position), Failure> {
+    async fn open_at(route: &Route, at: usize, keys: &Keys, next: Revision) -> Result<(Self, Position), Failure> {
         let endpoint = &route.endpoints[at];
         let line = endpoint.line(&endpoint.watches).await?;
+        let mut opened = Self::open_over(&line, keys, next).await;
+        // Other requests get another token from the library; a watch is refused within its stream.
+        if matches!(&opened, Err(failure) if failure.is_token_over()) {
+            line.log_in().await?;
+            opened = Self::open_over(&line, keys, next).await;
+        }
+        match opened {
+            Ok((stream, now)) => Ok((Self { at, stream, partial: Vec::new() }, now)),
+            Err(failure) => {
+                if failure.blames == Blames::Connection {
+                    endpoint.watches.discard(&line);
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    async fn open_over(line: &Line, keys: &Keys, next: Revision) -> Result<(EtcdStream, Position), Failure> {
         let (key, end) = wire::range_of(keys);
-        let opened = async {
-            let mut stream = line.watch.clone().watch(key, Some(wire::watch_options(end, next))).await?;
-            let created = stream.message().await?;
-            Ok((stream, created))
-        };
-        let (stream, created) = opened.await.map_err(|error| {
-            let failure = Failure::of(&error);
-            endpoint.watches.discard(&line);
-            failure
-        })?;
+        let mut watch = line.watch.clone();
+        let opened = watch.watch(key, Some(wire::watch_options(end, next))).await;
+        let mut stream = opened.map_err(|error| Failure::of(&error))?;
+        let created = stream.message().await.map_err(|error| Failure::of(&error))?;
         let created = created.ok_or_else(|| Failure::lost("the stream ended"))?.0;
         if created.canceled {
             return Err(cancelled(&created));
         }
-        let now = wire::position(created.header.as_ref());
-        Ok((Self { at, stream, partial: Vec::new() }, now))
+        Ok((stream, wire::position(created.header.as_ref())))
     }
 
     async fn batch(&mut self) -> Result<Batch, Failure> {
@@ -241,7 +265,7 @@ impl Source {
             }
             let events = by_revision(std::mem::take(&mut self.partial));
             let placed = |event: WatchEvent| {
-                let position = crate::contract::Position { revision: event.revision, ..position };
+                let position = Position { revision: event.revision, ..position };
                 Placed { event, position }
             };
             return Ok(Batch::Events(events.into_iter().map(placed).collect()));
@@ -256,7 +280,10 @@ fn cancelled(message: &PbWatchResponse) -> Failure {
         let why = format!("compacted up to {oldest}");
         return Failure { fate: Fate::Final(StoreError::Compacted { oldest }), ..Failure::lost(why) };
     }
-    Failure::of_status(&Status::new(Code::Unknown, message.cancel_reason.clone()))
+    // Since 3.6 wrapped: `rpc error: code = PermissionDenied desc = etcdserver: permission denied`.
+    let reason = message.cancel_reason.rsplit("desc = ").next().unwrap_or_default();
+    let code = if reason == PERMISSION_DENIED { Code::PermissionDenied } else { Code::Unknown };
+    Failure::of_status(&Status::new(code, reason))
 }
 
 /// etcd sends the changes of a revision one after another, and revisions in order.

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rr_tests::wait::asked_to_end;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
 const HELP: &str = "\
@@ -119,19 +119,16 @@ impl Plan {
 }
 
 async fn up(plan: &Plan) -> Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
     std::fs::create_dir_all(&plan.data).with_context(|| format!("make {}", plan.data.display()))?;
     let mut members = (0..MEMBERS).map(|member| plan.start(member)).collect::<Result<Vec<_>>>()?;
     let [one, two, three] = &mut members[..] else { bail!("three members") };
-    let asked = async {
+    let ready = async {
         say_when_ready(plan).await?;
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, _ = hang_up.recv() => {} }
-        anyhow::Ok(())
+        std::future::pending::<Result<()>>().await
     };
     tokio::select! {
-        asked = asked => asked?,
+        ended = asked_to_end() => ended?,
+        failed = ready => failed?,
         ended = one.wait() => bail!("a member ended ({}), see above", ended?),
         ended = two.wait() => bail!("a member ended ({}), see above", ended?),
         ended = three.wait() => bail!("a member ended ({}), see above", ended?),

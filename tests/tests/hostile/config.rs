@@ -132,7 +132,7 @@ fn a_broken_machine_configuration_stops_the_start_and_says_where() {
         sandbox.machine_config(text);
         let up = sandbox.rrctl(&["up"]);
         let said = String::from_utf8_lossy(&up.stderr).into_owned();
-        assert_eq!(up.status.code(), Some(1), "{said}");
+        assert_eq!(up.status.code(), Some(2), "{said}");
         for word in words {
             assert!(said.contains(word), "{word:?}: {said}");
         }

@@ -8,7 +8,7 @@ use rr_tests::agent::Agent;
 use rr_tests::daemon::until;
 use rr_tests::hosts::{Apart, Direction};
 
-use super::stage::{Asked, CUT_OFF, Fleet, GIVEN_ON_MAX, LEASE, QUICK, SLACK, in_time, write};
+use super::stage::{Asked, Fleet, GIVEN_ON_MAX, SLACK, Times, in_time, quick, write};
 
 /// Calls of both sides from a cut to its end.
 struct Sides {
@@ -34,7 +34,7 @@ impl Sides {
         assert!(self.one.iter().any(|asked| asked.said.denied()), "it was denied at all");
         if let Some(last) = self.last_pass_of_one() {
             let after = last.over.saturating_duration_since(self.cut_at);
-            assert!(after < CUT_OFF + SLACK, "a write passed {after:?} after the cut: {:?}", last.said);
+            assert!(after < Times::now().cut_off + SLACK, "a write passed {after:?} after the cut: {:?}", last.said);
         }
     }
 
@@ -92,7 +92,7 @@ fn told_before_it_goes_on(agent: &mut Agent, file: &str) -> String {
 }
 
 pub(crate) fn a_cut_off_holder_is_denied_and_its_lock_goes_to_another_host_and_never_both(apart: Apart) {
-    let fleet = Fleet::new(apart, 3, QUICK);
+    let fleet = Fleet::new(apart, 3, quick());
     let (mut one, mut two) = (fleet.agent(0, "one"), fleet.agent(1, "two"));
     one.write("a.txt", "1\n").must_pass();
     two.write("a.txt", "2\n").must_be_denied(&["a.txt is being edited by session"]);
@@ -102,8 +102,8 @@ pub(crate) fn a_cut_off_holder_is_denied_and_its_lock_goes_to_another_host_and_n
     sides.never_both();
     let first = sides.first_pass_of_two().expect("the lock goes on");
     let waited = first.at.saturating_duration_since(sides.cut_at);
-    // The last keep-alive before the cut was at most one period old.
-    assert!(waited > LEASE.saturating_sub(SLACK), "before the lease was over: {waited:?}");
+    // The last keep-alive before the cut was at most one period old (a quarter of the lease, or less).
+    assert!(waited > Times::now().lease * 3 / 4 - SLACK, "before the lease was over: {waited:?}");
     assert_eq!(fleet.host(2).holder("a.txt").as_deref(), Some("two"));
 
     fleet.host(0).heal();
@@ -118,7 +118,7 @@ pub(crate) fn a_cut_off_holder_is_denied_and_its_lock_goes_to_another_host_and_n
 
 /// Up: what the host sends is lost. Its keep-alives do not arrive, so its lease runs out.
 pub(crate) fn a_host_whose_word_does_not_arrive_is_denied_and_loses_its_lock(apart: Apart) {
-    let fleet = Fleet::new(apart, 2, QUICK);
+    let fleet = Fleet::new(apart, 2, quick());
     let (mut one, mut two) = (fleet.agent(0, "one"), fleet.agent(1, "two"));
     one.write("a.txt", "1\n").must_pass();
     let sides = ask_through_a_cut(&fleet, (&mut one, &mut two), Direction::Up, |_, two_has_it| two_has_it);
@@ -131,10 +131,10 @@ pub(crate) fn a_host_whose_word_does_not_arrive_is_denied_and_loses_its_lock(apa
 /// Down: what is sent to the host is lost. Its keep-alives may arrive, so that its lock may stay for as long as it tries:
 /// what counts is that it does not believe in it, and that nobody else gets it meanwhile unless it is lost.
 pub(crate) fn a_host_that_hears_nothing_is_denied_and_no_second_holder_comes(apart: Apart) {
-    let fleet = Fleet::new(apart, 2, QUICK);
+    let fleet = Fleet::new(apart, 2, quick());
     let (mut one, mut two) = (fleet.agent(0, "one"), fleet.agent(1, "two"));
     one.write("a.txt", "1\n").must_pass();
-    let long_enough = LEASE + SLACK;
+    let long_enough = Times::now().lease + SLACK;
     let sides =
         ask_through_a_cut(&fleet, (&mut one, &mut two), Direction::Down, |cut_at, _| cut_at.elapsed() > long_enough);
     sides.one_is_denied_in_time();
@@ -154,4 +154,26 @@ pub(crate) fn a_host_that_hears_nothing_is_denied_and_no_second_holder_comes(apa
         assert_ne!(passed, [true, true], "both hold it");
         passed.contains(&true)
     });
+}
+
+/// Cut off from one member after the other, the leader among them: the others are as good (H5).
+pub(crate) fn a_host_that_loses_one_member_goes_on_through_the_others(apart: Apart) {
+    let fleet = Fleet::new(apart, 2, quick());
+    let mut one = fleet.agent(0, "one");
+    one.write("a.txt", "0\n").must_pass();
+    let session = |fleet: &Fleet| fleet.host(1).locks().first().map(|lock| lock["session"].clone());
+    let before = session(&fleet);
+    for member in 0..fleet.world.etcd.len() {
+        for direction in [Direction::Both, Direction::Up, Direction::Down] {
+            fleet.host(0).cut_from(member, direction);
+            in_time("it goes on", || {
+                one.prompt("go on");
+                one.read("a.txt");
+                one.write("a.txt", &format!("{member} {direction:?}\n")).passed()
+            });
+            fleet.host(0).heal();
+        }
+    }
+    assert_eq!(fleet.host(1).holder("a.txt").as_deref(), Some("one"));
+    assert_eq!(session(&fleet), before, "one session, from the beginning to the end");
 }

@@ -1,22 +1,18 @@
 //! Pauses over hosts: a host that is cut off follows by the age of what it knows (H4, H16), and the order needs no coordinator.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rr_tests::daemon::until;
 use rr_tests::hosts::{Apart, Direction, Kind, Program};
 
-use super::stage::{Fleet, QUICK, SLACK, in_time};
-
-/// With a late cut-off, so that only the permit's age (3 s here, 15 s by default) can stop a host that is cut off.
-const LATE_CUT_OFF: &str =
-    "timing: { lease: 40s, keep_alive: 1s, cut_off: 30s, permit_poll: 500ms, permit_fresh: 3s, cool: 1s }\n";
-const PERMIT_FRESH: Duration = Duration::from_secs(3);
+use super::stage::{Fleet, SLACK, Times, in_time, quick, with_a_late_cut_off};
 
 pub(crate) fn a_pause_reaches_a_host_that_is_cut_off_by_the_age_of_its_permit(apart: Apart) {
-    let fleet = Fleet::new(apart, 2, LATE_CUT_OFF);
+    let fleet = Fleet::new(apart, 2, with_a_late_cut_off());
     let (mut one, mut two) = (fleet.agent(0, "one"), fleet.agent(1, "two"));
     one.write("a.txt", "1\n").must_pass();
     two.write("b.txt", "1\n").must_pass();
+    let permit_fresh = Times::now().permit_fresh;
     fleet.host(0).cut(Direction::Both);
     let epoch = fleet.host(1).json(&["pause-all", "--reason", "story"])["epoch"].as_u64().expect("an epoch");
     let paused = Instant::now();
@@ -24,7 +20,7 @@ pub(crate) fn a_pause_reaches_a_host_that_is_cut_off_by_the_age_of_its_permit(ap
     two.write("b.txt", "2\n").must_be_denied(&["paused", "story"]);
 
     let mut last_pass = None;
-    while paused.elapsed() < PERMIT_FRESH * 2 + SLACK {
+    while paused.elapsed() < permit_fresh * 2 + SLACK {
         one.prompt("go on");
         let said = one.write("a.txt", "2\n");
         match said.reason {
@@ -32,7 +28,7 @@ pub(crate) fn a_pause_reaches_a_host_that_is_cut_off_by_the_age_of_its_permit(ap
             Some(reason) => assert!(!reason.contains("paused"), "it cannot know: {reason}"),
         }
     }
-    assert!(last_pass.is_none_or(|at| at < PERMIT_FRESH + SLACK), "a call passed {last_pass:?} after the pause");
+    assert!(last_pass.is_none_or(|at| at < permit_fresh + SLACK), "a call passed {last_pass:?} after the pause");
     one.write("a.txt", "3\n").must_be_denied(&["the run permit was last seen"]);
 
     fleet.host(0).heal();
@@ -47,7 +43,7 @@ pub(crate) fn a_pause_reaches_a_host_that_is_cut_off_by_the_age_of_its_permit(ap
 }
 
 pub(crate) fn pause_all_works_from_any_host_without_a_coordinator(apart: Apart) {
-    let fleet = Fleet::new(apart, 3, QUICK);
+    let fleet = Fleet::new(apart, 3, quick());
     let (mut one, mut two) = (fleet.agent(0, "one"), fleet.agent(1, "two"));
     one.write("a.txt", "1\n").must_pass();
     // No coordinator has ever run; the third host has no agent and loses its sidecar, too.

@@ -7,10 +7,10 @@ use rr_tests::agent::Agent;
 use rr_tests::daemon::until;
 use rr_tests::hosts::Apart;
 
-use super::stage::{Fleet, QUICK};
+use super::stage::{Fleet, quick};
 
 pub(crate) fn what_one_host_holds_no_other_host_can_write_and_the_denial_says_who(apart: Apart) {
-    let fleet = Fleet::new(apart, 3, QUICK);
+    let fleet = Fleet::new(apart, 3, quick());
     let (mut one, mut two) = (fleet.agent(0, "one"), fleet.agent(1, "two"));
     one.prompt("rewrite the parser");
     one.write("src/a.ts", "1\n").must_pass();
@@ -50,7 +50,7 @@ const RAISES: usize = 12;
 
 /// All of them work in one folder, as over a network file system: a lock that two held at once shows as a lost update.
 pub(crate) fn no_update_is_lost_while_leaders_of_etcd_are_killed(apart: Apart) {
-    let mut fleet = Fleet::new(apart, 3, QUICK);
+    let mut fleet = Fleet::new(apart, 3, quick());
     let shared = fleet.host(0).repo.clone();
     std::fs::write(shared.join("count"), "0").expect("write");
     let agents: Vec<Agent> = (0..3).map(|n| Agent::start_in(fleet.host(n), &format!("agent-{n}"), &shared)).collect();

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use rr_tests::agent::Agent;
 use rr_tests::hosts::Apart;
 
-use super::stage::{Fleet, QUICK, in_time};
+use super::stage::{Fleet, in_time, quick};
 
 /// Asked at once when it goes on.
 const AGENTS: usize = 4;
 
 pub(crate) fn a_sidecar_stopped_beyond_its_lease_lets_nothing_through_before_it_has_looked(apart: Apart) {
-    let fleet = Fleet::new(apart, 2, QUICK);
+    let fleet = Fleet::new(apart, 2, quick());
     let name = |n: usize| format!("f{n}.txt");
     let mut stopped: Vec<Agent> = (0..AGENTS).map(|n| fleet.agent(0, &format!("one-{n}"))).collect();
     for (n, agent) in stopped.iter_mut().enumerate() {

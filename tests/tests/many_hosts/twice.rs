@@ -7,11 +7,11 @@ use rr_tests::agent::Agent;
 use rr_tests::daemon::until;
 use rr_tests::hosts::{Apart, Kind, Program};
 
-use super::stage::{Fleet, QUICK, in_time};
+use super::stage::{Fleet, in_time, quick};
 
 /// Two machines made from one image: the same host id, one work tree, and an agent under the same name on each.
 pub(crate) fn one_workspace_is_registered_by_one_sidecar_only(apart: Apart) {
-    let mut fleet = Fleet::new(apart, 3, QUICK);
+    let mut fleet = Fleet::new(apart, 3, quick());
     fleet.sidecars[1].terminate();
     fs::copy(fleet.host(0).state.join("host-id"), fleet.host(1).state.join("host-id")).expect("copy the host id");
     fleet.sidecars[1] = Program::start(fleet.host(1), Kind::Sidecar);
@@ -46,7 +46,7 @@ pub(crate) fn one_workspace_is_registered_by_one_sidecar_only(apart: Apart) {
 const BOOTS: usize = 3;
 
 pub(crate) fn a_host_that_lost_power_is_another_session_under_the_same_name(apart: Apart) {
-    let mut fleet = Fleet::new(apart, 2, QUICK);
+    let mut fleet = Fleet::new(apart, 2, quick());
     let mut seen = Vec::new();
     for boot in 0..BOOTS {
         let mut one = fleet.agent(0, "one");

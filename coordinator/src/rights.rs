@@ -1,0 +1,54 @@
+//! Who may ask what: one table over all methods of the wire, looked up before a request reaches its service. What is not in the
+//! table is answered to nobody. It knows no request's content; `gate` asks it.
+
+use rr_link::identity::Role;
+
+/// What a method asks of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// This role at least.
+    Role(Role),
+    /// Nothing: the request itself shows a token.
+    Token,
+}
+
+const TABLE: [(&str, Needs); 12] = [
+    ("/railroad.v1.Fleet/Status", Needs::Role(Role::Viewer)),
+    ("/railroad.v1.Fleet/Watch", Needs::Role(Role::Viewer)),
+    ("/railroad.v1.Fleet/Pause", Needs::Role(Role::Operator)),
+    ("/railroad.v1.Fleet/Resume", Needs::Role(Role::Operator)),
+    ("/railroad.v1.Fleet/PostRestore", Needs::Role(Role::Admin)),
+    ("/railroad.v1.Locks/ForceRelease", Needs::Role(Role::Operator)),
+    ("/railroad.v1.Enrol/CreateToken", Needs::Role(Role::Admin)),
+    ("/railroad.v1.Enrol/Join", Needs::Token),
+    ("/railroad.v1.Enrol/Renew", Needs::Role(Role::Viewer)),
+    ("/railroad.v1.Enrol/Deny", Needs::Role(Role::Admin)),
+    ("/railroad.v1.Enrol/Allow", Needs::Role(Role::Admin)),
+    ("/railroad.v1.Enrol/Hosts", Needs::Role(Role::Viewer)),
+];
+
+/// `None`: there is no such method.
+pub(crate) fn needs(path: &str) -> Option<Needs> {
+    TABLE.iter().find(|(method, _)| *method == path).map(|(_, needs)| *needs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_method_of_the_wire_is_in_the_table_and_nothing_else() {
+        let wire: BTreeSet<&str> = rr_proto::METHODS.iter().copied().collect();
+        let table: BTreeSet<&str> = TABLE.iter().map(|(method, _)| *method).collect();
+        assert_eq!(table, wire);
+        assert_eq!(table.len(), TABLE.len(), "a method stands in it twice");
+    }
+
+    #[test]
+    fn only_joining_is_open_to_those_without_a_certificate() {
+        let open: Vec<_> =
+            TABLE.iter().filter(|(_, needs)| *needs == Needs::Token).map(|(method, _)| *method).collect();
+        assert_eq!(open, ["/railroad.v1.Enrol/Join"]);
+    }
+}
