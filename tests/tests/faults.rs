@@ -32,7 +32,7 @@ fn seed() -> u64 {
     seed
 }
 
-/// How long trouble lasts, and how long one blow does: short, or as long as the issue wants it.
+/// How long trouble lasts.
 fn trouble(short: u64) -> Duration {
     Duration::from_secs(setting("RAILROAD_FAULTS_SECS", short))
 }

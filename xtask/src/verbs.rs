@@ -19,10 +19,20 @@ cargo xtask <verb>
   etcd [up|path]    three etcd members on loopback, in the foreground (etcd --help: ports, data)
   hosts [N]         N hosts with a sidecar each on that etcd, in the foreground (hosts --help)
   install           install rrctl for this user
-  soak              ten minutes of thirty sessions against one store";
+  soak              ten minutes of thirty sessions against one store, then the fault
+                    matrix of a real cluster in its long form (forty minutes)";
 
 /// Ten minutes are long enough for every lease, idle release and log rewrite to come round many times.
 const SOAK: [(&str, &str); 2] = [("RAILROAD_SOAK_SECS", "600"), ("RAILROAD_SOAK_SESSIONS", "30")];
+
+/// Leaders killed every 20 s, a host cut off for 120 s, a sidecar stopped for 75 s, a thousand that start at once.
+const FAULTS: [(&str, &str); 5] = [
+    ("RAILROAD_FAULTS_SECS", "600"),
+    ("RAILROAD_FAULTS_KILL_SECS", "20"),
+    ("RAILROAD_FAULTS_CUT_SECS", "120"),
+    ("RAILROAD_FAULTS_STOP_SECS", "75"),
+    ("RAILROAD_FAULTS_SIDECARS", "1000"),
+];
 
 pub(crate) fn run(args: &[String]) -> Outcome {
     let (verb, rest) = args.split_first().map_or(("help", args), |(verb, rest)| (verb.as_str(), rest));
@@ -159,6 +169,11 @@ fn soak() -> Outcome {
     let mut command =
         cargo(&["test", "--release", "--locked", "-p", "rr-tests", "--test", "soak", "--", "--nocapture"]);
     command.envs(SOAK);
+    run_command(command)?;
+    // One at a time: each is to have the machine for itself.
+    let faults = ["test", "--release", "--locked", "-p", "rr-tests", "--test", "faults", "--"];
+    let mut command = cargo(&[&faults[..], &["--nocapture", "--test-threads=1"]].concat());
+    command.envs(FAULTS);
     run_command(command)
 }
 
