@@ -300,8 +300,8 @@ impl Service {
     /// Takes over the sessions of this sidecar's earlier life. One whose agent has died meanwhile is watched out like any other:
     /// what it started may still run.
     pub(crate) async fn adopt(self: &Arc<Self>) -> Result<(), rr_fleet::FleetError> {
-        let all = self.fleet.overview().await?;
-        for row in all.sessions.iter().filter(|s| s.record.host == self.host) {
+        let mut estate = self.fleet.estate(&self.host).await?;
+        while let Some(row) = estate.next().await {
             let agent = Process { pid: row.record.pid, start: row.record.start };
             if row.record.boot != self.boot {
                 // Another boot: nothing of it can run any more.
@@ -309,10 +309,10 @@ impl Service {
                 continue;
             }
             let sent = self.now();
-            let Some(session) = self.fleet.adopt(&row.sid, self.host.as_str()).await? else { continue };
+            let Some(session) = self.fleet.adopt(&estate, &row.sid, self.host.as_str()).await? else { continue };
             let key = AgentKey { agent: row.record.agent.clone(), session: row.record.agent_session.clone() };
             let mut inner = Inner::new(Heartbeat::registered(sent, self.timing), row.record.clone(), sent);
-            inner.locks = self.adopted_locks(&row.sid, &all.locks, Path::new(&row.record.workspace));
+            inner.locks = self.adopted_locks(&row.sid, &estate.locks, Path::new(&row.record.workspace));
             let lost = self.memory.lost_by(&key, &inner.locks);
             lost.into_iter().for_each(|claim| inner.note_lost(claim));
             tracing::info!(sid = %row.sid, locks = inner.locks.len(), "took over a session of an earlier life");

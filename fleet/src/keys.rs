@@ -63,6 +63,10 @@ impl Keyspace {
         format!("{}slot/{host}/{workspace}", self.prefix)
     }
 
+    pub(crate) fn slots_of(&self, host: &HostId) -> String {
+        format!("{}slot/{host}/", self.prefix)
+    }
+
     pub(crate) fn slots(&self) -> String {
         format!("{}slot/", self.prefix)
     }

@@ -1,8 +1,9 @@
 //! The protocol over any store: what a session, a lock, a queue entry and the run permit are made of, and the transactions that
 //! change them (lock-protocol §3-5). It decides nothing by itself: `rr_core` has the rules; and it keeps nothing: the store
-//! is the record. Start at [`Fleet`], then `session`, `locks`, `queue`, `permit`, `leader`, `overview`, `follow`,
+//! is the record. Start at [`Fleet`], then `session`, `estate`, `locks`, `queue`, `permit`, `leader`, `overview`, `follow`,
 //! `hosts`, `publish`.
 
+mod estate;
 mod fill;
 mod follow;
 mod hosts;
@@ -18,6 +19,7 @@ mod restore;
 mod session;
 mod settle;
 
+pub use estate::Estate;
 pub use follow::Follower;
 pub use hosts::{Applicant, Denial, DenyDone, HostRecord, HostRow, Invitation, Join};
 pub use keys::Keyspace;

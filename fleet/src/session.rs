@@ -30,7 +30,7 @@ pub struct Session {
     /// Its host's id. Its denial is compared in every transaction: a host that is shut out can do nothing (H40).
     pub fingerprint: String,
     /// Numbers this session's holder keys.
-    next: Arc<AtomicU64>,
+    pub(crate) next: Arc<AtomicU64>,
     pub(crate) books: Arc<Books>,
 }
 
@@ -126,57 +126,13 @@ impl Fleet {
         Ok(Registered::SlotTaken { by, record })
     }
 
-    /// Takes over a session of an earlier life of this sidecar: same host and boot, and its agent still runs. Its locks are
-    /// still held in the store; `next` numbers go on above them. Its places in the queue are given up: whoever waited in
-    /// them is gone, and an entry that nobody attends to would hold up all behind it.
-    ///
-    /// # Errors
-    /// If the store does not answer.
-    pub async fn adopt(&self, sid: &SessionId, fingerprint: &str) -> Result<Option<Session>, FleetError> {
-        let Some(kv) = self.get(&self.keys.session(sid), "read the session to adopt").await? else { return Ok(None) };
-        let Some(lease) = kv.lease else { return Ok(None) };
-        if self.store.keep_alive(lease).await.doing("renew the adopted lease")? == KeepAlive::Gone {
-            return Ok(None);
-        }
-        if self.denial(fingerprint).await?.is_some() {
-            self.revoke_quietly(lease).await;
-            return Ok(None);
-        }
-        let generation = self.generation().await?;
-        let used = self.own_numbers(sid).await?.max().map_or(0, |n| n + 1);
-        let session = Session {
-            sid: sid.clone(),
-            lease,
-            created: kv.create_revision,
-            generation,
-            fingerprint: fingerprint.to_owned(),
-            next: Arc::new(AtomicU64::new(used)),
-            books: Arc::default(),
-        };
-        self.leave_queues(&session).await?;
-        Ok(Some(session))
-    }
-
-    /// The numbers of a session's holders, and of what force releases left of them.
-    async fn own_numbers(&self, sid: &SessionId) -> Result<impl Iterator<Item = u64>, FleetError> {
-        let mut found = Vec::new();
-        for tree in [Tree::Exclusive, Tree::Shared, Tree::Mark] {
-            let reply = self.store.range(Keys::prefix(self.keys.tree(tree))).await.doing("list locks")?;
-            let places = reply.kvs.iter().filter_map(|kv| self.keys.parse_holder(tree, &kv.key));
-            found.extend(places.filter(|(_, _, owner, _)| owner == sid).map(|(.., n)| n));
-        }
-        Ok(found.into_iter())
-    }
-
-    async fn leave_queues(&self, session: &Session) -> Result<(), FleetError> {
-        let reply = self.store.range(Keys::prefix(self.keys.queues())).await.doing("list waiters")?;
-        let own = |key: &str| self.keys.parse_waiter(key).is_some_and(|(_, sid, _)| sid == session.sid);
-        let entries = reply.kvs.into_iter().filter(|kv| own(&kv.key)).map(|kv| Op::Delete(Keys::one(kv.key)));
-        self.change_guarded(session, entries.collect(), "leave the queue").await
-    }
-
     /// Guarded by the session's own key: a late copy of this can not touch what somebody else wrote later.
-    async fn change_guarded(&self, session: &Session, ops: Vec<Op>, doing: &'static str) -> Result<(), FleetError> {
+    pub(crate) async fn change_guarded(
+        &self,
+        session: &Session,
+        ops: Vec<Op>,
+        doing: &'static str,
+    ) -> Result<(), FleetError> {
         for chunk in ops.chunks(rr_store::TXN_OPS_MAX) {
             let txn = Txn::when(vec![Compare::created_at(self.keys.session(&session.sid), session.created)]);
             self.store.txn(txn.then(chunk.to_vec())).await.doing(doing)?;

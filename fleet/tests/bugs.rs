@@ -103,7 +103,7 @@ async fn b1_a_release_without_its_token_is_found() {
         ground.stage.line.hold(0);
         assert!(ground.client.release(&session, &first).await.is_err(), "held back");
         let _ = ground.client.release(&session, &first).await.unwrap();
-        let adopted = ground.stage.fleet.adopt(&session.sid, "host").await.unwrap().expect("it lives");
+        let adopted = ground.stage.adopt(&session.sid).await.expect("it lives");
         let again = ground.lock(&adopted, write("a")).await.locks.remove(0);
         assert_eq!(again.key, first.key, "numbers begin anew when nothing is left of the old ones");
         ground.stage.line.deliver().await;

@@ -134,7 +134,7 @@ async fn a_denied_hosts_sessions_end_at_once_with_all_their_locks() {
     assert!(matches!(&refused, FleetError::Denied(why) if *why == denial("stolen")), "{refused}");
     assert!(refused.to_string().contains("by kim: stolen"), "{refused}");
     assert!(matches!(stage.ask(&one, &[write("c")]).await.unwrap(), Answer::Lost));
-    assert!(stage.fleet.adopt(&one.sid, own().as_str()).await.unwrap().is_none());
+    assert!(stage.adopt_as(&one.sid, own().as_str()).await.is_none());
 
     let again = stage.fleet.deny(&own(), &denial("also lazy")).await.unwrap();
     assert_eq!((again.already, again.sessions_ended), (Some(denial("stolen")), 0));
@@ -155,7 +155,7 @@ async fn a_denied_session_that_still_lives_is_found_dead_at_its_next_proof_and_g
     assert!(matches!(stage.ask(&one, &[write("c")]).await.unwrap(), Answer::Lost));
     let (_, found) = stage.fleet.state_for(&own()).await.unwrap();
     assert_eq!(found.unwrap().reason, "no reason is recorded");
-    assert!(stage.fleet.adopt(&one.sid, own().as_str()).await.unwrap().is_none());
+    assert!(stage.adopt_as(&one.sid, own().as_str()).await.is_none());
     assert!(stage.below("sess/").await.is_empty(), "its next life does not carry it on");
 }
 

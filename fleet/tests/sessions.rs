@@ -110,7 +110,7 @@ async fn an_adopted_session_keeps_its_locks_and_numbers_on_above_them() {
     let kept = [stage.lock(&before, write("a")).await, stage.lock(&before, read("b")).await];
     let forced = stage.lock(&before, write("c")).await;
     stage.fleet.force_release(&forced.key, forced.token).await.unwrap();
-    let after = stage.fleet.adopt(&before.sid, "host").await.unwrap().expect("it is alive");
+    let after = stage.adopt(&before.sid).await.expect("it is alive");
     assert_eq!((after.created, after.generation, after.lease), (before.created, before.generation, before.lease));
     for lock in &kept {
         assert_eq!(stage.token(lock).await, Some(lock.token));
@@ -123,7 +123,7 @@ async fn an_adopted_session_keeps_its_locks_and_numbers_on_above_them() {
     }
     stage.fleet.end(&after, Ending::Clean).await.unwrap();
     assert!(stage.left_behind().await.is_empty());
-    assert!(stage.fleet.adopt(&before.sid, "host").await.unwrap().is_none());
+    assert!(stage.adopt(&before.sid).await.is_none());
 }
 
 /// The life that waited is gone: its place would hold up all behind it for as long as the adopted session lives.
@@ -135,7 +135,7 @@ async fn an_adopted_session_gives_its_places_in_the_queue_up() {
     stage.queued(&all[1], &[write("a")]).await;
     let third = stage.queued(&all[2], &[write("a")]).await;
     let third = stage.wait(&all[2], third, 60);
-    stage.fleet.adopt(&all[1].sid, "host").await.unwrap().expect("it is alive");
+    stage.adopt(&all[1].sid).await.expect("it is alive");
     stage.fleet.release(&lock).await.unwrap();
     assert!(matches!(third.await.unwrap().unwrap(), WaitEnd::Granted(_)));
 }
@@ -147,12 +147,30 @@ async fn a_release_from_an_earlier_life_does_not_delete_a_later_lock_of_the_same
     let before = stage.session(1).await;
     let old = stage.lock(&before, write("a")).await;
     assert_eq!(stage.fleet.release(&old).await.unwrap(), Released::Yes);
-    let after = stage.fleet.adopt(&before.sid, "host").await.unwrap().expect("it is alive");
+    let after = stage.adopt(&before.sid).await.expect("it is alive");
     let new = stage.lock(&after, write("a")).await;
     assert_eq!(new.key, old.key);
     assert_eq!(stage.fleet.release(&old).await.unwrap(), Released::WasLost);
     assert_eq!(stage.token(&new).await, Some(new.token));
     assert_eq!(stage.below("mark/").await.len(), 1);
+}
+
+/// At most fifty requests a second, after a second's worth at once; and a store of one machine is waited for by nobody (H39).
+#[tokio::test(start_paused = true)]
+async fn a_restarted_sidecar_takes_its_sessions_over_no_faster_than_the_store_can_bear() {
+    let stage = Stage::new().await;
+    stage.sessions(100).await;
+    let began = tokio::time::Instant::now();
+    let mut estate = stage.fleet.estate(&record(0).host).await.unwrap();
+    let mut taken = Vec::new();
+    while let Some(row) = estate.next().await {
+        stage.fleet.adopt(&estate, &row.sid, "host").await.unwrap().expect("it is alive");
+        taken.push(began.elapsed());
+    }
+    assert_eq!(taken.len(), 100);
+    assert!(taken[24].is_zero(), "{taken:?}");
+    let spacing = taken[26..].windows(2).all(|two| (two[1] - two[0]).as_millis() >= 40);
+    assert!(spacing && taken[99].as_secs_f64() > 2.9, "{taken:?}");
 }
 
 #[tokio::test(start_paused = true)]

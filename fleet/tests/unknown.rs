@@ -231,7 +231,7 @@ async fn a_release_that_comes_after_its_lock_was_given_on_deletes_nothing() {
             assert_eq!(stage.fleet.release(&old).await.unwrap(), Released::Yes);
         }
         // The next holder is another session, or a later life of the same that gives the same key.
-        current = stage.fleet.adopt(&all[0].sid, "host").await.unwrap().expect("it is alive");
+        current = stage.adopt(&all[0].sid).await.expect("it is alive");
         let next = if random.one_in(2) { &all[1] } else { &current };
         let grant = stage.granted(next, &[write(place)]).await;
         let new = &grant.locks[0];

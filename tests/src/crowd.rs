@@ -64,8 +64,13 @@ pub async fn connect(endpoints: Vec<String>) -> Arc<EtcdStore> {
 
 /// A fleet in a store, and what records it.
 pub async fn open(store: Arc<EtcdStore>, recorder: &Arc<Recorder>, dice: &Arc<Dice>) -> Client {
+    open_with(store, recorder, dice, QUICK).await
+}
+
+/// The same with other timings.
+pub async fn open_with(store: Arc<EtcdStore>, recorder: &Arc<Recorder>, dice: &Arc<Dice>, timing: Timing) -> Client {
     let (name, clock) = (FleetName::default(), Arc::new(BootClock));
-    let fleet = Fleet::open(store, &name, clock, dice.clone(), QUICK).await.unwrap_or_else(|e| panic!("open: {e:?}"));
+    let fleet = Fleet::open(store, &name, clock, dice.clone(), timing).await.unwrap_or_else(|e| panic!("open: {e:?}"));
     Client { fleet, recorder: recorder.clone() }
 }
 

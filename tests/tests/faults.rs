@@ -9,6 +9,8 @@
 mod clients;
 #[path = "faults/members.rs"]
 mod members;
+#[path = "faults/restart.rs"]
+mod restart;
 #[path = "faults/slots.rs"]
 mod slots;
 #[path = "faults/store.rs"]
@@ -30,7 +32,7 @@ fn seed() -> u64 {
     seed
 }
 
-/// How long trouble lasts, and how long one blow does: short, or as long as the issue wants it.
+/// How long trouble lasts.
 fn trouble(short: u64) -> Duration {
     Duration::from_secs(setting("RAILROAD_FAULTS_SECS", short))
 }

@@ -19,10 +19,20 @@ cargo xtask <verb>
   etcd [up|path]    three etcd members on loopback, in the foreground (etcd --help: ports, data)
   hosts [N]         N hosts with a sidecar each on that etcd, in the foreground (hosts --help)
   install           install rrctl for this user
-  soak              ten minutes of thirty sessions against one store; the stories of many hosts with usual leases";
+  soak              ten minutes of thirty sessions against one store; the stories of many hosts with usual leases;
+                    the fault matrix of a real cluster in its long form (forty minutes)";
 
 /// Ten minutes are long enough for every lease, idle release and log rewrite to come round many times.
 const SOAK: [(&str, &str); 2] = [("RAILROAD_SOAK_SECS", "600"), ("RAILROAD_SOAK_SESSIONS", "30")];
+
+/// Leaders killed every 20 s, a host cut off for 120 s, a sidecar stopped for 75 s, a thousand that start at once.
+const FAULTS: [(&str, &str); 5] = [
+    ("RAILROAD_FAULTS_SECS", "600"),
+    ("RAILROAD_FAULTS_KILL_SECS", "20"),
+    ("RAILROAD_FAULTS_CUT_SECS", "120"),
+    ("RAILROAD_FAULTS_STOP_SECS", "75"),
+    ("RAILROAD_FAULTS_SIDECARS", "1000"),
+];
 
 pub(crate) fn run(args: &[String]) -> Outcome {
     let (verb, rest) = args.split_first().map_or(("help", args), |(verb, rest)| (verb.as_str(), rest));
@@ -159,6 +169,10 @@ fn soak() -> Outcome {
     let mut steps = Steps::default();
     steps.should("sessions on one store", || run_command(long("soak", &SOAK)));
     steps.should("hosts on one etcd", || run_command(long("many_hosts", &[("RAILROAD_USUAL_TIMES", "1")])));
+    // One at a time: each is to have the machine for itself.
+    let mut matrix = long("faults", &FAULTS);
+    matrix.arg("--test-threads=1");
+    steps.should("faults of a real cluster", || run_command(matrix));
     steps.end()
 }
 

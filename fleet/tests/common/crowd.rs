@@ -99,6 +99,11 @@ impl Crowd {
 
     /// Everybody comes to an end; then what everybody did is judged.
     pub async fn judge(self) -> Result<(Report, History), Vec<Violation>> {
+        self.judge_by(Timing::default()).await
+    }
+
+    /// By other bounds than those they kept by their own clocks.
+    pub async fn judge_by(self, timing: Timing) -> Result<(Report, History), Vec<Violation>> {
         self.stage.line.late(0);
         for member in &self.members {
             member.line.chances(0, &[]);
@@ -114,7 +119,7 @@ impl Crowd {
         // Sessions that nobody knows of end with their leases; what was held back arrives.
         pass(Timing::default().lease.as_millis() + 10_000).await;
         self.background.iter().for_each(JoinHandle::abort);
-        let history = self.recorder.finish(Timing::default()).await.unwrap();
+        let history = self.recorder.finish(timing).await.unwrap();
         let report = check(&history)?;
         Ok((report, history))
     }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rr_core::glob::Glob;
-use rr_core::id::{Entropy, FleetName, HostId, RepoId, Token};
+use rr_core::id::{Entropy, FleetName, HostId, RepoId, SessionId, Token};
 use rr_core::limits::Timing;
 use rr_core::path::RepoPath;
 use rr_core::scope::{Claim, Name, Scope};
@@ -189,6 +189,16 @@ impl Stage {
             all.push(self.session(n).await);
         }
         all
+    }
+
+    /// What a restarted sidecar does; `None` if the session has ended.
+    pub async fn adopt(&self, sid: &SessionId) -> Option<Session> {
+        self.adopt_as(sid, "host").await
+    }
+
+    pub async fn adopt_as(&self, sid: &SessionId, fingerprint: &str) -> Option<Session> {
+        let estate = self.fleet.estate(&record(0).host).await.unwrap();
+        self.fleet.adopt(&estate, sid, fingerprint).await.unwrap()
     }
 
     pub async fn ask(&self, session: &Session, claims: &[Claim]) -> Result<Answer, FleetError> {

@@ -27,7 +27,10 @@ async fn history_forgotten_every_tenth_of_a_second_is_missed_by_nobody() {
 async fn a_full_store_can_be_paused_and_nothing_passes_afterwards() {
     let quota = EtcdSetup { flags: vec!["--quota-backend-bytes=4194304".into()], ..EtcdSetup::default() };
     let cluster = EtcdCluster::start(3, quota);
-    let crowd = super::crowd(&cluster, 4).await;
+    let mut crowd = Crowd::gather(cluster.endpoints(), seed()).await;
+    for _ in 0..4 {
+        crowd.join(cluster.endpoints(), Behaviour { pauses: 0, ..busy() }).await;
+    }
     crowd.pass(1.0).await;
     fill(&crowd).await;
     let done = crowd.client().await.pause(&hold("full")).await.expect("paused");
