@@ -28,8 +28,9 @@ pub(crate) async fn listen(floor: &Floor) -> Result<Option<(TcpListener, Door)>,
         None => Door::Loopback,
     };
     let listener = accept::listen(address, &door).await.map_err(ServeError::Listen)?;
-    let address = listener.local_addr().ok();
-    tracing::info!(?address, certificates = matches!(door, Door::Tls { .. }), "the coordinator listens");
+    // Port 0 has become a number by now.
+    let address = listener.local_addr().unwrap_or(address);
+    tracing::info!(%address, certificates = matches!(door, Door::Tls { .. }), "the coordinator listens");
     Ok(Some((listener, door)))
 }
 

@@ -134,7 +134,14 @@ fn rrctl_on_a_machine_without_programs_reaches_the_coordinators_in_turn() {
     // Port 1 is nobody's.
     elsewhere.machine_config(&format!("coordinators: [\"http://127.0.0.1:1\", \"http://{address}\"]\n"));
     assert_eq!(elsewhere.holder("a.txt").as_deref(), Some("one"));
+    // One that takes connections and answers none is stepped over as well.
+    let second = machine(&cluster, "listen: { coordinator: \"127.0.0.1:0\" }\n");
+    let answering = Program::start(&second, "rr-coordinator", &[]).ready();
+    let next = answering.logged("the coordinator listens address", "address=");
+    coordinator.tell(Signal::STOP);
+    elsewhere.machine_config(&format!("coordinators: [\"http://{address}\", \"http://{next}\"]\n"));
     let said = elsewhere.json(&["pause-all", "--reason", "from elsewhere"]);
+    coordinator.tell(Signal::CONT);
     assert_eq!(said["sessions"].as_array().map(Vec::len), Some(1), "{said}");
     until("the agent is denied", || one.read("README.md").denied());
 }
