@@ -227,7 +227,9 @@ impl Fleet {
     /// As [`Fleet::state`].
     pub async fn state_for(&self, host: &HostId) -> Result<(FleetState, Option<Denial>), FleetError> {
         let denied = self.keys.denied(host.as_str());
-        let reads = vec![Op::Get(Keys::prefix(self.keys.fleet())), Op::Get(Keys::one(denied.clone()))];
+        // The generation belongs to the state: without it a restored store could not be told from a new start.
+        let keys = [Keys::prefix(self.keys.fleet()), Keys::one(self.keys.generation()), Keys::one(denied.clone())];
+        let reads = keys.map(Op::Get).to_vec();
         let reply = self.store.txn(Txn::default().then(reads)).await.doing("read the run permit")?;
         let kvs: Vec<KeyValue> = reply.replies.into_iter().flat_map(OpReply::into_keys).collect();
         let denial = kvs.iter().find(|kv| kv.key == denied).map(denial_in);

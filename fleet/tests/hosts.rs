@@ -200,3 +200,11 @@ async fn the_list_of_hosts_has_those_that_joined_those_at_work_and_those_shut_ou
     let shown: Vec<_> = hosts.iter().map(|h| (h.name.as_str(), h.record.is_some(), h.denied.is_some())).collect();
     assert_eq!(shown, [("host", false, false), ("box-7", true, false), ("", false, true)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_host_reads_of_the_fleet_is_the_same_state_and_the_same_life_of_the_store() {
+    let stage = Stage::new().await;
+    let (seen, none) = stage.fleet.state_for(&own()).await.unwrap();
+    assert_eq!((&seen.generation, none.is_none()), (&stage.fleet.state().await.unwrap().generation, true));
+    assert!(seen.generation.revision > 0 && !seen.generation.id.is_empty());
+}

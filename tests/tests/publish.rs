@@ -358,7 +358,9 @@ fn what_was_lost_stays_lost_over_a_restart_of_the_daemon_and_the_loss_of_its_sto
     daemon.stop();
     fs::remove_dir_all(team.sandbox.state.join("store")).expect("the store is lost");
     daemon.restart();
-    one.shell("git checkout -q -b again origin/main && git commit -qam b").must_pass();
+    let done = team.sandbox.json(&["post-restore", "--reason", "the store is lost"]);
+    assert!(team.sandbox.rrctl(&["resume", "--epoch", &done["epoch"].to_string()]).status.success());
+    until("it works again", || one.shell("git checkout -q -b again origin/main && git commit -qam b").passed());
     assert!(fails(&mut one, "git push -q origin again").contains("b.txt: its lock (token"));
 }
 
