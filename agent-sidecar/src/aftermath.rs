@@ -15,7 +15,7 @@ use crate::locking::{Got, Need};
 use crate::messages;
 use crate::repos::{Repo, Shared};
 use crate::service::Service;
-use crate::table::{AgentSession, Change, EARLIER_CALL, HeldLock, InFlight};
+use crate::table::{AgentSession, Change, EARLIER_CALL, HeldLock, InFlight, LostClaim};
 use crate::versions::Version;
 use crate::view::current;
 
@@ -117,6 +117,7 @@ impl Service {
         let Some((repo, before)) = &flight.before else { return vec![] };
         let looked = repo.clone();
         let Ok(Ok(now)) = tokio::task::spawn_blocking(move || looked.tree.dirty()).await else {
+            self.look_at_commits(who, repo, Some(flight.started)).await;
             return vec![
                 "The work tree could not be looked at after this command: what it changed is not known.".to_owned(),
             ];
@@ -138,7 +139,9 @@ impl Service {
                 other.notify(moved.clone());
             }
         }
-        if flight.commits {
+        // Before anything is given back: afterwards nobody could tell whose it was.
+        let recorded = self.look_at_commits(who, repo, Some(flight.started)).await;
+        if flight.commits && recorded {
             let over = who.lock().take_locks(|l| committed(l, repo, &now));
             self.give_back(who, over).await;
         }
@@ -171,6 +174,7 @@ impl Service {
 
     /// A command changed a file that somebody else holds: both are told in their next texts.
     fn hit(&self, who: &AgentSession, repo: &Arc<Repo>, path: &RepoPath, holder: &AgentSession) -> String {
+        who.lock().note_lost(never_held(repo, Claim::exclusive(Scope::Path(path.clone()))));
         holder.notify(messages::hit_by(&path.to_string(), &self.who(who.sid(), None)));
         self.note_change(who, None, repo, path, &repo.tree.root.join(path.shown()));
         tracing::warn!(by = %who.sid(), holder = %holder.sid(), %path, "a command changed a file that another session holds");
@@ -199,12 +203,28 @@ impl Service {
             let needs = needs.map(|claim| Need { repo: repo.clone(), claim, only_for: None });
             if let Got::Refused { .. } = self.need(who, &needs, "changed by a command").await {
                 self.withdraw_requests(who).await;
+                who.lock().note_lost(never_held(repo, claim.clone()));
             }
         }
+        self.note_contested(who, repo, unforeseen.get(FILES_SHOWN_MAX..).unwrap_or_default()).await;
         let names: Vec<String> = unforeseen.iter().take(FILES_SHOWN_MAX).map(|(p, _)| p.to_string()).collect();
         let more = unforeseen.len().saturating_sub(FILES_SHOWN_MAX);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         (!names.is_empty()).then(|| messages::unforeseen(&format!("{}{more}", names.join(", "))))
+    }
+
+    /// Of what is too much to be locked one by one: remembers what somebody else has.
+    async fn note_contested(&self, who: &AgentSession, repo: &Arc<Repo>, changed: &[(RepoPath, Claim)]) {
+        if changed.is_empty() {
+            return;
+        }
+        let paths: Vec<RepoPath> = changed.iter().map(|(path, _)| path.clone()).collect();
+        let standing = self.fleet.standing(&repo.id, &paths).await;
+        // Who cannot ask must take it for contested.
+        let is_free = |path: &RepoPath| standing.as_ref().is_ok_and(|s| s.other(&who.session, path).is_none());
+        for (_, claim) in changed.iter().filter(|(path, _)| !is_free(path)) {
+            who.lock().note_lost(never_held(repo, claim.clone()));
+        }
     }
 
     /// A holder learns that somebody waits for what it holds.
@@ -230,6 +250,11 @@ enum Whose {
     /// Another session changed it itself, meanwhile.
     Another,
     Hit(RepoPath, Arc<AgentSession>),
+}
+
+/// Written while somebody else had it.
+fn never_held(repo: &Repo, claim: Claim) -> LostClaim {
+    LostClaim { repo: repo.id.clone(), claim, token: None }
 }
 
 fn works_in(who: &AgentSession, repo: &Repo) -> bool {

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::guarded::Guarded;
 use crate::history::History;
+use crate::memory::Memory;
 use crate::service::{Belongings, Service};
 use crate::socket::{self, SocketError};
 use crate::view::{self, SharedView};
@@ -84,7 +85,8 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
     let view = SharedView::default();
     let guarded = Guarded::new(&[dirs.state.clone(), dirs.runtime.clone()]);
     let history = History::load(&dirs.state);
-    let belongings = Belongings { name, host, view: view.clone(), guarded, history, metrics };
+    let memory = Memory::read(&dirs.state);
+    let belongings = Belongings { name, host, view: view.clone(), guarded, history, metrics, memory };
     let service = Arc::new(Service::new(fleet.clone(), belongings));
 
     let adopting = patiently("take over the sessions", FleetError::is_outage, || service.adopt());
@@ -112,6 +114,7 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
     if told && !served {
         serving.await;
     }
+    service.memory.keep(&service);
     // Sessions stay in the store with their leases: the next life takes them over.
     service.all().iter().for_each(|who| crate::pause::thaw(who));
     let _ = std::fs::remove_file(dirs.hook_socket());

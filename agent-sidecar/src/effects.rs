@@ -29,6 +29,8 @@ pub(crate) struct Effects {
     /// Something is staged: it must not be committed by somebody else.
     pub stages: bool,
     pub shell: bool,
+    /// A command of it goes past the repository's git hooks.
+    pub skips_hooks: Option<String>,
 }
 
 /// A git command that moves or takes along files of a whole work tree.
@@ -99,6 +101,7 @@ fn shell(command: &str, cwd: &Path, repos: &Repos, guarded: &Guarded, found: &mu
         return Err(Objection::Unparsable(why.clone()));
     }
     guarded.check_commands(&analysis)?;
+    found.skips_hooks = crate::bypass::noted(&analysis);
     for path in &analysis.reads {
         found.reads.extend(repos.place(path, true).ok().flatten());
     }

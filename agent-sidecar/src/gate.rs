@@ -16,7 +16,7 @@ use crate::locking::{Got, Need};
 use crate::messages;
 use crate::repos::{Place, Repo, Shared};
 use crate::service::Service;
-use crate::table::{AgentSession, HeldLock, InFlight};
+use crate::table::{AgentSession, HeldLock, InFlight, LostClaim};
 use crate::versions::Version;
 use crate::view::current;
 
@@ -149,6 +149,12 @@ impl Service {
             return Err(self.refuse(who, &what, reason));
         }
         self.note_reads(who, event, found);
+        if let Some(repo) = &found.compare {
+            self.note_tips(who, repo).await;
+        }
+        if let Some(what) = &found.skips_hooks {
+            self.report_bypass(who, what).await;
+        }
         let before = found.compare.clone().zip(compared);
         self.begin(who, event, call, before, found);
         Ok(())
@@ -179,6 +185,7 @@ impl Service {
             }
             Objection::Unparsable(why) => self.refuse(who, "that command", messages::unparsable(&why)),
             Objection::Protected(what) => self.refuse(who, &what.clone(), messages::protected(&what)),
+            Objection::PastTheGate(what) => self.refuse(who, &what.clone(), messages::past_the_gate(&what)),
         }
     }
 
@@ -205,6 +212,8 @@ impl Service {
         let mut inner = who.lock();
         let is_lost = |l: &HeldLock| matches!(l.state, LockState::Lost(_));
         let lost: Vec<String> = inner.locks.iter().filter(|l| is_lost(l) && l.is_file()).map(HeldLock::shown).collect();
+        let gone: Vec<LostClaim> = inner.locks.iter().filter(|l| is_lost(l)).map(HeldLock::as_lost).collect();
+        gone.into_iter().for_each(|claim| inner.note_lost(claim));
         inner.locks.retain(|l| !is_lost(l));
         (!lost.is_empty()).then(|| Answer::deny(messages::lock_lost(&lost.join(", "))))
     }

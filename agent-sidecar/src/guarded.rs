@@ -1,6 +1,7 @@
 //! What agents may not change: the settings that put the gate in front of them, and Railroad's own files and programs (H41). Decided
 //! from names and paths; it is a guard rail in the open, not a sandbox (D17).
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use rr_core::path::RepoPath;
@@ -11,8 +12,13 @@ use crate::repos::PlaceError;
 
 /// In every repository: the settings files of Claude Code, and Railroad's folder.
 const IN_REPOSITORY: [&str; 3] = [".claude/settings.json", ".claude/settings.local.json", ".railroad"];
+/// The git hooks that `rrctl install` writes, and how their second line begins.
+const GIT_HOOKS: [&str; 4] = ["pre-push", "prepare-commit-msg", "commit-msg", "pre-receive"];
+const GIT_HOOK_MARK: &str = "# railroad: git hook";
+/// That line is within these.
+const GIT_HOOK_HEAD_BYTES: u64 = 256;
 /// What a person decides: an agent that could do it could let itself go on.
-const PERSONS_COMMANDS: [&str; 4] = ["uninstall", "down", "release", "resume"];
+const PERSONS_COMMANDS: [&str; 5] = ["uninstall", "down", "release", "resume", "vouch"];
 const OUR_PROGRAMS: [&str; 4] = ["rrctl", "rr-hook", "rr-sidecar", "rr-coordinator"];
 
 /// Why a call cannot be judged by its files.
@@ -21,6 +27,8 @@ pub(crate) enum Objection {
     Unparsable(String),
     /// It would change the guard itself.
     Protected(String),
+    /// It would publish past the git hooks.
+    PastTheGate(String),
 }
 
 impl From<PlaceError> for Objection {
@@ -49,7 +57,7 @@ impl Guarded {
     /// One file (or, `whole`, a folder with all in it) that is to be changed.
     pub(crate) fn check_path(&self, path: &Path, whole: bool) -> Result<(), Objection> {
         let inside = |g: &&PathBuf| path.starts_with(g) || (whole && g.starts_with(path));
-        let named = is_settings(path);
+        let named = is_settings(path) || is_git_hook(path) || (whole && holds_git_hook(path));
         match self.places.iter().find(inside) {
             None if !named => Ok(()),
             _ => Err(Objection::Protected(path.display().to_string())),
@@ -81,6 +89,9 @@ impl Guarded {
 
     /// Commands that are a person's, or that end our own programs.
     pub(crate) fn check_commands(&self, analysis: &Analysis) -> Result<(), Objection> {
+        if let Some(what) = crate::bypass::refused(analysis) {
+            return Err(Objection::PastTheGate(what));
+        }
         let own_pid = std::process::id().to_string();
         match analysis.invocations.iter().find(|i| is_ours_to_refuse(i, &own_pid)) {
             Some(i) => {
@@ -123,6 +134,22 @@ fn is_settings(path: &Path) -> bool {
     folder.as_deref() == Some(".claude") && name.starts_with("settings") && name.ends_with(".json")
 }
 
+/// A script of ours in a folder of git hooks, wherever that is.
+fn is_git_hook(path: &Path) -> bool {
+    let named = path.file_name().is_some_and(|name| GIT_HOOKS.iter().any(|hook| name == *hook));
+    let mut head = Vec::new();
+    let mut read = || std::fs::File::open(path).and_then(|file| file.take(GIT_HOOK_HEAD_BYTES).read_to_end(&mut head));
+    named
+        && read().is_ok()
+        && String::from_utf8_lossy(&head).lines().nth(1).is_some_and(|l| l.starts_with(GIT_HOOK_MARK))
+}
+
+/// A folder of git hooks, or a bare repository around one. Those of a work tree are out of reach as all of `.git` is.
+fn holds_git_hook(folder: &Path) -> bool {
+    folder.is_dir()
+        && GIT_HOOKS.iter().any(|hook| is_git_hook(&folder.join(hook)) || is_git_hook(&folder.join("hooks").join(hook)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,5 +163,21 @@ mod tests {
         assert!(guarded.check_path(Path::new("/var"), true).is_err(), "a folder around it");
         assert!(guarded.check_path(Path::new("/var"), false).is_ok());
         assert!(guarded.check_path(Path::new("/home/x/settings.json"), false).is_ok());
+    }
+
+    #[test]
+    fn git_hooks_of_ours_are_out_of_reach_and_others_are_not() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let (guarded, hooks) = (Guarded::default(), dir.path().join("team.git/hooks"));
+        std::fs::create_dir_all(&hooks).expect("mkdir");
+        std::fs::write(hooks.join("pre-receive"), "#!/bin/sh\n# railroad: git hook: checks\n").expect("write");
+        std::fs::write(hooks.join("pre-push"), "#!/bin/sh\nexit 0\n").expect("write");
+        assert!(guarded.check_path(&hooks.join("pre-receive"), false).is_err());
+        assert!(
+            guarded.check_path(&hooks, true).is_err()
+                && guarded.check_path(&dir.path().join("team.git"), true).is_err()
+        );
+        assert!(guarded.check_path(&hooks.join("pre-push"), false).is_ok());
+        assert!(guarded.check_path(&hooks, false).is_ok() && guarded.check_path(dir.path(), false).is_ok());
     }
 }

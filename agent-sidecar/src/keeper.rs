@@ -44,6 +44,7 @@ impl Service {
             });
             futures::future::join_all(looks).await;
             self.follow_state().await;
+            self.memory.keep(&self);
             ticks += 1;
             let _ = tokio::time::timeout(TICK, shutdown.cancelled()).await;
         }
@@ -168,8 +169,10 @@ impl Service {
             let lapsed = inner.take_locks(|l| l.claim_by.is_some_and(|by| now >= by));
             let busy = inner.may_change_in_flight() > 0;
             let idle = |l: &HeldLock| !busy && now.since(l.touched) >= idle_release(l, self.timing.idle_release);
-            (inner.take_locks(|l| l.claim_by.is_none() && l.is_file() && idle(l)), lapsed, cooled, again)
+            let over = inner.locks.iter().any(|l| l.claim_by.is_none() && l.is_file() && idle(l));
+            (over, lapsed, cooled, again)
         };
+        let over = if over { self.take_idle(who).await } else { Vec::new() };
         for lock in lapsed.iter().filter(|l| matches!(l.claim.mode, rr_core::scope::Mode::Exclusive)) {
             who.notify(messages::claim_lapsed(&messages::scope(&lock.claim.scope)));
         }
@@ -179,6 +182,16 @@ impl Service {
         if let Err(error) = self.fleet.clear_marks(&cooled).await {
             tracing::debug!(error = &error as &dyn std::error::Error, "clear left-over marks");
         }
+    }
+
+    /// Files that nothing was done with for long, once what was committed of them is recorded.
+    async fn take_idle(&self, who: &AgentSession) -> Vec<GrantedLock> {
+        self.look_everywhere(who).await;
+        let now = self.now();
+        let mut inner = who.lock();
+        let busy = inner.may_change_in_flight() > 0;
+        let idle = |l: &HeldLock| !busy && now.since(l.touched) >= idle_release(l, self.timing.idle_release);
+        inner.take_locks(|l| l.claim_by.is_none() && l.is_file() && idle(l))
     }
 
     /// Says in the session's record when its hooks are gone from the settings while it runs.
@@ -202,7 +215,7 @@ impl Service {
         }
     }
 
-    async fn warn(&self, who: &AgentSession, warning: &str) {
+    pub(crate) async fn warn(&self, who: &AgentSession, warning: &str) {
         let record = {
             let mut inner = who.lock();
             warning.clone_into(&mut inner.record.warning);
@@ -226,6 +239,7 @@ impl Service {
         }
         let first = !std::mem::replace(&mut who.lock().ended, true);
         if first {
+            self.look_everywhere(who).await;
             self.forget(who);
             self.withdraw_requests(who).await;
             self.end(who, Ending::Died { gone: true }).await;
@@ -299,6 +313,8 @@ impl Service {
             let key = AgentKey { agent: row.record.agent.clone(), session: row.record.agent_session.clone() };
             let mut inner = Inner::new(Heartbeat::registered(sent, self.timing), row.record.clone(), sent);
             inner.locks = self.adopted_locks(&row.sid, &estate.locks, Path::new(&row.record.workspace));
+            let lost = self.memory.lost_by(&key, &inner.locks);
+            lost.into_iter().for_each(|claim| inner.note_lost(claim));
             tracing::info!(sid = %row.sid, locks = inner.locks.len(), "took over a session of an earlier life");
             inner.hooks_seen =
                 row.record.warning.starts_with(UNGUARDED) || gate(Path::new(&row.record.workspace)) == Gate::On;

@@ -6,6 +6,7 @@
 
 mod aftermath;
 pub mod app;
+mod bypass;
 mod call;
 mod effects;
 mod following;
@@ -17,9 +18,11 @@ mod hosts;
 mod json;
 mod keeper;
 mod locking;
+mod memory;
 mod messages;
 mod pause;
 mod processes;
+mod publish;
 mod repos;
 mod service;
 mod socket;

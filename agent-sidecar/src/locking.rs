@@ -13,7 +13,7 @@ use rr_runtime::clock::unix_ms;
 use crate::messages;
 use crate::repos::{Repo, Shared};
 use crate::service::Service;
-use crate::table::{AgentSession, HeldLock, Waiting};
+use crate::table::{AgentSession, HeldLock, LostClaim, Waiting};
 use crate::view::current;
 
 /// How often and how long a hand-over under way is waited for: together well below the hook's budget.
@@ -166,6 +166,7 @@ impl Service {
         {
             let mut inner = who.lock();
             for (lock, need) in grant.locks.into_iter().zip(needs) {
+                inner.regained(&lock);
                 let state = LockState::Queued.on(LockEvent::Granted { token: lock.token, cooling });
                 inner.locks.push(HeldLock {
                     grant: lock,
@@ -389,7 +390,10 @@ impl Service {
         for lock in locks {
             match self.fleet.release(&lock).await {
                 Ok(Released::Yes) => {}
-                Ok(Released::WasLost) => who.notify(messages::lock_lost(&messages::scope(&lock.claim.scope))),
+                Ok(Released::WasLost) => {
+                    who.lock().note_lost(LostClaim::of(&lock));
+                    who.notify(messages::lock_lost(&messages::scope(&lock.claim.scope)));
+                }
                 Err(error) => {
                     tracing::warn!(
                         key = lock.key,

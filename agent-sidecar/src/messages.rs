@@ -157,6 +157,21 @@ pub(crate) fn lock_lost(what: &str) -> String {
     )
 }
 
+pub(crate) fn commit_overtaken(commit: &str, paths: &str) -> String {
+    format!(
+        "Commit {commit} changes what was not yours when it was made: {paths}. It will not be published as it is. Write those \
+         files once more with a tool (that asks for their locks), look at what others changed in them, then amend or redo the \
+         commit; or a person vouches for it (`rrctl publish vouch {commit}`)."
+    )
+}
+
+pub(crate) fn past_the_gate(what: &str) -> String {
+    format!(
+        "{what} goes past the git hooks by which this fleet checks what is published. Agents commit and push with the hooks; a \
+         person can do without."
+    )
+}
+
 pub(crate) fn session_lost(locks: &str) -> String {
     format!(
         "This session's lease ran out and it was registered anew. These locks were lost with it: {locks}. Read those files again before writing."

@@ -17,7 +17,9 @@ use crate::call::{Answer, Event, Kind, Verdict};
 use crate::guarded::Guarded;
 use crate::history::History;
 use crate::hosts::{Output, claude};
+use crate::memory::Memory;
 use crate::messages::{self, Who};
+use crate::publish::{GIT_HOOK, VerdictsLease};
 use crate::repos::Repos;
 use crate::socket::Question;
 use crate::table::{AgentKey, AgentSession, Changes};
@@ -46,6 +48,8 @@ pub(crate) struct Service {
     history: Mutex<History>,
     changes: Mutex<Changes>,
     metrics: Metrics,
+    pub verdicts: VerdictsLease,
+    pub memory: Memory,
 }
 
 /// What is a sidecar's own, beside the fleet.
@@ -56,11 +60,12 @@ pub(crate) struct Belongings {
     pub guarded: Guarded,
     pub history: History,
     pub metrics: Metrics,
+    pub memory: Memory,
 }
 
 impl Service {
     pub(crate) fn new(fleet: Fleet, own: Belongings) -> Self {
-        let Belongings { name, host, view, guarded, history, metrics } = own;
+        let Belongings { name, host, view, guarded, history, metrics, memory } = own;
         Self {
             name,
             host,
@@ -81,6 +86,8 @@ impl Service {
             history: Mutex::new(history),
             changes: Mutex::default(),
             metrics,
+            verdicts: VerdictsLease::default(),
+            memory,
         }
     }
 
@@ -159,6 +166,9 @@ impl Service {
 
     /// A hook's question in, what it prints out.
     pub(crate) async fn answer(self: Arc<Self>, question: Question) -> Output {
+        if question.agent == GIT_HOOK {
+            return self.look_before_push(&question).await;
+        }
         let event = if question.too_large {
             Err(claude::Misread { text: messages::too_large(), gates_a_tool: true })
         } else {

@@ -317,6 +317,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn at_the_end_a_call_under_way_is_answered_and_no_other_is_taken() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let path = dir.path().join("hook.sock");
+        let listener = listen(&path).expect("listen");
+        let stop = tokio_util::sync::CancellationToken::new();
+        let (asked, go_on) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+        let slow = {
+            let (asked, go_on) = (asked.clone(), go_on.clone());
+            move |_| {
+                let (asked, go_on) = (asked.clone(), go_on.clone());
+                async move {
+                    asked.notify_one();
+                    go_on.notified().await;
+                    Output::default()
+                }
+            }
+        };
+        let server = tokio::spawn(serve(listener, slow, stop.clone()));
+        let mut stream = UnixStream::connect(&path).await.expect("connect");
+        stream.write_all(&[hello_frame("1"), frame(b'E', b"")].concat()).await.expect("write");
+        asked.notified().await;
+        stop.cancel();
+        while UnixStream::connect(&path).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!server.is_finished(), "it waits for the call");
+        go_on.notify_one();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("answer");
+        assert_eq!(answer, frame(b'Q', &[0]));
+        server.await.expect("server");
+    }
+
+    #[tokio::test]
     async fn a_socket_that_answers_is_never_taken_over() {
         let dir = tempfile::tempdir().expect("temp dir");
         let path = dir.path().join("hook.sock");

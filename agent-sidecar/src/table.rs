@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rr_core::id::{SessionId, Token};
+use rr_core::id::{RepoId, SessionId, Token};
 use rr_core::lock::{LockEvent, LockState};
 use rr_core::path::RepoPath;
 use rr_core::scope::{Claim, Mode, Scope};
 use rr_core::session::Heartbeat;
 use rr_core::time::BootTime;
 use rr_fleet::{GrantedLock, Session, SessionRecord, Unclean, Waiter};
-use rr_git::Dirty;
+use rr_git::{Dirty, Tips};
 
 use crate::messages::Who;
 use crate::processes::Process;
@@ -41,6 +41,8 @@ pub(crate) struct AgentSession {
     pub inner: Mutex<Inner>,
     /// Lock requests of one session go one after the other, so that it never asks twice for the same thing.
     pub acquiring: tokio::sync::Mutex<()>,
+    /// So do looks at its commits.
+    pub looking: tokio::sync::Mutex<()>,
 }
 
 pub(crate) struct Inner {
@@ -72,6 +74,10 @@ pub(crate) struct Inner {
     pub hooks_seen: bool,
     /// It may have read files that we do not know of: before the sidecar's present life, or before its own.
     pub memory_gaps: bool,
+    /// Where the branches stood when its commits were last looked at, for each work tree.
+    pub tips: HashMap<PathBuf, Tips>,
+    /// What it lost, or wrote while somebody else had it, and has not locked again since.
+    pub lost: Vec<LostClaim>,
     /// Counts turns: a release that waits for the end of one must not touch the next.
     pub turn: u64,
 }
@@ -90,6 +96,15 @@ pub(crate) struct HeldLock {
     /// Only for the call with this id.
     pub only_for: Option<String>,
     pub unclean: Vec<Unclean>,
+}
+
+/// Something that was not, or no longer, this session's when it was written: a commit of it is not published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LostClaim {
+    pub repo: RepoId,
+    pub claim: Claim,
+    /// The token of the lock that was lost; none if there never was one.
+    pub token: Option<Token>,
 }
 
 /// A request in the store's queue on behalf of this session.
@@ -153,6 +168,8 @@ impl Inner {
             told_state: 0,
             hooks_seen: false,
             memory_gaps: false,
+            tips: HashMap::new(),
+            lost: Vec::new(),
             turn: 0,
         }
     }
@@ -210,6 +227,19 @@ impl Inner {
         }
     }
 
+    /// Remembers that something was lost, until it is locked again.
+    pub(crate) fn note_lost(&mut self, lost: LostClaim) {
+        if lost.claim.mode == Mode::Exclusive && !matches!(lost.claim.scope, Scope::Named(_)) {
+            self.lost.retain(|l| l.repo != lost.repo || !lost.claim.covers(&l.claim));
+            self.lost.push(lost);
+        }
+    }
+
+    /// What is locked again is this session's again.
+    pub(crate) fn regained(&mut self, lock: &GrantedLock) {
+        self.lost.retain(|l| l.repo != lock.repo || !lock.claim.covers(&l.claim));
+    }
+
     /// Locks that nothing needs any more: out of the table, to be given back to the store.
     pub(crate) fn take_locks(&mut self, over: impl Fn(&HeldLock) -> bool) -> Vec<GrantedLock> {
         let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.locks).into_iter().partition(|l| over(l));
@@ -239,9 +269,19 @@ impl HeldLock {
         crate::messages::scope(&self.grant.claim.scope)
     }
 
+    pub(crate) fn as_lost(&self) -> LostClaim {
+        LostClaim::of(&self.grant)
+    }
+
     /// Whether people think of it as a file: not the index, not a work tree's share.
     pub(crate) fn is_file(&self) -> bool {
         !matches!(self.grant.claim.scope, Scope::Named(_))
+    }
+}
+
+impl LostClaim {
+    pub(crate) fn of(lock: &GrantedLock) -> Self {
+        Self { repo: lock.repo.clone(), claim: lock.claim.clone(), token: Some(lock.token) }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::messages;
 use crate::processes::{Process, agent_in, chain};
 use crate::service::Service;
 use crate::socket::Question;
-use crate::table::{AgentKey, AgentSession, Inner};
+use crate::table::{AgentKey, AgentSession, Inner, LostClaim};
 use crate::view::current;
 
 /// Others named in one awareness text: the rest is counted.
@@ -108,6 +108,10 @@ impl Service {
         };
         let mut inner = Inner::new(Heartbeat::registered(sent, self.timing), record, sent);
         inner.memory_gaps = lost.is_some();
+        let (lost, claims) = lost.unzip();
+        let earlier = self.memory.lost_by(&key, &[]);
+        inner.memory_gaps |= !earlier.is_empty();
+        claims.into_iter().flatten().chain(earlier).for_each(|claim| inner.note_lost(claim));
         let who = self.enrol(key, agent, session, inner);
         if let Some(lost) = lost.filter(|l| !l.is_empty()) {
             who.notify(messages::session_lost(&lost));
@@ -125,8 +129,9 @@ impl Service {
         inner: Inner,
     ) -> Arc<AgentSession> {
         tracing::info!(sid = %session.sid, agent = key.agent, session = key.session, pid = process.pid, "session registered");
-        let acquiring = tokio::sync::Mutex::default();
-        let who = Arc::new(AgentSession { key: key.clone(), process, session, inner: inner.into(), acquiring });
+        let (acquiring, looking) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
+        let who =
+            Arc::new(AgentSession { key: key.clone(), process, session, inner: inner.into(), acquiring, looking });
         self.sessions().insert(key, who.clone());
         let (service, watched) = (self.clone(), who.clone());
         self.tasks.spawn(async move { service.watch_process(&watched).await });
@@ -134,13 +139,15 @@ impl Service {
     }
 
     /// An earlier session under this name that is over: ended in the store, and what it held is named. `None`: there was none.
-    async fn bury_old(&self, key: &AgentKey) -> Option<String> {
+    async fn bury_old(&self, key: &AgentKey) -> Option<(String, Vec<LostClaim>)> {
         let old = self.sessions().remove(key)?;
         let (lost, ended) = {
             let mut inner = old.lock();
             let lost: Vec<String> =
                 inner.locks.iter().filter(|l| l.is_file()).map(super::table::HeldLock::shown).collect();
-            (lost.join(", "), std::mem::replace(&mut inner.ended, true))
+            let mut claims = inner.lost.clone();
+            claims.extend(inner.locks.iter().map(super::table::HeldLock::as_lost));
+            ((lost.join(", "), claims), std::mem::replace(&mut inner.ended, true))
         };
         if !ended {
             self.end(&old, Ending::Died { gone: !old.process.is_alive() }).await;
@@ -290,6 +297,7 @@ impl Service {
     }
 
     async fn release_all(&self, who: &AgentSession) {
+        self.look_everywhere(who).await;
         let over = who.lock().take_locks(|_| true);
         self.give_back(who, over).await;
     }
@@ -311,6 +319,7 @@ impl Service {
     async fn farewell(&self, who: &Arc<AgentSession>) {
         let first = !std::mem::replace(&mut who.lock().ended, true);
         if first {
+            self.look_everywhere(who).await;
             self.forget(who);
             self.end(who, Ending::Clean).await;
         }
@@ -327,8 +336,7 @@ impl Service {
 
 /// Lets what the agent starts carry its session's name, so that left-overs are found when the agent is gone.
 fn mark_environment(file: &Path, session: &str) {
-    let clean: String = session.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).collect();
-    let line = format!("export RAILROAD_SESSION={clean}\n");
+    let line = format!("export RAILROAD_SESSION={}\n", crate::publish::session_name(session));
     let written = std::fs::OpenOptions::new().append(true).create(true).open(file);
     if let Err(error) = written.and_then(|mut f| std::io::Write::write_all(&mut f, line.as_bytes())) {
         tracing::debug!(%error, "mark an agent's environment");

@@ -1,6 +1,7 @@
 //! The coordinator: the programs' and people's way to the fleet. It answers questions and carries out orders; it decides
 //! no tool call and is never on the path of one (D1): a lost coordinator stops no agent.
-//! Start at [`app::start`]; what each request does is in [`ops`] and [`enrol`], which `rrctl` also uses on a store of its own.
+//! Start at [`app::start`]; what each request does is in [`ops`], [`enrol`] and [`publish`], which `rrctl` also uses on a store of
+//! its own.
 
 pub mod app;
 pub mod enrol;
@@ -9,6 +10,7 @@ mod gate;
 mod numbers;
 pub mod ops;
 mod picture;
+pub mod publish;
 mod refusal;
 mod remote;
 mod rights;

@@ -12,13 +12,15 @@ pub(crate) enum Needs {
     Token,
 }
 
-const TABLE: [(&str, Needs); 12] = [
+const TABLE: [(&str, Needs); 14] = [
     ("/railroad.v1.Fleet/Status", Needs::Role(Role::Viewer)),
     ("/railroad.v1.Fleet/Watch", Needs::Role(Role::Viewer)),
     ("/railroad.v1.Fleet/Pause", Needs::Role(Role::Operator)),
     ("/railroad.v1.Fleet/Resume", Needs::Role(Role::Operator)),
     ("/railroad.v1.Fleet/PostRestore", Needs::Role(Role::Admin)),
     ("/railroad.v1.Locks/ForceRelease", Needs::Role(Role::Operator)),
+    ("/railroad.v1.Publish/Judge", Needs::Role(Role::Viewer)),
+    ("/railroad.v1.Publish/Vouch", Needs::Role(Role::Operator)),
     ("/railroad.v1.Enrol/CreateToken", Needs::Role(Role::Admin)),
     ("/railroad.v1.Enrol/Join", Needs::Token),
     ("/railroad.v1.Enrol/Renew", Needs::Role(Role::Viewer)),

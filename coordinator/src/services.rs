@@ -37,6 +37,10 @@ impl Desk {
     fn issuer(&self) -> Result<&Issuer, Status> {
         self.issuer.as_deref().ok_or_else(|| refused(enrol::without_authority()))
     }
+
+    pub(crate) fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
 }
 
 #[tonic::async_trait]

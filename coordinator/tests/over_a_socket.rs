@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use rr_coordinator::app::{ServeError, serve};
+use rr_coordinator::app::{Open, ServeError, serve};
 use rr_core::id::{FleetName, HostId, RepoId};
 use rr_core::limits::Timing;
 use rr_core::path::RepoPath;
 use rr_core::scope::{Claim, Mode, Scope};
 use rr_fleet::{AckRecord, AckState, Answer, Fleet, Registered, Request, Session, SessionRecord};
+use rr_link::accept::{Door, ListenError, listen};
 use rr_proto::v1;
 use rr_proto::v1::fleet_client::FleetClient;
 use rr_proto::v1::locks_client::LocksClient;
@@ -287,5 +288,49 @@ async fn a_second_coordinator_leaves_the_first_ones_socket_alone() {
     let second = serve(desk.fleet.clone(), &desk.socket(), CancellationToken::new()).await;
     assert!(matches!(second, Err(ServeError::Taken(_))), "{second:?}");
     client.status(v1::StatusRequest {}).await.expect("the first one answers");
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn a_program_one_minor_version_away_is_answered_and_another_is_refused_clearly() {
+    let desk = Desk::open().await;
+    let ask = async |version: Option<&'static str>| {
+        let mut request = tonic::Request::new(v1::StatusRequest {});
+        if let Some(version) = version {
+            request.metadata_mut().insert(rr_proto::VERSION_KEY, version.parse().expect("text"));
+        }
+        desk.fleet_client().await.status(request).await
+    };
+    for near in [None, Some("0.1.0"), Some("0.2.7"), Some("0.0.9")] {
+        let answer = ask(near).await.expect("answered");
+        assert_eq!(answer.metadata().get(rr_proto::VERSION_KEY).expect("it says"), rr_proto::VERSION, "{near:?}");
+    }
+    for far in ["0.3.0", "1.0.0", "rubbish"] {
+        let refused = ask(Some(far)).await.expect_err(far);
+        assert_eq!(refused.code(), Code::FailedPrecondition);
+        assert!(refused.message().contains(&format!("the program that asks is version {far}")), "{refused}");
+        assert_eq!(refused.metadata().get(rr_proto::VERSION_KEY).expect("it says"), rr_proto::VERSION);
+    }
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn an_address_serves_programs_of_this_machine_and_no_other_is_listened_on() {
+    let dir = tempfile::tempdir().expect("folder");
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let listener = listen(any, &Door::Loopback).await.expect("listens");
+    let address = listener.local_addr().expect("has one");
+    let open = Open::at(&dir.path().join("api.sock"), Some((listener, Door::Loopback))).await.expect("listens");
+    let desk = Desk::open().await;
+    let shutdown = CancellationToken::new();
+    let served = tokio::spawn(open.serve(desk.fleet.clone(), None, shutdown.clone()));
+    let mut client = FleetClient::connect(format!("http://{address}")).await.expect("connects");
+    assert_eq!(client.status(v1::StatusRequest {}).await.expect("answers").into_inner().version, rr_proto::VERSION);
+    assert!(matches!(listen(address, &Door::Loopback).await, Err(ListenError::Bind { .. })), "taken");
+    let everywhere = "0.0.0.0:0".parse().expect("an address");
+    assert!(matches!(listen(everywhere, &Door::Loopback).await, Err(ListenError::Open(_))));
+    drop(client);
+    shutdown.cancel();
+    tokio::time::timeout(SOON, served).await.expect("ends in time").expect("no panic").expect("a clean end");
     desk.close().await;
 }

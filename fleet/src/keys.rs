@@ -1,7 +1,7 @@
 //! The layout of the store (lock-protocol §3): every key of a fleet is built here, and taken apart here, and nowhere else.
 
 use rr_core::bugs::{self, Bug};
-use rr_core::id::{FleetName, HostId, OpId, RepoId, SessionId};
+use rr_core::id::{CommitId, FleetName, HostId, OpId, RepoId, SessionId};
 
 /// Builds the keys of one fleet.
 #[derive(Clone, Debug)]
@@ -136,6 +136,16 @@ impl Keyspace {
 
     pub(crate) fn leader(&self, of: &str) -> String {
         format!("{}leader/{of}", self.prefix)
+    }
+
+    /// What is known of commits. Not below a repository: a bare or shallow one cannot tell its identity, and a commit's name is
+    /// the same everywhere.
+    pub(crate) fn commits(&self) -> String {
+        format!("{}commit/", self.prefix)
+    }
+
+    pub(crate) fn commit(&self, id: &CommitId) -> String {
+        format!("{}commit/{id}", self.prefix)
     }
 
     pub(crate) fn tree(&self, tree: Tree) -> String {

@@ -1,7 +1,7 @@
 //! The protocol over any store: what a session, a lock, a queue entry and the run permit are made of, and the transactions that
 //! change them (lock-protocol §3-5). It decides nothing by itself: `rr_core` has the rules; and it keeps nothing: the store
 //! is the record. Start at [`Fleet`], then `session`, `estate`, `locks`, `queue`, `permit`, `leader`, `overview`, `follow`,
-//! `hosts`.
+//! `hosts`, `publish`.
 
 mod estate;
 mod fill;
@@ -12,6 +12,7 @@ mod leader;
 mod locks;
 mod overview;
 mod permit;
+mod publish;
 mod queue;
 mod records;
 mod restore;
@@ -26,6 +27,7 @@ pub use leader::{Leader, Ring};
 pub use locks::{Answer, Grant, GrantedLock, Released, Request, Unclean};
 pub use overview::{LockRow, Overview, SessionRow, WaiterRow};
 pub use permit::{AckState, FleetState, Generation, Hold, HoldKind, PauseDone, ResumeDone};
+pub use publish::{Changed, CommitRecord, Overtaken, Recorded, Right, Standing, VERDICTS_KEPT_FOR, Verdict};
 pub use queue::{WaitEnd, Waiter};
 pub use records::{AckRecord, SessionRecord};
 pub use restore::Restored;

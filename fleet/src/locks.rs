@@ -175,7 +175,7 @@ impl Fleet {
     }
 
     /// The key prefixes under which a conflicting holder of `claim` would lie: at its ancestors, at it, below it.
-    fn surroundings(&self, repo: &RepoId, claim: &Claim) -> Vec<String> {
+    pub(crate) fn surroundings(&self, repo: &RepoId, claim: &Claim) -> Vec<String> {
         let trees: &[Tree] =
             if claim.mode == Mode::Shared { &[Tree::Exclusive] } else { &[Tree::Exclusive, Tree::Shared] };
         let anchor = claim.scope.anchor_key();

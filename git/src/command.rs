@@ -1,8 +1,9 @@
 //! Runs the `git` program, without optional locks, without prompts, without a pager, and with its own words in English.
 
 use std::ffi::OsStr;
+use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
@@ -18,20 +19,40 @@ pub enum GitError {
     },
 }
 
+/// What a git command is given besides its words.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Input<'a> {
+    pub(crate) stdin: Option<&'a [u8]>,
+    /// Inside a receiving repository's hook: it is asked as git has set it up, with the objects that are being received.
+    pub(crate) keeps_quarantine: bool,
+}
+
 /// Runs git in a folder and returns what it printed.
 pub(crate) fn git<I, S>(folder: &Path, args: I) -> Result<Vec<u8>, GitError>
 where
     I: IntoIterator<Item = S>,
     S: AsRef<OsStr>,
 {
+    git_with(folder, args, &Input::default())
+}
+
+pub(crate) fn git_with<I, S>(folder: &Path, args: I, input: &Input<'_>) -> Result<Vec<u8>, GitError>
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<OsStr>,
+{
     let mut command = Command::new("git");
-    command.current_dir(folder).args(args).stdin(Stdio::null());
+    command.current_dir(folder).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(if input.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
     command.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0").env("GIT_PAGER", "cat").env("LC_ALL", "C");
     // An agent's own git environment (a hook's, say) must not point us at another repository.
-    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"] {
+    for name in ["GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
         command.env_remove(name);
     }
-    let output = command.output().map_err(GitError::NotStarted)?;
+    if !input.keeps_quarantine {
+        command.env_remove("GIT_DIR").env_remove("GIT_OBJECT_DIRECTORY");
+    }
+    let output = run(&mut command, input.stdin).map_err(GitError::NotStarted)?;
     if output.status.success() {
         return Ok(output.stdout);
     }
@@ -40,6 +61,18 @@ where
         command: shown.join(" "),
         folder: folder.display().to_string(),
         said: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    })
+}
+
+fn run(command: &mut Command, stdin: Option<&[u8]>) -> std::io::Result<Output> {
+    let mut child = command.spawn()?;
+    let to_child = child.stdin.take();
+    std::thread::scope(|scope| {
+        if let (Some(mut pipe), Some(bytes)) = (to_child, stdin) {
+            // Beside the reading: both pipes are small. A child that stops reading says why itself.
+            scope.spawn(move || drop(pipe.write_all(bytes)));
+        }
+        child.wait_with_output()
     })
 }
 

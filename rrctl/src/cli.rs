@@ -49,6 +49,9 @@ enum Command {
     Config(cmd::config::Args),
     Doctor(cmd::doctor::Args),
     Demo(cmd::demo::Args),
+    Publish(cmd::publish::Args),
+    #[command(hide = true)]
+    GitHook(cmd::git_hook::Args),
     #[command(hide = true)]
     DemoAgent(cmd::demo_agent::Args),
     #[command(hide = true)]
@@ -100,6 +103,8 @@ fn dispatch(command: Command, hand: &Hand) -> Result<(), Failure> {
         Command::Config(_) => cmd::config::run(hand),
         Command::Doctor(_) => hand.wait_for(cmd::doctor::run(hand)),
         Command::Demo(args) => hand.wait_for(cmd::demo::run(&args, hand)),
+        Command::Publish(args) => hand.wait_for(cmd::publish::run(&args, hand)),
+        Command::GitHook(args) => cmd::git_hook::run(&args, hand),
         Command::DemoAgent(args) => cmd::demo_agent::run(&args, hand),
         Command::DemoLink(args) => hand.wait_for(cmd::demo_link::run(&args)),
         Command::Completions(args) => cmd::completions::run(&args),

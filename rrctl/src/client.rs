@@ -15,6 +15,7 @@ use rr_link::upkeep;
 use rr_proto::v1::enrol_client::EnrolClient;
 use rr_proto::v1::fleet_client::FleetClient;
 use rr_proto::v1::locks_client::LocksClient;
+use rr_proto::v1::publish_client::PublishClient;
 use rr_proto::{VERSION, VERSION_KEY, speaks_with, too_far_apart, v1};
 use rr_runtime::config::MachineConfig;
 use tokio::net::UnixStream;
@@ -30,6 +31,8 @@ use crate::exit::{Failure, Kind, chain};
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// A store that has lost its leader may take seconds; a person waits about this long.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// Where there is another way: an order to stop everything must not wait for a coordinator that is stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(3);
 /// A picture of a fleet at its limits (50,000 locks) is some 20 MiB.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
@@ -41,6 +44,8 @@ pub(crate) struct Client {
     fleet: FleetClient<Signed>,
     locks: LocksClient<Signed>,
     enrol: EnrolClient<Signed>,
+    publish: PublishClient<Signed>,
+    patience: Duration,
     /// It has answered, and not as a version that we understand.
     too_far_apart: bool,
 }
@@ -74,9 +79,17 @@ impl Client {
             fleet: FleetClient::with_interceptor(channel.clone(), sign as _)
                 .max_decoding_message_size(ANSWER_BYTES_MAX),
             locks: LocksClient::with_interceptor(channel.clone(), sign as _),
-            enrol: EnrolClient::with_interceptor(channel, sign as _),
+            enrol: EnrolClient::with_interceptor(channel.clone(), sign as _),
+            publish: PublishClient::with_interceptor(channel, sign as _),
+            patience: ANSWER_MAX,
             too_far_apart: false,
         }
+    }
+
+    /// The same, waited for only as long as one does who has another way.
+    pub(crate) fn one_of_several_ways(mut self) -> Self {
+        self.patience = STUCK_AFTER;
+        self
     }
 
     pub(crate) const fn is_too_far_apart(&self) -> bool {
@@ -84,17 +97,17 @@ impl Client {
     }
 
     pub(crate) async fn status(&mut self) -> Result<v1::StatusReply, Failure> {
-        let call = answer("read the fleet's state", self.fleet.status(v1::StatusRequest {})).await;
+        let call = answer("read the fleet's state", self.patience, self.fleet.status(v1::StatusRequest {})).await;
         self.heard(call)
     }
 
     pub(crate) async fn pause(&mut self, request: v1::PauseRequest) -> Result<v1::PauseReply, Failure> {
-        let call = answer("pause the fleet", self.fleet.pause(request)).await;
+        let call = answer("pause the fleet", self.patience, self.fleet.pause(request)).await;
         self.heard(call)
     }
 
     pub(crate) async fn resume(&mut self, request: v1::ResumeRequest) -> Result<v1::ResumeReply, Failure> {
-        let call = answer("resume the fleet", self.fleet.resume(request)).await;
+        let call = answer("resume the fleet", self.patience, self.fleet.resume(request)).await;
         self.heard(call)
     }
 
@@ -102,7 +115,7 @@ impl Client {
         &mut self,
         request: v1::PostRestoreRequest,
     ) -> Result<v1::PostRestoreReply, Failure> {
-        let call = answer("start anew after a restore", self.fleet.post_restore(request)).await;
+        let call = answer("start anew after a restore", self.patience, self.fleet.post_restore(request)).await;
         self.heard(call)
     }
 
@@ -110,12 +123,22 @@ impl Client {
         &mut self,
         request: v1::ForceReleaseRequest,
     ) -> Result<v1::ForceReleaseReply, Failure> {
-        let call = answer("take the lock away", self.locks.force_release(request)).await;
+        let call = answer("take the lock away", self.patience, self.locks.force_release(request)).await;
+        self.heard(call)
+    }
+
+    pub(crate) async fn judge(&mut self, request: v1::JudgeRequest) -> Result<v1::JudgeReply, Failure> {
+        let call = answer("ask what is known of the commits", self.patience, self.publish.judge(request)).await;
+        self.heard(call)
+    }
+
+    pub(crate) async fn vouch(&mut self, request: v1::VouchRequest) -> Result<v1::VouchReply, Failure> {
+        let call = answer("vouch for the commits", self.patience, self.publish.vouch(request)).await;
         self.heard(call)
     }
 
     pub(crate) async fn watch(&mut self) -> Result<Pictures, Failure> {
-        let call = answer("watch the fleet", self.fleet.watch(v1::WatchRequest {})).await;
+        let call = answer("watch the fleet", self.patience, self.fleet.watch(v1::WatchRequest {})).await;
         self.heard(call).map(|stream| Pictures::of(stream.boxed()))
     }
 
@@ -123,22 +146,22 @@ impl Client {
         &mut self,
         request: v1::CreateTokenRequest,
     ) -> Result<v1::CreateTokenReply, Failure> {
-        let call = answer("make a join token", self.enrol.create_token(request)).await;
+        let call = answer("make a join token", self.patience, self.enrol.create_token(request)).await;
         self.heard(call)
     }
 
     pub(crate) async fn deny(&mut self, request: v1::DenyRequest) -> Result<v1::DenyReply, Failure> {
-        let call = answer("shut the host out", self.enrol.deny(request)).await;
+        let call = answer("shut the host out", self.patience, self.enrol.deny(request)).await;
         self.heard(call)
     }
 
     pub(crate) async fn allow(&mut self, request: v1::AllowRequest) -> Result<v1::AllowReply, Failure> {
-        let call = answer("let the host in again", self.enrol.allow(request)).await;
+        let call = answer("let the host in again", self.patience, self.enrol.allow(request)).await;
         self.heard(call)
     }
 
     pub(crate) async fn hosts(&mut self) -> Result<v1::HostsReply, Failure> {
-        let call = answer("list the hosts", self.enrol.hosts(v1::HostsRequest {})).await;
+        let call = answer("list the hosts", self.patience, self.enrol.hosts(v1::HostsRequest {})).await;
         self.heard(call)
     }
 
@@ -195,15 +218,16 @@ struct Unanswered {
 
 async fn answer<T>(
     doing: &str,
+    patience: Duration,
     call: impl Future<Output = Result<tonic::Response<T>, Status>>,
 ) -> Result<T, Unanswered> {
-    let (failure, metadata) = match tokio::time::timeout(ANSWER_MAX, call).await {
+    let (failure, metadata) = match tokio::time::timeout(patience, call).await {
         Ok(Ok(reply)) => match apart(doing, reply.metadata()) {
             None => return Ok(reply.into_inner()),
             Some(failure) => return Err(Unanswered { failure, too_far_apart: true }),
         },
         Ok(Err(status)) => (failure(doing, &status), status.metadata().clone()),
-        Err(_) => (no_answer(doing), MetadataMap::new()),
+        Err(_) => (no_answer(doing, patience), MetadataMap::new()),
     };
     Err(match apart(doing, &metadata) {
         Some(failure) => Unanswered { failure, too_far_apart: true },
@@ -211,8 +235,8 @@ async fn answer<T>(
     })
 }
 
-fn no_answer(doing: &str) -> Failure {
-    Failure::new(Kind::Failed, format!("could not {doing}: no answer within {} s", ANSWER_MAX.as_secs()))
+fn no_answer(doing: &str, patience: Duration) -> Failure {
+    Failure::new(Kind::Failed, format!("could not {doing}: no answer within {} s", patience.as_secs()))
         .because("the coordinator is stuck, or its store is")
         .hint("rrctl doctor; it may have happened: rrctl status")
 }
@@ -256,4 +280,38 @@ fn root(error: &(dyn std::error::Error + 'static)) -> String {
         innermost = source;
     }
     chain(innermost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_version(version: &'static str) -> tonic::Response<u8> {
+        let mut response = tonic::Response::new(7);
+        response.metadata_mut().insert(VERSION_KEY, MetadataValue::from_static(version));
+        response
+    }
+
+    #[tokio::test]
+    async fn a_coordinator_one_minor_version_away_is_heard_and_another_is_refused_clearly() {
+        let near = answer("read", ANSWER_MAX, async { Ok(of_version("0.2.3")) }).await;
+        assert!(matches!(near, Ok(7)));
+        let unsaid = answer("read", ANSWER_MAX, async { Ok(tonic::Response::new(8)) }).await;
+        assert!(matches!(unsaid, Ok(8)));
+        let far = answer("read", ANSWER_MAX, async { Ok(of_version("0.3.0")) }).await;
+        let Err(Unanswered { failure, too_far_apart: true }) = far else { panic!("heard") };
+        assert_eq!(failure.kind, Kind::Refused);
+        let text = failure.text();
+        assert!(text.contains("the coordinator is version 0.3.0, this program 0.1.0"), "{text}");
+        assert!(text.contains("update the older of the two"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn its_own_refusal_of_our_version_is_told_as_one_too() {
+        let mut status = Status::failed_precondition("too far apart");
+        status.metadata_mut().insert(VERSION_KEY, MetadataValue::from_static("2.0.0"));
+        let refused = answer::<u8>("read", ANSWER_MAX, async { Err(status) }).await;
+        let Err(Unanswered { failure, too_far_apart: true }) = refused else { panic!("heard") };
+        assert_eq!(failure.kind, Kind::Refused);
+    }
 }

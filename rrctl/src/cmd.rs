@@ -11,6 +11,7 @@ pub(crate) mod deny;
 pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod etcd;
+pub(crate) mod git_hook;
 pub(crate) mod hosts;
 pub(crate) mod install;
 pub(crate) mod join;
@@ -19,12 +20,15 @@ pub(crate) mod locks;
 pub(crate) mod man;
 pub(crate) mod pause_all;
 pub(crate) mod post_restore;
+pub(crate) mod publish;
 pub(crate) mod release;
 pub(crate) mod resume;
 pub(crate) mod sessions;
 pub(crate) mod status;
 pub(crate) mod uninstall;
 pub(crate) mod up;
+
+use std::path::PathBuf;
 
 use crate::exit::Failure;
 use crate::install::{Scope, Site};
@@ -35,6 +39,24 @@ fn site() -> Result<Site, Failure> {
     let worktree = rr_git::Worktree::discover(&here).map_err(|e| Failure::at("look for a repository", &e))?;
     let (root, common) = worktree.map_or((here, None), |w| (w.root, Some(w.common_dir)));
     Site::of(&root, common.as_deref()).map_err(|e| Failure::at("find the settings", &e))
+}
+
+/// The folder of the present repository's git hooks, if it is one that we may write to.
+enum GitHooks {
+    /// No repository here.
+    None,
+    In(PathBuf),
+    /// Shared with other repositories, or part of what is committed: not ours to change.
+    Foreign(PathBuf),
+}
+
+fn git_hooks(site: &Site) -> Result<GitHooks, Failure> {
+    let Some(common) = &site.git_common_dir else { return Ok(GitHooks::None) };
+    let folder = rr_git::hooks_folder(&site.repo_root).map_err(|e| Failure::at("find the git hooks", &e))?;
+    let real = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+    let unseen = real.starts_with(common)
+        || (real.starts_with(&site.repo_root) && rr_git::is_ignored(&site.repo_root, &real.join("pre-push")));
+    Ok(if unseen { GitHooks::In(real) } else { GitHooks::Foreign(folder) })
 }
 
 const fn scope(user: bool) -> Scope {

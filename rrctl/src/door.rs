@@ -3,11 +3,12 @@
 //! single-owner lock is free then). The rules are the same on every way: the coordinator's. Next: `client`, or
 //! `rr_coordinator::ops`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use rr_coordinator::{enrol, follow, ops};
+use rr_coordinator::{enrol, follow, ops, publish};
 use rr_core::time::Clock;
 use rr_fleet::Fleet;
 use rr_proto::v1;
@@ -33,6 +34,8 @@ const STORE_ANSWER_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct Door {
     way: Way,
     dirs: Dirs,
+    /// Coordinators that were not tried yet.
+    others: VecDeque<String>,
 }
 
 enum Way {
@@ -47,30 +50,39 @@ impl Door {
         Self::find(dirs, true).await
     }
 
+    /// As [`Door::open`], without making a store where there is none: then nothing can be known.
+    pub(crate) async fn open_existing(dirs: &Dirs) -> Result<Self, Failure> {
+        let own_file = || machine().is_ok_and(|config| config.store.kind == StoreKind::Embedded);
+        if !dirs.api_socket().exists() && own_file() && !dirs.store_dir().exists() {
+            return Err(Failure::new(Kind::Unreachable, "there is no store on this machine").hint("rrctl up --detach"));
+        }
+        Self::open(dirs).await
+    }
+
     /// The way for everything else: an embedded store is not opened behind the back of its daemon.
     pub(crate) async fn to_look(dirs: &Dirs) -> Result<Self, Failure> {
         Self::find(dirs, false).await
     }
 
     async fn find(dirs: &Dirs, even_the_file: bool) -> Result<Self, Failure> {
-        let door = |way| Self { way, dirs: dirs.clone() };
-        let nobody = match Client::connect(&dirs.api_socket()).await {
-            Ok(client) => return Ok(door(Way::Coordinator(Box::new(client)))),
-            Err(failure) if failure.kind == Kind::Unreachable => failure,
-            Err(failure) => return Err(failure),
+        let nearest = Client::connect(&dirs.api_socket()).await;
+        let config = match (&nearest, machine()) {
+            // A configuration that cannot be used must not stand between a person and a coordinator that answers.
+            (Ok(_), config) => config.unwrap_or_default(),
+            (Err(failure), _) if failure.kind != Kind::Unreachable => return Err(failure.clone()),
+            (Err(_), config) => config?,
         };
-        let config = machine()?;
-        for url in &config.coordinators {
-            match Client::connect_to(url, &config).await {
-                Ok(client) => return Ok(door(Way::Coordinator(Box::new(client)))),
-                Err(failure) => tracing::debug!(failure = failure.text(), "a coordinator does not answer"),
-            }
-        }
-        match config.store.kind {
-            StoreKind::Etcd => cluster(&config, dirs).await.map(Way::Own).map(door),
-            StoreKind::Embedded if even_the_file => file(&config, dirs).await.map(door),
-            StoreKind::Embedded => Err(nobody),
-        }
+        let mut others: VecDeque<String> = config.coordinators.clone().into();
+        let way = match nearest {
+            Ok(client) => Way::coordinator(client, &others, &config),
+            Err(nobody) => match (next_of(&mut others, &config).await, config.store.kind) {
+                (Some(way), _) => way,
+                (None, StoreKind::Etcd) => Way::Own(cluster(&config, dirs).await?),
+                (None, StoreKind::Embedded) if even_the_file => file(&config, dirs).await?,
+                (None, StoreKind::Embedded) => return Err(nobody),
+            },
+        };
+        Ok(Self { way, dirs: dirs.clone(), others })
     }
 
     /// Whether agents can be told at once.
@@ -79,56 +91,51 @@ impl Door {
     }
 
     pub(crate) async fn status(&mut self) -> Result<v1::StatusReply, Failure> {
-        if let Way::Coordinator(client) = &mut self.way {
-            match client.status().await {
-                Ok(reply) => return Ok(reply),
-                Err(failure) => self.step_over(failure).await?,
-            }
-        }
-        told("read the fleet's state", ops::status(self.own()?)).await
+        let by = async |client: &mut Client| client.status().await;
+        self.ask("read the fleet's state", by, async |fleet| ops::status(fleet).await).await
     }
 
     pub(crate) async fn pause(&mut self, request: v1::PauseRequest) -> Result<v1::PauseReply, Failure> {
-        if let Way::Coordinator(client) = &mut self.way {
-            match client.pause(request.clone()).await {
-                Ok(reply) => return Ok(reply),
-                Err(failure) => self.step_over(failure).await?,
-            }
-        }
-        told("pause the fleet", ops::pause(self.own()?, request)).await
+        let by = async |client: &mut Client| client.pause(request.clone()).await;
+        self.ask("pause the fleet", by, async |fleet| ops::pause(fleet, request.clone()).await).await
     }
 
     pub(crate) async fn resume(&mut self, request: v1::ResumeRequest) -> Result<v1::ResumeReply, Failure> {
-        if let Way::Coordinator(client) = &mut self.way {
-            match client.resume(request.clone()).await {
-                Ok(reply) => return Ok(reply),
-                Err(failure) => self.step_over(failure).await?,
-            }
-        }
-        told("resume the fleet", ops::resume(self.own()?, request)).await
+        let by = async |client: &mut Client| client.resume(request.clone()).await;
+        self.ask("resume the fleet", by, async |fleet| ops::resume(fleet, request.clone()).await).await
     }
 
     pub(crate) async fn post_restore(
         &mut self,
         request: v1::PostRestoreRequest,
     ) -> Result<v1::PostRestoreReply, Failure> {
-        if let Way::Coordinator(client) = &mut self.way {
-            match client.post_restore(request.clone()).await {
-                Ok(reply) => return Ok(reply),
-                Err(failure) => self.step_over(failure).await?,
-            }
-        }
-        told("start anew after a restore", ops::post_restore(self.own()?, request)).await
+        let by = async |client: &mut Client| client.post_restore(request.clone()).await;
+        let own = async |fleet: &Fleet| ops::post_restore(fleet, request.clone()).await;
+        self.ask("start anew after a restore", by, own).await
     }
 
     pub(crate) async fn force_release(
         &mut self,
         request: v1::ForceReleaseRequest,
     ) -> Result<v1::ForceReleaseReply, Failure> {
-        match &mut self.way {
-            Way::Coordinator(client) => client.force_release(request).await,
-            Way::Own(fleet) => told("take the lock away", ops::force_release(fleet, request)).await,
-        }
+        let by = async |client: &mut Client| client.force_release(request.clone()).await;
+        let own = async |fleet: &Fleet| ops::force_release(fleet, request.clone()).await;
+        self.ask("take the lock away", by, own).await
+    }
+
+    pub(crate) async fn deny(&mut self, request: v1::DenyRequest) -> Result<v1::DenyReply, Failure> {
+        let by = async |client: &mut Client| client.deny(request.clone()).await;
+        self.ask("shut the host out", by, async |fleet| enrol::deny(fleet, request.clone()).await).await
+    }
+
+    pub(crate) async fn allow(&mut self, request: v1::AllowRequest) -> Result<v1::AllowReply, Failure> {
+        let by = async |client: &mut Client| client.allow(request.clone()).await;
+        self.ask("let the host in again", by, async |fleet| enrol::allow(fleet, request.clone()).await).await
+    }
+
+    pub(crate) async fn hosts(&mut self) -> Result<v1::HostsReply, Failure> {
+        let by = async |client: &mut Client| client.hosts().await;
+        self.ask("list the hosts", by, async |fleet| enrol::hosts(fleet).await).await
     }
 
     pub(crate) async fn watch(&mut self) -> Result<Pictures, Failure> {
@@ -138,63 +145,86 @@ impl Door {
         }
     }
 
-    pub(crate) async fn deny(&mut self, request: v1::DenyRequest) -> Result<v1::DenyReply, Failure> {
-        if let Way::Coordinator(client) = &mut self.way {
-            match client.deny(request.clone()).await {
-                Ok(reply) => return Ok(reply),
-                Err(failure) => self.step_over(failure).await?,
-            }
-        }
-        told("shut the host out", enrol::deny(self.own()?, request)).await
-    }
-
-    pub(crate) async fn allow(&mut self, request: v1::AllowRequest) -> Result<v1::AllowReply, Failure> {
-        if let Way::Coordinator(client) = &mut self.way {
-            match client.allow(request.clone()).await {
-                Ok(reply) => return Ok(reply),
-                Err(failure) => self.step_over(failure).await?,
-            }
-        }
-        told("let the host in again", enrol::allow(self.own()?, request)).await
-    }
-
-    pub(crate) async fn hosts(&mut self) -> Result<v1::HostsReply, Failure> {
-        if let Way::Coordinator(client) = &mut self.way {
-            match client.hosts().await {
-                Ok(reply) => return Ok(reply),
-                Err(failure) => self.step_over(failure).await?,
-            }
-        }
-        told("list the hosts", enrol::hosts(self.own()?)).await
-    }
-
     /// Whether somebody can say how the fleet changes: with an embedded store only its daemon.
     pub(crate) fn can_watch(&self) -> bool {
         self.is_daemon() || machine().is_ok_and(|config| config.store.kind == StoreKind::Etcd)
     }
 
-    /// After a coordinator that is stuck, gone, or too far from us in version: goes on straight on the cluster, if there is
-    /// one. What a coordinator understood and refused stays refused.
+    /// Asks whoever answers, and where that one does not, the next: each way is taken once.
+    async fn ask<T>(
+        &mut self,
+        doing: &str,
+        by: impl AsyncFn(&mut Client) -> Result<T, Failure>,
+        own: impl AsyncFn(&Fleet) -> Result<T, tonic::Status>,
+    ) -> Result<T, Failure> {
+        loop {
+            match &mut self.way {
+                Way::Own(fleet) => return own(fleet).await.map_err(|status| client::failure(doing, &status)),
+                Way::Coordinator(client) => match by(client).await {
+                    Ok(reply) => return Ok(reply),
+                    Err(failure) => self.step_over(failure).await?,
+                },
+            }
+        }
+    }
+
+    /// After a coordinator that is stuck, gone, or too far from us in version: goes on to the next, and at last straight on
+    /// the cluster, if there is one. What a coordinator understood and refused stays refused.
     async fn step_over(&mut self, failure: Failure) -> Result<(), Failure> {
         let apart = matches!(&self.way, Way::Coordinator(client) if client.is_too_far_apart());
         if !apart && !matches!(failure.kind, Kind::Unreachable | Kind::Failed) {
             return Err(failure);
         }
-        let config = match machine() {
-            Ok(config) if config.store.kind == StoreKind::Etcd => config,
-            _ => return Err(failure),
+        let Ok(config) = machine() else { return Err(failure) };
+        self.way = match (next_of(&mut self.others, &config).await, config.store.kind) {
+            (Some(way), _) => way,
+            (None, StoreKind::Etcd) => Way::Own(cluster(&config, &self.dirs).await.map_err(|_| failure)?),
+            (None, StoreKind::Embedded) => return Err(failure),
         };
-        let fleet = cluster(&config, &self.dirs).await.map_err(|_| failure)?;
-        self.way = Way::Own(fleet);
         Ok(())
     }
 
-    fn own(&self) -> Result<&Fleet, Failure> {
-        match &self.way {
-            Way::Own(fleet) => Ok(fleet),
-            Way::Coordinator(_) => Err(Failure::new(Kind::Failed, "the way to the store was not opened")),
+    /// What is known of some commits, however many.
+    pub(crate) async fn judge(&mut self, commits: &[String]) -> Result<Vec<v1::CommitVerdict>, Failure> {
+        let mut found = Vec::with_capacity(commits.len());
+        for part in commits.chunks(publish::COMMITS_MAX) {
+            let request = v1::JudgeRequest { commits: part.to_vec() };
+            let by = async |client: &mut Client| client.judge(request.clone()).await;
+            let own = async |fleet: &Fleet| publish::judge(fleet, request.clone()).await;
+            let reply = self.ask("ask what is known of the commits", by, own).await;
+            found.extend(reply?.verdicts);
+        }
+        Ok(found)
+    }
+
+    pub(crate) async fn vouch(&mut self, commits: &[String], who: &str, reason: &str) -> Result<(), Failure> {
+        for part in commits.chunks(publish::COMMITS_MAX) {
+            let (who, reason) = (who.to_owned(), reason.to_owned());
+            let request = v1::VouchRequest { commits: part.to_vec(), who, reason };
+            let by = async |client: &mut Client| client.vouch(request.clone()).await;
+            let own = async |fleet: &Fleet| publish::vouch(fleet, request.clone()).await;
+            self.ask("vouch for the commits", by, own).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Way {
+    fn coordinator(client: Client, others: &VecDeque<String>, config: &MachineConfig) -> Self {
+        let is_last = others.is_empty() && config.store.kind == StoreKind::Embedded;
+        Self::Coordinator(Box::new(if is_last { client } else { client.one_of_several_ways() }))
+    }
+}
+
+/// The next coordinator that takes a connection.
+async fn next_of(others: &mut VecDeque<String>, config: &MachineConfig) -> Option<Way> {
+    while let Some(url) = others.pop_front() {
+        match Client::connect_to(&url, config).await {
+            Ok(client) => return Some(Way::coordinator(client, others, config)),
+            Err(failure) => tracing::debug!(failure = failure.text(), "a coordinator does not answer"),
         }
     }
+    None
 }
 
 /// Makes a join token where there is an authority: not every coordinator has it, and none works without one.
@@ -225,10 +255,6 @@ pub(crate) async fn create_token(
 
 pub(crate) fn machine() -> Result<MachineConfig, Failure> {
     MachineConfig::load().map_err(|e| Failure::at("read this machine's config.yaml", &e).of_kind(Kind::Usage))
-}
-
-async fn told<T>(doing: &str, reply: impl Future<Output = Result<T, tonic::Status>>) -> Result<T, Failure> {
-    reply.await.map_err(|status| client::failure(doing, &status))
 }
 
 /// The fleet in the cluster that this machine's file names.

@@ -1,8 +1,9 @@
-//! Puts Railroad's hooks into Claude Code's settings and takes them out again. Owns which files change and that each
+//! Puts Railroad's hooks into Claude Code's settings (and git's own into `githooks`) and takes them out again. Owns which files change and that each
 //! changes whole or not at all; a plan is made first, so that nothing is written when any file is not understood.
 //! Refuses to know the command line. Next: `install/settings.rs` (the JSON), `install/exclude.rs`, `install/inspect.rs`.
 
 mod exclude;
+pub(crate) mod githooks;
 mod inspect;
 mod settings;
 
@@ -180,11 +181,20 @@ pub(crate) fn plan_uninstall(site: &Site, scope: Scope) -> Result<Plan, InstallE
         }
     }
     let other = if scope == Scope::User { Scope::ProjectLocal } else { Scope::User };
-    let is_still_used = read(&site.settings(other))?.is_some_and(|text| settings::mentions_us(&text));
-    if !is_still_used {
+    if !mentions_us(site, other)? {
         plan_exclude(site, &mut plan, exclude::take_out)?;
     }
     Ok(plan)
+}
+
+/// Whether any settings that reach this repository have hooks of ours.
+pub(crate) fn is_used(site: &Site) -> bool {
+    // What cannot be read may well have them.
+    [Scope::ProjectLocal, Scope::User].iter().any(|scope| mentions_us(site, *scope).unwrap_or(true))
+}
+
+fn mentions_us(site: &Site, scope: Scope) -> Result<bool, InstallError> {
+    Ok(read(&site.settings(scope))?.is_some_and(|text| settings::mentions_us(&text)))
 }
 
 fn plan_exclude(
@@ -244,9 +254,15 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, InstallError> {
 
 /// Whole or not at all: agents watch these files and read them at any moment.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), InstallError> {
+    replace_with_mode(path, bytes, None)
+}
+
+/// With the mode the file has, if none is given.
+fn replace_with_mode(path: &Path, bytes: &[u8], mode: Option<u32>) -> Result<(), InstallError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder).map_err(io_error("make the folder", folder))?;
-    let mode = fs::metadata(path).map_or(NEW_FILE_MODE, |found| found.permissions().mode() & 0o7777);
+    let present = || fs::metadata(path).map_or(NEW_FILE_MODE, |found| found.permissions().mode() & 0o7777);
+    let mode = mode.unwrap_or_else(present);
     let draft = with_suffix(path, &format!(".{}.draft", std::process::id()));
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;

@@ -11,6 +11,7 @@ mod hookbin;
 mod install;
 mod out;
 mod pick;
+mod publish;
 mod table;
 mod up;
 mod view;

@@ -135,7 +135,7 @@ impl Place {
             Err(TryLockError::WouldBlock) => {
                 return Err(PlaceError::Taken {
                     program: program.to_owned(),
-                    by: fs::read_to_string(&path).ok().map(trimmed),
+                    by: fs::read_to_string(&path).ok().as_deref().map(trimmed),
                 });
             }
             Err(TryLockError::Error(e)) => return Err(io("lock")(e)),
@@ -156,7 +156,7 @@ fn place_file(state: &Path, program: &str) -> PathBuf {
     state.join(format!("{program}.lock"))
 }
 
-fn trimmed(text: String) -> String {
+fn trimmed(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(PID_FILE_BYTES_MAX).collect()
 }
 

@@ -13,7 +13,7 @@ use rr_core::id::HostId;
 use rr_core::time::Clock;
 use rr_store::Store;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
 
 use crate::clock::BootClock;
 use crate::config::{Loaded, MachineConfig, StoreKind};
@@ -205,9 +205,9 @@ pub async fn until_the_end(
 
 /// Each that asks for the end.
 struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+    hang_up: unix::Signal,
 }
 
 impl Signals {
@@ -243,4 +243,66 @@ pub fn with_one_arena() {
     let Ok(program) = std::env::current_exe() else { return };
     let error = std::process::Command::new(program).args(std::env::args_os().skip(1)).env(ARENAS, "1").exec();
     tracing::debug!(%error, "went on with the usual arenas");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+
+    fn signal_ourselves() {
+        kill_process(getpid(), Signal::TERM).expect("this process is there");
+    }
+
+    /// In one test: signals are for the whole process.
+    #[tokio::test]
+    async fn the_first_signal_drains_and_the_second_ends_at_once() {
+        let (tasks, drained) = (Tasks::new(), Arc::new(AtomicBool::new(false)));
+        let (shutdown, flag) = (tasks.shutdown_token(), Arc::clone(&drained));
+        tasks.spawn("polite", Essential, async move {
+            shutdown.cancelled().await;
+            flag.store(true, Ordering::Relaxed);
+        });
+        let ready = Readiness::of(&[]);
+        let ended = until_the_end(tasks, ready.clone(), async {
+            signal_ourselves();
+            Ok(())
+        });
+        assert_eq!(ended.await, Ok(()));
+        assert!(drained.load(Ordering::Relaxed) && ready.check() == Err("stopping".to_owned()));
+
+        let tasks = Tasks::new();
+        let shutdown = tasks.shutdown_token();
+        tasks.spawn("deaf", Essential, async move {
+            shutdown.cancelled().await;
+            signal_ourselves();
+            std::future::pending::<()>().await;
+        });
+        let ended = until_the_end(tasks, Readiness::default(), async {
+            signal_ourselves();
+            Ok(())
+        });
+        let told = tokio::time::timeout(DRAIN_MAX, ended).await.expect("at once").expect_err("cut short");
+        assert!(told.text().contains("a second time"), "{}", told.text());
+
+        let tasks = Tasks::new();
+        let waiting = async {
+            signal_ourselves();
+            std::future::pending().await
+        };
+        assert_eq!(until_the_end(tasks, Readiness::default(), waiting).await, Ok(()), "also while it starts");
+    }
+
+    #[tokio::test]
+    async fn a_start_that_fails_ends_the_program_with_its_failure() {
+        let tasks = Tasks::new();
+        let shutdown = tasks.shutdown_token();
+        tasks.spawn("metrics", Essential, async move { shutdown.cancelled().await });
+        let failed = Failure::new(Kind::Refused, "no");
+        let ended = until_the_end(tasks, Readiness::default(), async { Err(failed.clone()) }).await;
+        assert_eq!(ended, Err(failed));
+    }
 }

@@ -7,7 +7,12 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::{Duration, SystemTime};
 
+use rr_core::id::FleetName;
+use rr_link::authority::{Authority, Order};
+use rr_link::identity::{Card, Role};
+use rr_link::pem;
 use rr_tests::agent::Agent;
 use rr_tests::daemon::{Daemon, Sandbox, rrctl_program, until};
 use rr_tests::etcd::{EtcdCluster, EtcdSetup, EtcdTls};
@@ -190,6 +195,42 @@ fn a_certificate_that_was_copied_to_another_machine_is_not_worked_under() {
     }
     copy.machine_config("fleet: blue\n");
     refused(&copy.rrctl(&["up"]), 4, &["that of another host", "rrctl join"]);
+}
+
+/// Replaces a joined machine's certificate by one that says the same and lives this long only.
+fn shorten(center: &Center, machine: &Sandbox, life: Duration) {
+    let fleet = FleetName::parse("blue").expect("legal");
+    let authority = Authority::open(&center.sandbox.state.join("ca"), &fleet).expect("the center's").with_life(life);
+    let card = card(machine);
+    let order = Order { identity: &card.identity, names: &card.names };
+    let short = authority.sign_key(&card.key, &order).expect("signed");
+    fs::write(machine.state.join("tls/host.pem"), pem::certificate(&short)).expect("written");
+}
+
+fn card(machine: &Sandbox) -> Card {
+    let text = fs::read_to_string(machine.state.join("tls/host.pem")).expect("there");
+    Card::read(&pem::read_certificate(&text).expect("a certificate")).expect("a host's")
+}
+
+#[test]
+fn a_daemon_renews_its_machines_certificate_in_time_and_not_if_it_is_shut_out() {
+    let center = Center::new();
+    let _daemon = Daemon::start(&center.sandbox);
+    let (good, bad) = (center.machine("good", "operator"), center.machine("bad", "operator"));
+    done(&center.sandbox, &["deny", "bad", "--reason", "it was stolen"]);
+    for machine in [&good, &bad] {
+        shorten(&center, machine, Duration::from_secs(6));
+    }
+    let end = card(&bad).until;
+    let (_one, _two) = (Daemon::start(&good), Daemon::start(&bad));
+    until("it is renewed", || card(&good).until > end + Duration::from_secs(3_600));
+    assert_eq!(card(&good).identity.role, Role::Operator);
+    until("the other one's has ended", || SystemTime::now() > end);
+    assert_eq!(card(&bad).until, end, "nobody gave it a new one");
+    let log = fs::read_to_string(bad.path().join("daemon.log")).expect("a log");
+    assert!(log.contains("it was stolen"), "{log}");
+    // Nor does a token help: the host is shut out, not the certificate.
+    refused(&bad.rrctl(&["join", &center.token("admin"), "--again"]), 4, &["shut out of the fleet", "it was stolen"]);
 }
 
 /// One machine alone: no certificate is needed for this.

@@ -19,8 +19,8 @@ cargo xtask <verb>
   etcd [up|path]    three etcd members on loopback, in the foreground (etcd --help: ports, data)
   hosts [N]         N hosts with a sidecar each on that etcd, in the foreground (hosts --help)
   install           install rrctl for this user
-  soak              ten minutes of thirty sessions against one store, then the fault
-                    matrix of a real cluster in its long form (forty minutes)";
+  soak              ten minutes of thirty sessions against one store; the stories of many hosts with usual leases;
+                    the fault matrix of a cluster in its long form: an hour in all";
 
 /// Ten minutes are long enough for every lease, idle release and log rewrite to come round many times.
 const SOAK: [(&str, &str); 2] = [("RAILROAD_SOAK_SECS", "600"), ("RAILROAD_SOAK_SESSIONS", "30")];
@@ -163,18 +163,24 @@ fn install_folder() -> PathBuf {
 }
 
 fn soak() -> Outcome {
-    // The sessions are processes of the built program, which a test does not build by itself.
-    run_command(cargo(&["build", "--release", "--locked", "-p", "rrctl"]))?;
-    // Not through nextest: it ends what takes longer than a test should.
-    let mut command =
-        cargo(&["test", "--release", "--locked", "-p", "rr-tests", "--test", "soak", "--", "--nocapture"]);
-    command.envs(SOAK);
-    run_command(command)?;
+    // The sessions and hosts are processes of the built programs, which a test does not build by itself.
+    let programs = ["-p", "rrctl", "-p", "rr-sidecar", "-p", "rr-coordinator", "-p", "rr-watcher"];
+    run_command(cargo(&[&["build", "--release", "--locked"], &programs[..]].concat()))?;
+    let mut steps = Steps::default();
+    steps.should("sessions on one store", || run_command(long("soak", &SOAK)));
+    steps.should("hosts on one etcd", || run_command(long("many_hosts", &[("RAILROAD_USUAL_TIMES", "1")])));
     // One at a time: each is to have the machine for itself.
-    let faults = ["test", "--release", "--locked", "-p", "rr-tests", "--test", "faults", "--"];
-    let mut command = cargo(&[&faults[..], &["--nocapture", "--test-threads=1"]].concat());
-    command.envs(FAULTS);
-    run_command(command)
+    let mut faults = long("faults", &FAULTS);
+    faults.arg("--test-threads=1");
+    steps.should("sidecars on a cluster that is hurt", || run_command(faults));
+    steps.end()
+}
+
+/// Not through nextest: it ends what takes longer than a test should.
+fn long(test: &str, settings: &[(&str, &str)]) -> Command {
+    let mut command = cargo(&["test", "--release", "--locked", "-p", "rr-tests", "--test", test, "--", "--nocapture"]);
+    command.envs(settings.iter().copied());
+    command
 }
 
 #[cfg(test)]

@@ -64,6 +64,7 @@ impl Row {
 
 pub(crate) async fn run(hand: &Hand) -> Result<(), Failure> {
     let mut rows = repo::hooks();
+    rows.extend(repo::git_hooks());
     rows.push(repo::config());
     rows.extend(machine::folders(&hand.dirs));
     rows.push(machine::git());

@@ -81,7 +81,7 @@ impl Wanted {
 }
 
 /// One word for a POSIX shell.
-fn quoted(path: &Path) -> Result<String, InstallError> {
+pub(super) fn quoted(path: &Path) -> Result<String, InstallError> {
     let text = path.to_str().filter(|text| text.starts_with('/') && !text.contains('\n'));
     let text = text.ok_or_else(|| InstallError::Path { path: path.to_owned() })?;
     Ok(format!("'{}'", text.replace('\'', r"'\''")))

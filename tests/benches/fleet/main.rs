@@ -30,7 +30,7 @@ fn main() {
             in_a_folder(|dir| {
                 runtime.block_on(async {
                     callers::grants(place::embedded(dir).await.0, "embedded", callers).await;
-                })
+                });
             });
         }
     }
@@ -41,7 +41,7 @@ fn main() {
                 runtime.block_on(async {
                     let (place, store) = place::embedded(dir).await;
                     handover::hand_overs(place, store, waiters).await;
-                })
+                });
             });
         }
     }

@@ -6,10 +6,12 @@ use rr_git::Worktree;
 use rr_runtime::config::{REPO_FILE, RepoConfig};
 
 use super::Row;
+use crate::cmd::GitHooks;
 use crate::exit::chain;
-use crate::install::{Finding, FindingKind, inspect};
+use crate::install::{Finding, FindingKind, githooks, inspect};
 
 const HOOKS: &str = "hooks";
+const GIT_HOOKS: &str = "git hooks";
 const CONFIG: &str = "railroad.yaml";
 
 pub(super) fn hooks() -> Vec<Row> {
@@ -22,6 +24,28 @@ pub(super) fn hooks() -> Vec<Row> {
         return vec![Row::ok(HOOKS, "in place for Claude Code")];
     }
     findings.iter().map(row).collect()
+}
+
+/// The hooks by which commits are named and what is published is checked.
+pub(super) fn git_hooks() -> Option<Row> {
+    let found = crate::cmd::site().and_then(|site| crate::cmd::git_hooks(&site));
+    match found {
+        Err(failure) => Some(Row::fail(GIT_HOOKS, failure.text().trim_end().to_owned(), "repair that first")),
+        Ok(GitHooks::None) => None,
+        Ok(GitHooks::Foreign(folder)) => Some(Row::warn(
+            GIT_HOOKS,
+            format!("git takes them from {}, which is shared or committed", folder.display()),
+            "let them call rrctl: `rrctl install` says how",
+        )),
+        Ok(GitHooks::In(folder)) => match githooks::missing(&folder, &githooks::IN_CLONE).as_slice() {
+            [] => Some(Row::ok(GIT_HOOKS, "in place: commits are named, pushes are checked")),
+            missing => Some(Row::warn(
+                GIT_HOOKS,
+                format!("not ours, or not able to run: {}", missing.join(", ")),
+                "rrctl install",
+            )),
+        },
+    }
 }
 
 fn row(finding: &Finding) -> Row {
