@@ -153,6 +153,8 @@ fn each_kind_of_wrong_import_is_found() {
         ("rr-store", "rr-runtime", json!("dev"), true, false),
         ("rr-fleet", "rr-store", Value::Null, true, false),
         ("rr-fleet", "rr-tests", json!("dev"), true, true),
+        ("rr-fleet", "rr-history", json!("dev"), true, false),
+        ("rr-sidecar", "rr-history", Value::Null, true, true),
         ("rrctl", "xtask", Value::Null, true, true),
         ("rrctl", "rr-shell", json!("build"), true, true),
         ("rr-hook", "libc", Value::Null, false, true),
