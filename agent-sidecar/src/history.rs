@@ -51,7 +51,12 @@ impl History {
     }
 
     /// What an answer of the store says, with everything seen before in mind.
-    fn take_in(&mut self, seen: HighWater, now: BootTime) -> Told {
+    fn take_in(&mut self, mut seen: HighWater, now: BootTime) -> Told {
+        if let Some(mark) = &self.mark {
+            // A member that was behind answers honestly in an older term for a while. Whether a term went back is for the
+            // store to say, which asks the other members; here it is only kept.
+            seen.raft_term = seen.raft_term.max(mark.raft_term);
+        }
         let told = self.mark.as_ref().map_or(Told::NewStart, |mark| mark.against(&seen));
         match (told, &mut self.mark) {
             (Told::NewStart, _) => {

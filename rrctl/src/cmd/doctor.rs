@@ -2,6 +2,7 @@
 
 mod certificate;
 mod daemon;
+mod etcd;
 mod machine;
 mod repo;
 
@@ -72,6 +73,7 @@ pub(crate) async fn run(hand: &Hand) -> Result<(), Failure> {
     rows.push(machine::clock());
     rows.extend(certificate::certificate());
     rows.push(daemon::store(&hand.dirs));
+    rows.extend(etcd::cluster().await);
     rows.extend(daemon::answers(&hand.dirs).await);
     rows.push(daemon::hook(&hand.dirs).await);
     rows.push(Row::ok(
