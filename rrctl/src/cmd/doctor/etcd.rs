@@ -37,7 +37,11 @@ pub(super) async fn cluster() -> Vec<Row> {
     let store = match EtcdStore::connect(options, Arc::new(BootClock)).await {
         Ok(store) => store,
         Err(error) => {
-            return vec![Row::fail(CHECK, error.to_string(), "start etcd, or correct `store` and `tls` in config.yaml")];
+            return vec![Row::fail(
+                CHECK,
+                error.to_string(),
+                "start etcd, or correct `store` and `tls` in config.yaml",
+            )];
         }
     };
     let members = store.members().await;
