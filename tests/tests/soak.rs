@@ -369,6 +369,8 @@ fn strike(ground: &Ground<'_>, seed: u64, until: Instant) {
 /// A pause in which every file stays as it is.
 fn pause(ground: &Ground<'_>) {
     let sandbox = ground.sandbox;
+    // The last blow may have been the daemon's end: who has drained can be said only once some hook has started the next.
+    until("a hook has started a daemon", || sandbox.rrctl(&["status"]).status.success());
     let paused = sandbox.rrctl(&["--json", "pause-all", "--wait", "20", "--reason", "soak"]);
     let said = format!("{} {}", String::from_utf8_lossy(&paused.stdout), String::from_utf8_lossy(&paused.stderr));
     assert!(paused.status.success(), "the fleet did not drain: {said}");
