@@ -3,6 +3,7 @@
 //! still alive) and [`permit`] (may the fleet run). [`limits`] has every number, with its reason; [`bugs`] are the tests' own.
 
 pub mod bugs;
+pub mod content;
 pub mod glob;
 pub mod history;
 pub mod id;

@@ -18,8 +18,11 @@ const STD_ONLY: &str = "rr-hook";
 fn may_import() -> BTreeMap<&'static str, Vec<&'static str>> {
     let services = ["rr-coordinator", "rr-sidecar", "rr-watcher"];
     let mut may: BTreeMap<&str, Vec<&str>> = services.map(|s| (s, SERVICES_MAY.to_vec())).into();
-    may.entry("rr-sidecar").or_default().push("rr-shell");
-    may.insert("rrctl", [&services[..], &SERVICES_MAY[..]].concat());
+    let own_rooms = ["rr-shell", "rr-policy", "rr-journal"];
+    may.entry("rr-sidecar").or_default().extend(own_rooms);
+    may.insert("rrctl", [&services[..], &SERVICES_MAY[..], &["rr-policy", "rr-journal", "rr-shell"]].concat());
+    may.insert("rr-policy", vec!["rr-shell", "rr-core"]);
+    may.insert("rr-journal", vec!["rr-core"]);
     may.insert("rr-fleet", vec!["rr-store", "rr-core"]);
     // For tests: nobody may import it otherwise.
     may.insert("rr-history", vec!["rr-fleet", "rr-store", "rr-core"]);
@@ -48,7 +51,7 @@ const OWNERS: [(&str, &[&str]); 21] = [
     ("clap", &["rrctl", "rr-runtime"]),
     ("clap_complete", &["rrctl"]),
     ("clap_mangen", &["rrctl"]),
-    ("crc32c", &["rr-store"]),
+    ("crc32c", &["rr-store", "rr-journal"]),
     ("etcd-client", &["rr-store"]),
     ("rustls", &["rr-link"]),
     ("tokio-rustls", &["rr-link"]),
