@@ -98,7 +98,7 @@ impl FromStr for Content {
             return Ok(Self::Link { blob });
         }
         match u16::from_str_radix(kind, 8) {
-            Ok(mode) if mode <= 0o777 && kind.len() == 3 => Ok(Self::File { blob, mode }),
+            Ok(mode) if kind.len() == 3 && kind.bytes().all(|b| b.is_ascii_digit()) => Ok(Self::File { blob, mode }),
             _ => Err(wrong()),
         }
     }

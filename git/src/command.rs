@@ -25,6 +25,8 @@ pub(crate) struct Input<'a> {
     pub(crate) stdin: Option<&'a [u8]>,
     /// Inside a receiving repository's hook: it is asked as git has set it up, with the objects that are being received.
     pub(crate) keeps_quarantine: bool,
+    /// An index of our own, instead of the user's.
+    pub(crate) index: Option<&'a Path>,
 }
 
 /// Runs git in a folder and returns what it printed.
@@ -51,6 +53,9 @@ where
     }
     if !input.keeps_quarantine {
         command.env_remove("GIT_DIR").env_remove("GIT_OBJECT_DIRECTORY");
+    }
+    if let Some(index) = input.index {
+        command.env("GIT_INDEX_FILE", index);
     }
     let output = run(&mut command, input.stdin).map_err(GitError::NotStarted)?;
     if output.status.success() {

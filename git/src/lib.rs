@@ -2,6 +2,7 @@
 //! (D9a). Nothing here writes to a user's repository. Start at [`Worktree`], then [`Worktree::dirty`]; commits are [`History`]'s.
 
 mod command;
+mod earlier;
 mod history;
 mod hooks;
 mod identity;

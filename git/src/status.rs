@@ -14,6 +14,8 @@ use crate::worktree::Worktree;
 pub struct Dirty {
     entries: BTreeMap<PathBuf, Option<Stamp>>,
     head: Vec<u8>,
+    /// The last commit; none in a repository without one.
+    commit: Option<String>,
 }
 
 /// What changes with every write through the file system: enough to tell "same as before" without reading the file.
@@ -31,13 +33,14 @@ impl Worktree {
     /// # Errors
     /// If git fails.
     pub fn dirty(&self) -> Result<Dirty, GitError> {
-        let args =
-            ["status", "--porcelain=v2", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=none"];
-        let said = git(&self.root, args)?;
+        let how = ["--porcelain=v2", "-z", "--branch", "--untracked-files=all"];
+        let said = git(&self.root, ["status"].iter().chain(&how).chain(&["--no-renames", "--ignore-submodules=none"]))?;
         let head = std::fs::read(self.git_dir.join("HEAD")).unwrap_or_default();
         let paths = said.split(|b| *b == 0).filter_map(path_of);
         let entries = paths.map(|p| (p.to_owned(), stamp(&self.root.join(p)))).collect();
-        Ok(Dirty { entries, head })
+        let commit = said.split(|b| *b == 0).find_map(|record| record.strip_prefix(b"# branch.oid "));
+        let commit = commit.map(|id| String::from_utf8_lossy(id).into_owned()).filter(|id| id != "(initial)");
+        Ok(Dirty { entries, head, commit })
     }
 }
 
@@ -94,6 +97,12 @@ impl Dirty {
         changed
     }
 
+    /// The last commit, as a full id.
+    #[must_use]
+    pub fn commit(&self) -> Option<&str> {
+        self.commit.as_deref()
+    }
+
     /// Whether another branch or commit is checked out since.
     #[must_use]
     pub fn head_moved(&self, later: &Self) -> bool {
@@ -123,6 +132,8 @@ mod tests {
         let (dir, tree) = repo();
         let clean = tree.dirty().expect("status");
         assert_eq!(clean.paths().count(), 0);
+        let head = git(dir.path(), ["rev-parse", "HEAD"]).expect("rev-parse");
+        assert_eq!(clean.commit(), Some(String::from_utf8_lossy(&head).trim()));
         std::fs::write(dir.path().join("a b.txt"), "two\n").expect("write");
         std::fs::write(dir.path().join("new"), "x").expect("write");
         let dirty = tree.dirty().expect("status");

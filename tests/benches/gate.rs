@@ -1,19 +1,22 @@
 //! The gate as an agent meets it: the built daemon, the hook carried in it, whole processes. What a verdict costs beside a
 //! hook that is answered at once, what a new lock costs beside a disk's sync, and what fifty sessions with five thousand
 //! locks change. Both sides of a ratio are measured in turns. One line a figure, with its bar.
-//! A word on the command line runs only the parts whose name holds it: `verdict`, `lock`, `calls`, `full`.
+//! A word on the command line runs only the parts whose name holds it: `verdict`, `lock`, `calls`, `full`, `idle` (on etcd).
 
 #[path = "gate/floor.rs"]
 mod floor;
 #[path = "gate/hooked.rs"]
 mod hooked;
+#[path = "gate/idle.rs"]
+mod idle;
+#[path = "gate/product.rs"]
+mod product;
 #[path = "gate/report.rs"]
 mod report;
 #[path = "../../hook/static_build.rs"]
 mod static_build;
 
 use std::path::Path;
-use std::process::Command;
 
 use rr_tests::agent::Agent;
 use rr_tests::daemon::{Daemon, Sandbox};
@@ -45,7 +48,16 @@ const QUIET_CALLS: usize = 100;
 fn main() {
     let only = std::env::args().skip(1).find(|word| !word.starts_with('-'));
     let wanted = |name: &str| only.as_ref().is_none_or(|only| name.contains(only.as_str()));
-    build_the_product();
+    if wanted("idle") {
+        idle::idle();
+    }
+    if ["verdict", "lock", "calls", "full"].iter().any(|name| wanted(name)) {
+        on_one_machine(wanted);
+    }
+}
+
+fn on_one_machine(wanted: impl Fn(&str) -> bool) {
+    product::build(&["rrctl"]);
     let sandbox = machine();
     let daemon = Daemon::start(&sandbox);
     let mut bench = Hooked::start(&sandbox, "bench");
@@ -62,17 +74,6 @@ fn main() {
         full_house(&mut bench);
     }
     drop(daemon);
-}
-
-/// `cargo bench` builds no programs, and an old daemon would be measured unseen.
-fn build_the_product() {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let this = std::env::current_exe().expect("this program has a path");
-    let target = this.ancestors().nth(3).expect("target/release/deps/gate");
-    let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--release", "--package=rrctl", "--target-dir"]).arg(target);
-    let status = build.current_dir(Path::new(env!("CARGO_MANIFEST_DIR"))).status().expect("cargo runs");
-    assert!(status.success(), "rrctl cannot be built");
 }
 
 fn machine() -> Sandbox {

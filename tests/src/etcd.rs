@@ -165,6 +165,20 @@ impl EtcdCluster {
         figures.filter_map(|(_, value)| value.trim().parse().ok()).reduce(|sum: f64, value: f64| sum + value)
     }
 
+    /// What clients have asked a member since its start: keep-alives of leases, and all else. None if it does not answer.
+    #[must_use]
+    pub fn requests(&self, member: usize) -> Option<(f64, f64)> {
+        let text = self.get(member, "/metrics")?;
+        let messages = text.lines().filter(|line| line.starts_with("grpc_server_msg_received_total{"));
+        let mut sums = (0.0, 0.0);
+        for line in messages {
+            let count: f64 = line.rsplit_once(' ')?.1.trim().parse().ok()?;
+            let sum = if line.contains("\"LeaseKeepAlive\"") { &mut sums.0 } else { &mut sums.1 };
+            *sum += count;
+        }
+        Some(sums)
+    }
+
     /// Ends it as a crash does.
     pub fn kill(&mut self, member: usize) {
         if let Some(mut child) = self.members[member].take() {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::{StreamExt as _, stream};
 use rr_core::id::{FleetName, HostId, RepoId};
@@ -16,6 +17,9 @@ use rr_store::{EmbeddedStore, EtcdOptions, EtcdStore, Options, Store};
 
 /// Requests under way at once while sessions or a queue are made.
 pub(crate) const FILLERS: usize = 64;
+
+/// Sessions made so far: the parts of a run share a cluster, and an agent has one session.
+static SESSIONS: AtomicUsize = AtomicUsize::new(0);
 
 /// Stands still, so that no lease runs out however long a part takes.
 pub(crate) struct Standing;
@@ -56,7 +60,8 @@ impl Place {
         Self { fleet: fleet.expect("open the fleet"), store }
     }
 
-    pub(crate) async fn session(&self, number: usize) -> Session {
+    pub(crate) async fn session(&self) -> Session {
+        let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
         let record = SessionRecord {
             host: HostId::from_random([1; 16]),
             host_name: "bench".into(),
@@ -77,7 +82,7 @@ impl Place {
     }
 
     pub(crate) async fn sessions(&self, count: usize) -> Vec<Session> {
-        stream::iter(0..count).map(|number| self.session(number)).buffered(FILLERS).collect().await
+        stream::iter(0..count).map(|_| self.session()).buffered(FILLERS).collect().await
     }
 
     pub(crate) async fn grant(&self, session: &Session, file: &str) -> Grant {

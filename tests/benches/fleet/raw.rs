@@ -16,7 +16,7 @@ pub(crate) struct Raw {
 impl Raw {
     /// Takes the writes from the store's own history of one grant.
     pub(crate) async fn like_a_grant(place: &Place) -> Self {
-        let session = place.session(usize::MAX).await;
+        let session = place.session().await;
         let grant = place.grant(&session, "src/c0000/f00.rs").await;
         let mut history = place.store.watch(Keys::prefix(""), grant.revision).await.expect("watch");
         let event = history.next().await.expect("an event").expect("known");
