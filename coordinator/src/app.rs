@@ -1,13 +1,14 @@
 //! The table of contents of the coordinator: its connections, the gate before its services, its end. It knows nothing of what
 //! the services do; that is `services`, then `ops`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _, stream};
 use rr_fleet::{Fleet, FleetError};
 use rr_link::accept::{Connection, Door, ListenError, incoming};
+use rr_link::local::{self, LocalError, SocketFile};
 use rr_proto::v1::enrol_server::EnrolServer;
 use rr_proto::v1::fleet_server::FleetServer;
 use rr_proto::v1::locks_server::LocksServer;
@@ -26,7 +27,6 @@ use tonic::transport::Server;
 use crate::enrol::Issuer;
 use crate::gate::GateLayer;
 use crate::services::{Desk, of_a_version_near_ours};
-use crate::socket::{self, SocketFile};
 use crate::{numbers, remote};
 
 /// Its name as a program of its own.
@@ -52,12 +52,8 @@ const KEEP_ALIVE_ANSWER_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    #[error("another process answers on {}", .0.display())]
-    Taken(PathBuf),
-    #[error("{} is in the way: it is no socket", .0.display())]
-    InTheWay(PathBuf),
-    #[error("{what} {}", path.display())]
-    Socket { what: &'static str, path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Socket(#[from] LocalError),
     #[error(transparent)]
     Listen(#[from] ListenError),
     #[error("serve the fleet's requests")]
@@ -67,13 +63,15 @@ pub enum ServeError {
 impl From<ServeError> for Failure {
     fn from(error: ServeError) -> Self {
         let (kind, hint) = match &error {
-            ServeError::Taken(_) => (Kind::Refused, "stop the other one first (rrctl down, or systemctl)"),
+            ServeError::Socket(LocalError::Taken(_)) => {
+                (Kind::Refused, "stop the other one first (rrctl down, or systemctl)")
+            }
             ServeError::Listen(ListenError::Open(_)) => {
                 (Kind::Usage, "set listen.coordinator to an address of 127.0.0.0/8 or ::1")
             }
-            ServeError::InTheWay(_) => (Kind::Failed, "move it away"),
+            ServeError::Socket(LocalError::InTheWay(_)) => (Kind::Failed, "move it away"),
             ServeError::Listen(_) => (Kind::Failed, "set listen.coordinator to a free address of this machine"),
-            ServeError::Socket { .. } | ServeError::Server(_) => (Kind::Failed, "rrctl doctor"),
+            ServeError::Socket(LocalError::Socket { .. }) | ServeError::Server(_) => (Kind::Failed, "rrctl doctor"),
         };
         Self::at("serve the fleet", &error).of_kind(kind).hint(hint)
     }
@@ -118,7 +116,7 @@ impl Open {
     /// # Errors
     /// If the socket cannot be made, or another process answers on it.
     pub async fn at(socket: &Path, remote: Option<(TcpListener, Door)>) -> Result<Self, ServeError> {
-        let (listener, socket_file) = socket::bind(socket).await?;
+        let (listener, socket_file) = local::bind(socket).await?;
         tracing::info!(socket = %socket.display(), "the coordinator listens");
         Ok(Self { socket: listener, socket_file, remote })
     }
@@ -178,7 +176,7 @@ fn connections(
     socket: UnixListener,
     remote: Option<(TcpListener, Door)>,
 ) -> impl Stream<Item = std::io::Result<Connection>> {
-    let local = socket::own_connections(socket).map(|found| found.map(Connection::local));
+    let local = local::own_connections(socket).map(|found| found.map(Connection::local));
     let remote = match remote {
         Some((listener, door)) => incoming(listener, door).boxed(),
         None => stream::pending().boxed(),

@@ -15,4 +15,3 @@ mod refusal;
 mod remote;
 mod rights;
 mod services;
-mod socket;

@@ -286,7 +286,7 @@ async fn a_second_coordinator_leaves_the_first_ones_socket_alone() {
     let desk = Desk::open().await;
     let mut client = desk.fleet_client().await;
     let second = serve(desk.fleet.clone(), &desk.socket(), CancellationToken::new()).await;
-    assert!(matches!(second, Err(ServeError::Taken(_))), "{second:?}");
+    assert!(matches!(second, Err(ServeError::Socket(rr_link::local::LocalError::Taken(_)))), "{second:?}");
     client.status(v1::StatusRequest {}).await.expect("the first one answers");
     desk.close().await;
 }

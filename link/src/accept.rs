@@ -30,7 +30,7 @@ pub const STRANGER_LIFE: Duration = Duration::from_secs(30);
 /// Connections in all, and from one address: a fleet's machines and people many times over (H29).
 const PLACES: Places = Places { all: 2_048, an_address: 128, strangers: 64, handshakes: 256 };
 /// Out of file descriptors or the like: waiting is all that helps, and spinning would not.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, Debug)]
 struct Places {

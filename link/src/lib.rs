@@ -11,6 +11,7 @@ mod files;
 pub mod identity;
 pub mod issuing;
 pub mod join;
+pub mod local;
 mod loopback;
 pub mod material;
 pub mod pem;

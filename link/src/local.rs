@@ -1,25 +1,32 @@
 //! The unix socket: made with the right mode from its first moment, taken over only from the dead, and open to this user
-//! alone. It knows nothing of requests. Next: `app` serves what connects here.
+//! alone. It knows nothing of requests: the servers that listen on one do.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use futures::Stream;
 use futures::stream;
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::app::ServeError;
+use crate::accept::ACCEPT_PAUSE;
 
 /// For its owner alone; the folder is 0700 besides.
 const MODE: u32 = 0o600;
-/// Out of file descriptors or the like: waiting is all that helps, and spinning would not.
-pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    #[error("another process answers on {}", .0.display())]
+    Taken(PathBuf),
+    #[error("{} is in the way: it is no socket", .0.display())]
+    InTheWay(PathBuf),
+    #[error("{what} {}", path.display())]
+    Socket { what: &'static str, path: PathBuf, source: std::io::Error },
+}
 
 /// The socket's file, removed on drop if it is still the same one.
-pub(crate) struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     inode: u64,
 }
@@ -34,11 +41,14 @@ impl Drop for SocketFile {
 }
 
 /// Listens on `path`. A socket that is there already is replaced only if nobody answers on it.
-pub(crate) async fn bind(path: &Path) -> Result<(UnixListener, SocketFile), ServeError> {
+///
+/// # Errors
+/// If somebody answers there, something else is there, or the folder does not allow it.
+pub async fn bind(path: &Path) -> Result<(UnixListener, SocketFile), LocalError> {
     check_place(path).await?;
     let failed = |what, path: &Path| {
         let path = path.to_owned();
-        move |source| ServeError::Socket { what, path, source }
+        move |source| LocalError::Socket { what, path, source }
     };
     // Made beside it and moved into place, so that nobody sees it with another mode or finds no socket there.
     let beside = beside(path);
@@ -56,28 +66,28 @@ fn beside(path: &Path) -> PathBuf {
     name.into()
 }
 
-async fn check_place(path: &Path) -> Result<(), ServeError> {
+async fn check_place(path: &Path) -> Result<(), LocalError> {
     match fs::symlink_metadata(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
         Err(source) => {
-            return Err(ServeError::Socket { what: "look at", path: path.to_owned(), source });
+            return Err(LocalError::Socket { what: "look at", path: path.to_owned(), source });
         }
         Ok(found) if !found.file_type().is_socket() => {
-            return Err(ServeError::InTheWay(path.to_owned()));
+            return Err(LocalError::InTheWay(path.to_owned()));
         }
         Ok(_) => {}
     }
     match UnixStream::connect(path).await {
-        Ok(_) => Err(ServeError::Taken(path.to_owned())),
+        Ok(_) => Err(LocalError::Taken(path.to_owned())),
         Err(e) if matches!(e.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => Ok(()),
         // A full queue also means that somebody is there.
-        Err(e) if e.kind() == ErrorKind::WouldBlock => Err(ServeError::Taken(path.to_owned())),
-        Err(source) => Err(ServeError::Socket { what: "try", path: path.to_owned(), source }),
+        Err(e) if e.kind() == ErrorKind::WouldBlock => Err(LocalError::Taken(path.to_owned())),
+        Err(source) => Err(LocalError::Socket { what: "try", path: path.to_owned(), source }),
     }
 }
 
 /// Connections of this program's own user; others are dropped unanswered.
-pub(crate) fn own_connections(listener: UnixListener) -> impl Stream<Item = std::io::Result<UnixStream>> {
+pub fn own_connections(listener: UnixListener) -> impl Stream<Item = std::io::Result<UnixStream>> {
     stream::unfold(listener, |listener| async move {
         loop {
             match listener.accept().await {
@@ -117,7 +127,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("folder");
         let path = dir.path().join("api.sock");
         let (listener, file) = bind(&path).await.expect("first");
-        assert!(matches!(bind(&path).await, Err(ServeError::Taken(_))));
+        assert!(matches!(bind(&path).await, Err(LocalError::Taken(_))));
         drop(listener);
         let (_second, second_file) = bind(&path).await.expect("nobody answers any more");
         drop(file);
@@ -132,7 +142,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("folder");
         let path = dir.path().join("api.sock");
         fs::write(&path, "somebody's").expect("written");
-        assert!(matches!(bind(&path).await, Err(ServeError::InTheWay(_))));
+        assert!(matches!(bind(&path).await, Err(LocalError::InTheWay(_))));
         assert_eq!(fs::read(&path).expect("there"), b"somebody's");
     }
 }
