@@ -12,5 +12,5 @@ mod worktree;
 pub use command::{GitError, version};
 pub use history::{Commit, History, PERSON, SESSION_TRAILER, Tips};
 pub use hooks::{MessageError, Named, bare_repository, hooks_folder, is_ignored, name_session};
-pub use status::Dirty;
+pub use status::{Dirty, Stamp};
 pub use worktree::Worktree;

@@ -20,7 +20,7 @@ pub struct Dirty {
 
 /// What changes with every write through the file system: enough to tell "same as before" without reading the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+pub struct Stamp {
     size: u64,
     modified_ns: i128,
     changed_ns: i128,
@@ -41,6 +41,19 @@ impl Worktree {
         let commit = said.split(|b| *b == 0).find_map(|record| record.strip_prefix(b"# branch.oid "));
         let commit = commit.map(|id| String::from_utf8_lossy(id).into_owned()).filter(|id| id != "(initial)");
         Ok(Dirty { entries, head, commit })
+    }
+}
+
+impl Worktree {
+    /// Files below a folder that git ignores, relative to the work tree: at most so many.
+    ///
+    /// # Errors
+    /// If git fails.
+    pub fn ignored_below(&self, folder: &Path, most: usize) -> Result<Vec<PathBuf>, GitError> {
+        let how = ["--literal-pathspecs", "ls-files", "--others", "--ignored", "--exclude-standard", "-z", "--"];
+        let said = git(&self.root, how.map(OsStr::new).into_iter().chain([folder.as_os_str()]))?;
+        let names = said.split(|b| *b == 0).filter(|name| !name.is_empty()).take(most);
+        Ok(names.map(|name| PathBuf::from(OsStr::from_bytes(name))).collect())
     }
 }
 
@@ -97,6 +110,12 @@ impl Dirty {
         changed
     }
 
+    /// How the file at a path that differs from the last commit looked; none where nothing was.
+    #[must_use]
+    pub fn stamp(&self, path: &Path) -> Option<Stamp> {
+        self.entries.get(path).copied().flatten()
+    }
+
     /// The last commit, as a full id.
     #[must_use]
     pub fn commit(&self) -> Option<&str> {
@@ -143,6 +162,19 @@ mod tests {
         assert!(dirty.changed_until(&committed, &tree.root).is_empty(), "committing changes no file");
         std::fs::remove_file(dir.path().join("new")).expect("remove");
         assert_eq!(committed.changed_until(&tree.dirty().expect("status"), &tree.root), [PathBuf::from("new")]);
+    }
+
+    #[test]
+    fn ignored_files_are_found_below_a_folder_and_nowhere_else() {
+        let (dir, tree) = repo();
+        for file in ["out/a.o", "out/deep/b.o", "elsewhere/c.o", "out/seen.txt"] {
+            std::fs::create_dir_all(dir.path().join(file).parent().expect("a folder")).expect("mkdir");
+            std::fs::write(dir.path().join(file), "x").expect("write");
+        }
+        std::fs::write(dir.path().join(".gitignore"), "*.o\n").expect("write");
+        let found = tree.ignored_below(&tree.root.join("out"), 10).expect("git");
+        assert_eq!(found, ["out/a.o", "out/deep/b.o"].map(PathBuf::from));
+        assert_eq!(tree.ignored_below(&tree.root.join("out"), 1).expect("git").len(), 1);
     }
 
     #[test]
