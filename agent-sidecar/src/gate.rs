@@ -16,6 +16,7 @@ use crate::locking::{Got, Need};
 use crate::messages;
 use crate::repos::{Place, Repo, Shared};
 use crate::service::Service;
+use crate::snapshots::Before;
 use crate::table::{AgentSession, HeldLock, InFlight, LostClaim};
 use crate::versions::Version;
 use crate::view::current;
@@ -46,6 +47,7 @@ impl Service {
         if answer.verdict != Verdict::Pass {
             self.call_over(who, &call.id).await;
         }
+        self.note_verdict(who, event, call, &answer);
         answer.context.splice(0..0, facts);
         answer
     }
@@ -155,9 +157,25 @@ impl Service {
         if let Some(what) = &found.skips_hooks {
             self.report_bypass(who, what).await;
         }
-        let before = found.compare.clone().zip(compared);
+        let before = self.keep(call, found, compared).await?;
+        if call.action.may_change() {
+            self.write_down(who, event, call, &before, Vec::new()).await.map_err(Answer::deny)?;
+        }
         self.begin(who, event, call, before, found);
         Ok(())
+    }
+
+    /// What a changing call may change, kept before it may.
+    async fn keep(&self, call: &ToolCall, found: &Effects, dirty: Option<rr_git::Dirty>) -> Result<Before, Answer> {
+        if !call.action.may_change() {
+            return Ok(Before::default());
+        }
+        let tree = found.compare.clone().zip(dirty);
+        let kept = tokio::task::block_in_place(|| self.snapshots.keep_before(found, tree));
+        kept.map_err(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "keep what a call may change");
+            Answer::deny(messages::not_kept(&rr_runtime::errors::chain(&error)))
+        })
     }
 
     /// A repository that belongs to another fleet is not locked in this one: agents of that fleet would not see it.
@@ -200,7 +218,7 @@ impl Service {
         match times {
             STOPPED_AFTER.. => {
                 let reason = format!("{} {reason}", messages::stopped(what, times));
-                Answer { verdict: Verdict::DenyAndStop(reason), context: vec![] }
+                Answer { verdict: Verdict::DenyAndStop(reason), ..Answer::default() }
             }
             SPINNING_AFTER.. => Answer::deny(format!("{reason} {}", messages::spinning(what, times))),
             _ => Answer::deny(reason),
@@ -400,14 +418,7 @@ impl Service {
         }
     }
 
-    fn begin(
-        &self,
-        who: &AgentSession,
-        event: &Event,
-        call: &ToolCall,
-        before: Option<(Arc<Repo>, rr_git::Dirty)>,
-        found: &Effects,
-    ) {
+    fn begin(&self, who: &AgentSession, event: &Event, call: &ToolCall, before: Before, found: &Effects) {
         let started = self.now();
         let may_change = call.action.may_change();
         let flight = InFlight {
@@ -415,6 +426,7 @@ impl Service {
             started,
             may_change,
             before,
+            recorded: false,
             commits: found.commits,
             stages: found.stages && !found.commits,
         };
@@ -423,7 +435,7 @@ impl Service {
 
     /// An agent makes its changing calls one after the other: one that never reported its end (refused by its user, cut off)
     /// is over when the next one comes.
-    async fn forget_unfinished(&self, who: &AgentSession, event: &Event, call: &ToolCall) {
+    async fn forget_unfinished(self: &Arc<Self>, who: &Arc<AgentSession>, event: &Event, call: &ToolCall) {
         let old: Vec<String> = {
             let inner = who.lock();
             let same = inner

@@ -290,6 +290,26 @@ pub(crate) fn hit_by(file: &str, who: &Who) -> String {
     format!("{file}, which you hold, was changed by a command of {}. Read it again before writing.", who.named())
 }
 
+pub(crate) fn not_compared() -> String {
+    "The work tree could not be looked at after this command: what it changed is not known.".to_owned()
+}
+
+pub(crate) fn not_written_down(why: &str) -> String {
+    format!(
+        "Railroad's journal cannot be written ({}), so no change is let through: nobody could say later what was done, or take it \
+         back. Reading is possible, and it is tried again at your next call. A person looks with `rrctl doctor`.",
+        cut(why, ERROR_CHARS_MAX)
+    )
+}
+
+pub(crate) fn not_kept(why: &str) -> String {
+    format!(
+        "What stands there now could not be kept ({}), so no change is let through: it could not be taken back. It is tried again \
+         at your next call; a person looks with `rrctl doctor`.",
+        cut(why, ERROR_CHARS_MAX)
+    )
+}
+
 pub(crate) fn waited_for(what: &str, who: &Who) -> String {
     format!(
         "{} is waiting for {what}, which you hold. It is given on when you commit it or when your turn ends.",

@@ -12,11 +12,12 @@ use rr_core::scope::{Claim, Mode, Scope};
 use rr_core::session::Heartbeat;
 use rr_core::time::BootTime;
 use rr_fleet::{GrantedLock, Session, SessionRecord, Unclean, Waiter};
-use rr_git::{Dirty, Tips};
+use rr_git::Tips;
 
 use crate::messages::Who;
 use crate::processes::Process;
 use crate::repos::Repo;
+use crate::snapshots::Before;
 use crate::versions::Version;
 
 /// Notices kept for a session that does not come to fetch them: the newest count.
@@ -121,8 +122,10 @@ pub(crate) struct InFlight {
     pub agent_id: Option<String>,
     pub started: BootTime,
     pub may_change: bool,
-    /// The tree before a shell call, to see after it what it changed.
-    pub before: Option<(Arc<Repo>, Dirty)>,
+    /// What stood before it, kept; with the tree where it may change more than it names.
+    pub before: Before,
+    /// What it changed is in the journal already.
+    pub recorded: bool,
     pub commits: bool,
     /// It stages without committing: the index stays its session's until that has been done.
     pub stages: bool,
@@ -204,8 +207,16 @@ impl Inner {
 
     /// Assumes that something is under way until the session shows that it is not (H16).
     pub(crate) fn assume_busy(&mut self, now: BootTime) {
-        let call =
-            InFlight { agent_id: None, started: now, may_change: true, before: None, commits: false, stages: false };
+        let call = InFlight {
+            agent_id: None,
+            started: now,
+            may_change: true,
+            before: Before::default(),
+            // Its own entry in the journal is looked up when it reports.
+            recorded: true,
+            commits: false,
+            stages: false,
+        };
         self.in_flight.insert(EARLIER_CALL.to_owned(), call);
     }
 

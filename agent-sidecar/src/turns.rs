@@ -261,7 +261,7 @@ impl Service {
         std::mem::take(&mut who.lock().notices)
     }
 
-    pub(crate) async fn batch_over(&self, who: &AgentSession, ids: &[String]) -> Answer {
+    pub(crate) async fn batch_over(self: &Arc<Self>, who: &Arc<AgentSession>, ids: &[String]) -> Answer {
         for id in ids {
             self.call_over(who, id).await;
         }
@@ -273,9 +273,9 @@ impl Service {
         if busy {
             return Answer::default();
         }
+        self.calls_over(who).await;
         let turn = {
             let mut inner = who.lock();
-            inner.in_flight.clear();
             inner.turn += 1;
             inner.turn
         };
@@ -294,6 +294,14 @@ impl Service {
             }
         });
         Answer::default()
+    }
+
+    /// Every call that a session has under way has ended.
+    async fn calls_over(self: &Arc<Self>, who: &Arc<AgentSession>) {
+        let ids: Vec<String> = who.lock().in_flight.keys().cloned().collect();
+        for id in ids {
+            self.call_over(who, &id).await;
+        }
     }
 
     async fn release_all(&self, who: &AgentSession) {
@@ -316,9 +324,10 @@ impl Service {
         Answer::default()
     }
 
-    async fn farewell(&self, who: &Arc<AgentSession>) {
+    async fn farewell(self: &Arc<Self>, who: &Arc<AgentSession>) {
         let first = !std::mem::replace(&mut who.lock().ended, true);
         if first {
+            self.calls_over(who).await;
             self.look_everywhere(who).await;
             self.forget(who);
             self.end(who, Ending::Clean).await;
