@@ -11,6 +11,7 @@ use rr_core::permit::PermitView;
 use rr_core::session::SessionState;
 use rr_core::time::{BootTime, Clock};
 use rr_fleet::{Denial, Fleet, FleetState};
+use rr_journal::Journal;
 use rr_runtime::metrics::{CallWord, Metrics, SessionWord};
 
 use crate::call::{Answer, Event, Kind, Verdict};
@@ -21,6 +22,7 @@ use crate::memory::Memory;
 use crate::messages::{self, Who};
 use crate::publish::{GIT_HOOK, VerdictsLease};
 use crate::repos::Repos;
+use crate::snapshots::Snapshots;
 use crate::socket::Question;
 use crate::table::{AgentKey, AgentSession, Changes};
 use crate::view::{SharedView, current, in_words};
@@ -50,6 +52,8 @@ pub(crate) struct Service {
     metrics: Metrics,
     pub verdicts: VerdictsLease,
     pub memory: Memory,
+    pub journal: Journal,
+    pub snapshots: Snapshots,
 }
 
 /// What is a sidecar's own, beside the fleet.
@@ -61,11 +65,13 @@ pub(crate) struct Belongings {
     pub history: History,
     pub metrics: Metrics,
     pub memory: Memory,
+    pub journal: Journal,
+    pub snapshots: Snapshots,
 }
 
 impl Service {
     pub(crate) fn new(fleet: Fleet, own: Belongings) -> Self {
-        let Belongings { name, host, view, guarded, history, metrics, memory } = own;
+        let Belongings { name, host, view, guarded, history, metrics, memory, journal, snapshots } = own;
         Self {
             name,
             host,
@@ -88,6 +94,8 @@ impl Service {
             metrics,
             verdicts: VerdictsLease::default(),
             memory,
+            journal,
+            snapshots,
         }
     }
 

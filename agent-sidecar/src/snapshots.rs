@@ -2,7 +2,7 @@
 //! by one; for what it may change besides, every file that differs from the last commit is kept, each once a version, and the
 //! rest is in that commit. The bytes are `rr_git`'s vault's; whose a change is, `aftermath` says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,6 +25,8 @@ const IGNORED_BYTES_MAX: u64 = 64 << 20;
 pub(crate) struct Snapshots {
     pub vault: Vault,
     last: Arc<LastKept>,
+    /// Clones whose objects the store looks into: asked once.
+    borrowed: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 /// What was there before a call.
@@ -72,14 +74,14 @@ impl LastKept {
 
 impl Snapshots {
     pub(crate) fn new(vault: Vault) -> Self {
-        Self { vault, last: Arc::default() }
+        Self { vault, last: Arc::default(), borrowed: Arc::default() }
     }
 
     /// Keeps what a call may change. Blocks: reads files, writes and waits for the disk.
     pub(crate) fn keep_before(&self, found: &Effects, tree: Option<(Arc<Repo>, Dirty)>) -> Result<Before, VaultError> {
         let mut before = Before::default();
         for place in &found.writes {
-            borrow(&self.vault, &place.repo.tree);
+            self.borrow(&place.repo.tree);
             before.named.push((place.clone(), self.vault.keep(&place.disk)?));
         }
         for place in ignored_below(found) {
@@ -88,9 +90,19 @@ impl Snapshots {
         }
         before.newly = before.named.iter().map(|(p, content)| kept(&p.repo.tree.root, &p.path, *content)).collect();
         if let Some((repo, dirty)) = tree {
+            self.borrow(&repo.tree);
             before.tree = Some(keep_tree(&self.vault, &self.last, repo, dirty, &mut before.newly));
         }
         Ok(before)
+    }
+
+    /// What is committed in a work tree's clone need not be stored a second time.
+    fn borrow(&self, tree: &Worktree) {
+        let first = self.borrowed.lock().unwrap_or_else(PoisonError::into_inner).insert(tree.common_dir.clone());
+        if first && let Err(error) = self.vault.borrow_from(tree) {
+            // Without it everything is kept as bytes of our own: slower, no less safe.
+            tracing::debug!(error = &error as &dyn std::error::Error, "use a repository's own objects");
+        }
     }
 
     /// What became of the files that a call named, and of those `touched` besides that are its own. Blocks.
@@ -136,16 +148,8 @@ impl Snapshots {
     }
 }
 
-fn borrow(vault: &Vault, tree: &Worktree) {
-    if let Err(error) = vault.borrow_from(tree) {
-        // Without it everything is kept as bytes of our own: slower, no less safe.
-        tracing::debug!(error = &error as &dyn std::error::Error, "use a repository's own objects");
-    }
-}
-
 fn keep_tree(vault: &Vault, last: &LastKept, repo: Arc<Repo>, dirty: Dirty, newly: &mut Vec<Kept>) -> TreeBefore {
     let root = &repo.tree.root;
-    borrow(vault, &repo.tree);
     let mut contents = HashMap::new();
     for file in dirty.paths() {
         let known = last.of(root, file, dirty.stamp(file));
