@@ -93,7 +93,8 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
     let guarded = Guarded::new(&[dirs.state.clone(), dirs.runtime.clone()]);
     let history = History::load(&dirs.state);
     let memory = Memory::read(&dirs.state);
-    let (journal, recovered) = Journal::open(&dirs.journal_dir(), &rr_journal::Options::default(), Arc::new(rr_journal::RealDisk))?;
+    let (journal, recovered) =
+        Journal::open(&dirs.journal_dir(), &rr_journal::Options::default(), Arc::new(rr_journal::RealDisk))?;
     let vault = Vault::open(&dirs.snapshots_dir(), Arc::new(rr_git::RealDisk))?;
     let snapshots = Snapshots::new(vault);
     let belongings =

@@ -107,6 +107,9 @@ impl Service {
             if let Some(answer) = self.tell_losses(who) {
                 return answer;
             }
+            if who.lock().held_back {
+                return Answer::deny(messages::held_back());
+            }
             self.forget_unfinished(who, event, call).await;
         }
         let found = match self.effects(event, call) {

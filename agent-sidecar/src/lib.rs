@@ -30,5 +30,6 @@ mod snapshots;
 mod socket;
 mod table;
 mod turns;
+mod undo;
 mod versions;
 mod view;

@@ -310,6 +310,18 @@ pub(crate) fn not_kept(why: &str) -> String {
     )
 }
 
+/// `own`: it is told to the session whose changes they were.
+pub(crate) fn rolled_back(files: &[String], own: bool, session: &str, by: &str) -> String {
+    let shown = cut(&files.join(", "), ERROR_CHARS_MAX);
+    let whose = if own { "Your changes".to_owned() } else { format!("Changes of session {session}") };
+    format!("{whose} to {shown} were taken back by {} (a rollback). Read those files again before going on.", quote(by))
+}
+
+pub(crate) fn held_back() -> String {
+    "This session is being rolled back by a person at this moment: try again in a few seconds, and read the files again first."
+        .to_owned()
+}
+
 pub(crate) fn waited_for(what: &str, who: &Who) -> String {
     format!(
         "{} is waiting for {what}, which you hold. It is given on when you commit it or when your turn ends.",

@@ -85,7 +85,14 @@ impl Service {
     }
 
     /// Writes down what a call has done.
-    pub(crate) fn note_done(&self, who: &AgentSession, agent_id: Option<&String>, call: &str, ok: bool, changes: Vec<FileChange>) {
+    pub(crate) fn note_done(
+        &self,
+        who: &AgentSession,
+        agent_id: Option<&String>,
+        call: &str,
+        ok: bool,
+        changes: Vec<FileChange>,
+    ) {
         let fact = Fact::Done { ok, changes };
         self.journal.note(Entry { agent_id: agent_id.cloned(), ..self.entry(who, None, Some(call), fact) });
     }

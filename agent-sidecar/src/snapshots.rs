@@ -140,9 +140,8 @@ impl Snapshots {
     /// Remembers the versions that were kept, so that the next call need not keep them again.
     fn note_kept(&self, root: &Path, now: &Dirty, changes: &[FileChange]) {
         let changed = |file: &Path| changes.iter().find(|c| c.root == *root && Path::new(c.path.shown()) == file);
-        let content = |file: &Path| {
-            changed(file).map(|c| c.after).or_else(|| self.last.of(root, file, now.stamp(file)))
-        };
+        let content =
+            |file: &Path| changed(file).map(|c| c.after).or_else(|| self.last.of(root, file, now.stamp(file)));
         let kept = now.paths().filter_map(|file| Some((file.to_owned(), content(file)?))).collect();
         self.last.note(root, now, &kept);
     }
@@ -212,7 +211,9 @@ fn earlier(vault: &Vault, tree: &TreeBefore, paths: &[&RepoPath]) -> Vec<Content
     let put = if clean.is_empty() { None } else { put_earlier(vault, tree, &clean) };
     paths
         .iter()
-        .map(|path| known(path).or_else(|| put.as_ref()?.get(Path::new(path.shown())).copied()).unwrap_or(Content::Absent))
+        .map(|path| {
+            known(path).or_else(|| put.as_ref()?.get(Path::new(path.shown())).copied()).unwrap_or(Content::Absent)
+        })
         .collect()
 }
 

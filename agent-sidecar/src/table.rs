@@ -79,6 +79,8 @@ pub(crate) struct Inner {
     pub tips: HashMap<PathBuf, Tips>,
     /// What it lost, or wrote while somebody else had it, and has not locked again since.
     pub lost: Vec<LostClaim>,
+    /// It is being rolled back: nothing of it may change anything meanwhile.
+    pub held_back: bool,
     /// Counts turns: a release that waits for the end of one must not touch the next.
     pub turn: u64,
 }
@@ -173,6 +175,7 @@ impl Inner {
             memory_gaps: false,
             tips: HashMap::new(),
             lost: Vec::new(),
+            held_back: false,
             turn: 0,
         }
     }
