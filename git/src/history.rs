@@ -106,7 +106,7 @@ impl History {
     }
 
     fn ask(&self, args: &[&str], input: Option<&[u8]>) -> Result<Vec<u8>, GitError> {
-        git_with(&self.folder, args, &Input { stdin: input, keeps_quarantine: self.receiving })
+        git_with(&self.folder, args, &Input { stdin: input, keeps_quarantine: self.receiving, ..Input::default() })
     }
 
     /// Where the refs below these prefixes stand; all refs for none.
@@ -255,8 +255,11 @@ impl History {
         ];
         let mut args: Vec<OsString> = fixed.iter().map(OsString::from).collect();
         args.push(OsString::from_vec(literal));
-        let said =
-            git_with(&self.folder, args, &Input { stdin: Some(from.as_bytes()), keeps_quarantine: self.receiving })?;
+        let said = git_with(
+            &self.folder,
+            args,
+            &Input { stdin: Some(from.as_bytes()), keeps_quarantine: self.receiving, ..Input::default() },
+        )?;
         Ok(said.split(|b| *b == 0).filter_map(Change::read).collect())
     }
 }

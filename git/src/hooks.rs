@@ -85,7 +85,7 @@ fn words_of(folder: &Path, message: &[u8], ours: &str) -> Result<Vec<u8>, GitErr
     let text: Vec<&[u8]> = message.split(|b| *b == b'\n').collect();
     let cut = text.iter().position(|l| String::from_utf8_lossy(l).contains(SCISSORS)).unwrap_or(text.len());
     let shown = text[..cut].join(&b'\n');
-    let input = Input { stdin: Some(&without_line(&shown, ours)), keeps_quarantine: false };
+    let input = Input { stdin: Some(&without_line(&shown, ours)), ..Input::default() };
     git_with(folder, ["stripspace", "--strip-comments"], &input)
 }
 
