@@ -17,7 +17,8 @@ impl Worktree {
     pub fn put_earlier(&self, commit: &str, paths: &[PathBuf], into: &Path) -> Result<PathBuf, GitError> {
         let index = into.join("index");
         let files = into.join("files");
-        let own = Input { index: Some(&index), ..Input::default() };
+        let env = [("GIT_INDEX_FILE", index.as_os_str())];
+        let own = Input { env: &env, ..Input::default() };
         git_with(&self.root, ["read-tree", commit], &own)?;
         let mut prefix = OsString::from("--prefix=");
         prefix.push(&files);

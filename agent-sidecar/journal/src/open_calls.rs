@@ -56,7 +56,10 @@ impl OpenCalls {
             Event::SessionEnded { .. } => self.0.retain(|(session, _), entries| {
                 *session != entry.session || entries.iter().any(|(_, e)| matches!(e.event, Event::Started))
             }),
-            Event::RolledBack { of, .. } => self.0.retain(|(session, _), _| session.as_ref() != Some(of)),
+            Event::RolledBack { of, .. } => {
+                self.close(entry);
+                self.0.retain(|(session, _), _| session.as_ref() != Some(of));
+            }
             _ => {}
         }
     }

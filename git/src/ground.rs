@@ -1,0 +1,99 @@
+//! What a rollback is planned on: what stands in the work trees now, the contents of the vault, and texts woven line by line. It
+//! decides nothing; `rr_core::rollback` does.
+
+use rr_core::content::{BlobId, Content};
+use rr_core::rollback::{self, Place, Woven};
+
+use crate::disk::Folder;
+use crate::merge::{Weave, overwrites};
+use crate::vault::{Vault, VaultError};
+
+/// One planning. What stands is kept in the vault as it is looked at: it can be put back, and compared with.
+pub struct Ground<'v> {
+    vault: &'v Vault,
+    trouble: Option<VaultError>,
+}
+
+impl<'v> Ground<'v> {
+    #[must_use]
+    pub fn new(vault: &'v Vault) -> Self {
+        Self { vault, trouble: None }
+    }
+
+    /// The first thing that went wrong, apart from contents that are not there: a plan made with it is no plan.
+    ///
+    /// # Errors
+    /// That.
+    pub fn finish(self) -> Result<(), VaultError> {
+        self.trouble.map_or(Ok(()), Err)
+    }
+
+    fn noted<T>(&mut self, result: Result<T, VaultError>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(VaultError::Missing { .. } | VaultError::Damaged { .. } | VaultError::TooLarge { .. }) => None,
+            Err(e) => {
+                self.trouble.get_or_insert(e);
+                None
+            }
+        }
+    }
+
+    fn text(&mut self, blob: BlobId) -> Result<Vec<u8>, Woven> {
+        self.noted(self.vault.bytes(blob)).ok_or(Woven::NotKept)
+    }
+}
+
+/// What stands at a place, no link followed on the way to it.
+pub(crate) fn look_at(vault: &Vault, place: &Place, keeps: bool) -> Result<Content, VaultError> {
+    let (Some(name), parent) = (place.path.file_name(), place.path.parent()) else { return Ok(Content::Folder) };
+    let opened = Folder::open(&place.root).and_then(|root| root.below(parent.unwrap_or("".as_ref())));
+    match opened {
+        Ok(folder) if keeps => vault.keep_in(&folder, name),
+        Ok(folder) => vault.look_in(&folder, name),
+        // A link on the way leads elsewhere: in this work tree there is nothing at that path.
+        Err(e) if is_no_folder(&e) => Ok(Content::Absent),
+        Err(source) => {
+            Err(VaultError::Disk { doing: "open the folder of", path: place.root.join(&place.path), source })
+        }
+    }
+}
+
+pub(crate) fn is_no_folder(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotADirectory | NotFound)
+        || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+}
+
+impl rollback::Ground for Ground<'_> {
+    type Weave = Weave;
+
+    fn stands(&mut self, place: &Place) -> Content {
+        self.noted(look_at(self.vault, place, true)).unwrap_or(Content::Unkept)
+    }
+
+    fn has(&mut self, blob: BlobId) -> bool {
+        self.vault.has(blob)
+    }
+
+    fn weave(&mut self, from: BlobId) -> Option<Weave> {
+        Weave::new(&self.text(from).ok()?)
+    }
+
+    fn take_out(&mut self, weave: &mut Weave, to: BlobId) -> Result<(), Woven> {
+        weave.take_out(&self.text(to)?)
+    }
+
+    fn leave_in(&mut self, weave: &mut Weave, to: BlobId) -> Woven {
+        self.text(to).map_or_else(|none| none, |text| weave.leave_in(&text))
+    }
+
+    fn overwrites(&mut self, from: BlobId, to: BlobId) -> bool {
+        let (Ok(from), Ok(to)) = (self.text(from), self.text(to)) else { return false };
+        overwrites(&from, &to)
+    }
+
+    fn keep(&mut self, weave: &Weave) -> bool {
+        self.noted(self.vault.keep_bytes(&weave.without())).is_some()
+    }
+}
