@@ -95,7 +95,7 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
     let memory = Memory::read(&dirs.state);
     let (journal, recovered) =
         Journal::open(&dirs.journal_dir(), &rr_journal::Options::default(), Arc::new(rr_journal::RealDisk))?;
-    let vault = Vault::open(&dirs.snapshots_dir(), Arc::new(rr_git::RealDisk))?;
+    let vault = Vault::open(&dirs.snapshots_dir(), Arc::new(rr_git::disk::RealDisk))?;
     let snapshots = Snapshots::new(vault);
     let belongings =
         Belongings { name, host, view: view.clone(), guarded, history, metrics, memory, journal, snapshots };
