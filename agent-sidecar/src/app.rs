@@ -16,6 +16,7 @@ use rr_runtime::tasks::Kind::Essential;
 use rr_runtime::trouble::patiently;
 use tokio_util::sync::CancellationToken;
 
+use crate::earlier::Earlier;
 use crate::guarded::Guarded;
 use crate::history::History;
 use crate::memory::Memory;
@@ -97,8 +98,9 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
         Journal::open(&dirs.journal_dir(), &rr_journal::Options::default(), Arc::new(rr_journal::RealDisk))?;
     let vault = Vault::open(&dirs.snapshots_dir(), Arc::new(rr_git::disk::RealDisk))?;
     let snapshots = Snapshots::new(vault);
+    let earlier = Earlier::new(recovered.open_calls);
     let belongings =
-        Belongings { name, host, view: view.clone(), guarded, history, metrics, memory, journal, snapshots };
+        Belongings { name, host, view: view.clone(), guarded, history, metrics, memory, journal, snapshots, earlier };
     let service = Arc::new(Service::new(fleet.clone(), belongings));
 
     let adopting = patiently("take over the sessions", FleetError::is_outage, || service.adopt());

@@ -14,6 +14,7 @@ use crate::effects::{self, Effects};
 use crate::guarded::Objection;
 use crate::locking::{Got, Need};
 use crate::messages;
+use crate::record::lock_step;
 use crate::repos::{Place, Repo, Shared};
 use crate::service::Service;
 use crate::snapshots::Before;
@@ -160,7 +161,7 @@ impl Service {
         if let Some(what) = &found.skips_hooks {
             self.report_bypass(who, what).await;
         }
-        let before = self.keep(call, found, compared).await?;
+        let before = self.keep_before(call, found, compared)?;
         if call.action.may_change() {
             self.write_down(who, event, call, &before, Vec::new()).await.map_err(Answer::deny)?;
         }
@@ -169,7 +170,7 @@ impl Service {
     }
 
     /// What a changing call may change, kept before it may.
-    async fn keep(&self, call: &ToolCall, found: &Effects, dirty: Option<rr_git::Dirty>) -> Result<Before, Answer> {
+    fn keep_before(&self, call: &ToolCall, found: &Effects, dirty: Option<rr_git::Dirty>) -> Result<Before, Answer> {
         if !call.action.may_change() {
             return Ok(Before::default());
         }
@@ -234,8 +235,16 @@ impl Service {
         let is_lost = |l: &HeldLock| matches!(l.state, LockState::Lost(_));
         let lost: Vec<String> = inner.locks.iter().filter(|l| is_lost(l) && l.is_file()).map(HeldLock::shown).collect();
         let gone: Vec<LostClaim> = inner.locks.iter().filter(|l| is_lost(l)).map(HeldLock::as_lost).collect();
+        let told: Vec<_> = inner
+            .locks
+            .iter()
+            .filter(|l| is_lost(l))
+            .map(|l| lock_step(&l.grant, rr_journal::LockStep::Lost))
+            .collect();
         gone.into_iter().for_each(|claim| inner.note_lost(claim));
         inner.locks.retain(|l| !is_lost(l));
+        drop(inner);
+        told.into_iter().for_each(|fact| self.note(who, fact));
         (!lost.is_empty()).then(|| Answer::deny(messages::lock_lost(&lost.join(", "))))
     }
 
@@ -430,6 +439,7 @@ impl Service {
             may_change,
             before,
             recorded: false,
+            earlier: false,
             commits: found.commits,
             stages: found.stages && !found.commits,
         };

@@ -8,6 +8,7 @@ mod aftermath;
 pub mod app;
 mod bypass;
 mod call;
+mod earlier;
 mod effects;
 mod following;
 mod gate;

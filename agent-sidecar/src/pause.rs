@@ -29,6 +29,7 @@ impl Service {
                 self.permit().observe(sent, state.permit.clone(), state.revision);
                 let mut known = self.state();
                 if known.as_ref().is_none_or(|k| k.revision <= state.revision) {
+                    self.note_state(known.as_ref(), &state);
                     *known = Some(state);
                 }
             }

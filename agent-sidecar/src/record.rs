@@ -1,7 +1,9 @@
 //! What is written down of sessions and calls, in the machine's journal (D10). A call's own steps are durable before it may
 //! run: intent, what stood before, start; the rest is written in order, soon. What each entry means is `rr_journal`'s.
 
-use rr_journal::{Does, Entry, Event as Fact, FileChange, Kept, Spot, Verdict as Word};
+use rr_core::scope::Scope;
+use rr_fleet::{FleetState, GrantedLock, SessionRecord};
+use rr_journal::{Does, Entry, Event as Fact, FileChange, Kept, LockStep, Spot, Verdict as Word};
 use rr_runtime::clock::unix_ms;
 
 use crate::call::{Action, Answer, Event, ToolCall, Verdict};
@@ -26,6 +28,24 @@ impl Service {
     /// Written down soon, in order.
     pub(crate) fn note(&self, who: &AgentSession, fact: Fact) {
         self.journal.note(self.entry(who, None, None, fact));
+    }
+
+    /// The machine as a whole was paused or may go on.
+    pub(crate) fn note_state(&self, before: Option<&FleetState>, now: &FleetState) {
+        let was = before.map(|state| (state.is_paused(), state.epoch));
+        if was == Some((now.is_paused(), now.epoch)) || (was.is_none() && !now.is_paused()) {
+            return;
+        }
+        let fact = if now.is_paused() {
+            let hold = now.holds.first();
+            let who = hold.map_or_else(String::new, |h| h.who.clone());
+            let reason = hold.map_or_else(String::new, |h| h.reason.clone()).into();
+            Fact::Paused { epoch: now.epoch.0, who, reason }
+        } else {
+            Fact::Resumed { epoch: now.epoch.0, who: String::new() }
+        };
+        let (at_unix_ms, revision) = (unix_ms(), now.revision);
+        self.journal.note(Entry { at_unix_ms, session: None, agent_id: None, call: None, revision, event: fact });
     }
 
     /// A call that does not change anything, or one that was not let through: nothing waits for these.
@@ -96,6 +116,26 @@ impl Service {
         let fact = Fact::Done { ok, changes };
         self.journal.note(Entry { agent_id: agent_id.cloned(), ..self.entry(who, None, Some(call), fact) });
     }
+}
+
+/// The beginning of a session.
+pub(crate) fn started(record: &SessionRecord) -> Fact {
+    Fact::SessionStarted {
+        agent: record.agent.clone(),
+        agent_session: record.agent_session.clone(),
+        workspace: record.workspace.clone().into(),
+        pid: record.pid,
+        task: record.task.as_str().into(),
+    }
+}
+
+/// A step in the life of a lock.
+pub(crate) fn lock_step(lock: &GrantedLock, how: LockStep) -> Fact {
+    let scope = match &lock.claim.scope {
+        Scope::Named(name) => format!("!{}", name.as_str()),
+        scope => scope.to_string(),
+    };
+    Fact::Lock { scope, token: lock.token.0, how }
 }
 
 /// One file as the journal names it.

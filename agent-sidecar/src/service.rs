@@ -15,6 +15,7 @@ use rr_journal::Journal;
 use rr_runtime::metrics::{CallWord, Metrics, SessionWord};
 
 use crate::call::{Answer, Event, Kind, Verdict};
+use crate::earlier::Earlier;
 use crate::guarded::Guarded;
 use crate::history::History;
 use crate::hosts::{Output, claude};
@@ -54,6 +55,7 @@ pub(crate) struct Service {
     pub memory: Memory,
     pub journal: Journal,
     pub snapshots: Snapshots,
+    pub earlier: Earlier,
 }
 
 /// What is a sidecar's own, beside the fleet.
@@ -67,11 +69,12 @@ pub(crate) struct Belongings {
     pub memory: Memory,
     pub journal: Journal,
     pub snapshots: Snapshots,
+    pub earlier: Earlier,
 }
 
 impl Service {
     pub(crate) fn new(fleet: Fleet, own: Belongings) -> Self {
-        let Belongings { name, host, view, guarded, history, metrics, memory, journal, snapshots } = own;
+        let Belongings { name, host, view, guarded, history, metrics, memory, journal, snapshots, earlier } = own;
         Self {
             name,
             host,
@@ -96,6 +99,7 @@ impl Service {
             memory,
             journal,
             snapshots,
+            earlier,
         }
     }
 

@@ -14,7 +14,7 @@ use rr_journal::{FileChange, Kept};
 
 use crate::effects::Effects;
 use crate::record::kept;
-use crate::repos::{Place, Repo};
+use crate::repos::{Place, Repo, Repos};
 
 /// Files that git ignores and a command may change with a whole folder: what can be made anew is not kept without bound.
 const IGNORED_KEPT_MAX: usize = 2_000;
@@ -48,6 +48,16 @@ pub(crate) struct TreeBefore {
 }
 
 impl Before {
+    /// As an earlier life of the sidecar wrote it down.
+    pub(crate) fn earlier(repos: &Repos, files: &[Kept]) -> Self {
+        let place = |kept: &Kept| {
+            let repo = repos.around(&kept.root).ok().flatten().filter(|r| r.tree.root == kept.root)?;
+            let disk = kept.root.join(kept.path.shown());
+            Some((Place { repo, path: kept.path.clone(), disk }, kept.content))
+        };
+        Self { named: files.iter().filter_map(place).collect(), ..Self::default() }
+    }
+
     /// What was kept for this call and not for an earlier one.
     pub(crate) fn newly_kept(&self) -> Vec<Kept> {
         self.newly.clone()
@@ -219,7 +229,7 @@ fn earlier(vault: &Vault, tree: &TreeBefore, paths: &[&RepoPath]) -> Vec<Content
 
 fn put_earlier(vault: &Vault, tree: &TreeBefore, paths: &[PathBuf]) -> Option<HashMap<PathBuf, Content>> {
     let commit = tree.dirty.commit()?;
-    let place = vault.room().ok()?;
+    let place = tempfile::Builder::new().prefix("earlier-").tempdir_in(vault.dir()).ok()?;
     match tree.repo.tree.put_earlier(commit, paths, place.path()) {
         Ok(files) => Some(paths.iter().map(|p| (p.clone(), keep_after(vault, &files.join(p)))).collect()),
         Err(error) => {

@@ -128,6 +128,8 @@ pub(crate) struct InFlight {
     pub before: Before,
     /// What it changed is in the journal already.
     pub recorded: bool,
+    /// It began before this process did: [`EARLIER_CALL`] counts for it.
+    pub earlier: bool,
     pub commits: bool,
     /// It stages without committing: the index stays its session's until that has been done.
     pub stages: bool,
@@ -217,6 +219,7 @@ impl Inner {
             before: Before::default(),
             // Its own entry in the journal is looked up when it reports.
             recorded: true,
+            earlier: false,
             commits: false,
             stages: false,
         };
@@ -224,7 +227,7 @@ impl Inner {
     }
 
     pub(crate) fn may_change_in_flight(&self) -> usize {
-        self.in_flight.values().filter(|c| c.may_change).count()
+        self.in_flight.values().filter(|c| c.may_change && !c.earlier).count()
     }
 
     /// When a lock was granted, by the wall clock.

@@ -112,7 +112,9 @@ impl Service {
         let earlier = self.memory.lost_by(&key, &[]);
         inner.memory_gaps |= !earlier.is_empty();
         claims.into_iter().flatten().chain(earlier).for_each(|claim| inner.note_lost(claim));
+        let started = crate::record::started(&inner.record);
         let who = self.enrol(key, agent, session, inner);
+        self.note(&who, started);
         if let Some(lost) = lost.filter(|l| !l.is_empty()) {
             who.notify(messages::session_lost(&lost));
         }
@@ -160,6 +162,11 @@ impl Service {
         if let Err(error) = self.fleet.end(&who.session, how).await {
             tracing::warn!(sid = %who.sid(), error = &error as &dyn std::error::Error, "end a session; its lease runs out by itself");
         }
+        let word = match how {
+            Ending::Clean => "ended",
+            Ending::Died { .. } => "its agent is gone",
+        };
+        self.note(who, rr_journal::Event::SessionEnded { how: word.into() });
         tracing::info!(sid = %who.sid(), ?how, "session ended");
     }
 
@@ -258,7 +265,9 @@ impl Service {
 
     /// What has been waiting to be told.
     pub(crate) fn pending(&self, who: &AgentSession) -> Vec<String> {
-        std::mem::take(&mut who.lock().notices)
+        let facts = std::mem::take(&mut who.lock().notices);
+        facts.iter().for_each(|text| self.note(who, rr_journal::Event::Told { text: text.as_str().into() }));
+        facts
     }
 
     pub(crate) async fn batch_over(self: &Arc<Self>, who: &Arc<AgentSession>, ids: &[String]) -> Answer {
@@ -297,7 +306,7 @@ impl Service {
     }
 
     /// Every call that a session has under way has ended.
-    async fn calls_over(self: &Arc<Self>, who: &Arc<AgentSession>) {
+    pub(crate) async fn calls_over(self: &Arc<Self>, who: &Arc<AgentSession>) {
         let ids: Vec<String> = who.lock().in_flight.keys().cloned().collect();
         for id in ids {
             self.call_over(who, &id).await;

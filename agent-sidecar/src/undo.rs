@@ -138,7 +138,7 @@ impl Service {
             for found in reader.query(&all) {
                 match found {
                     Ok((sequence, entry)) => note_changes(&mut history, sequence, entry),
-                    Err(damage) => return Err(format!("{}: {}", damage.file.display(), damage.wrong)),
+                    Err(damage) => return Err(damage.to_string()),
                 }
             }
             Ok(history)
