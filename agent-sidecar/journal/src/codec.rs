@@ -17,7 +17,7 @@ use crate::text::Text;
 /// Bytes that are no entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an entry: {0}")]
-pub struct NotAnEntry(&'static str);
+pub struct NotAnEntry(pub(crate) &'static str);
 
 type Read<T> = Result<T, NotAnEntry>;
 

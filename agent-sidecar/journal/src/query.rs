@@ -116,8 +116,7 @@ fn take(batch: &Batch, path: &Path, end: u64, filter: &Filter, paths: &mut Paths
         let entry = codec::get_bytes(&mut rest).and_then(|bytes| {
             let head = codec::head_with(bytes, &Inline)?;
             let session = head.session.and_then(|session| std::str::from_utf8(session).ok());
-            let is_kind = filter.kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|kind| *kind as u64 == head.kind));
-            if !is_kind || !filter.wants_head(head.at_unix_ms, session) {
+            if !filter.wants_kind(head.kind) || !filter.wants_head(head.at_unix_ms, session) {
                 return Ok(None);
             }
             codec::decode_with(bytes, &Inline, paths).map(Some)

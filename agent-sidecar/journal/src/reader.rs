@@ -100,6 +100,11 @@ impl Filter {
             && self.session.as_ref().is_none_or(of_session)
     }
 
+    /// By its number in the encoded form.
+    pub(crate) fn wants_kind(&self, number: u64) -> bool {
+        self.kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|kind| *kind as u64 == number))
+    }
+
     fn wants_place(&self, event: &Event) -> bool {
         if self.path.is_none() && self.root.is_none() {
             return true;
