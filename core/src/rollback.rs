@@ -138,8 +138,11 @@ pub trait Ground {
     /// What stands at a place now, its bytes kept. [`Content::Unkept`] where that cannot be said.
     fn stands(&mut self, place: &Place) -> Content;
     fn has(&mut self, blob: BlobId) -> bool;
-    /// Both sides begin with these bytes. None: they are not there, or are not text.
-    fn weave(&mut self, from: BlobId) -> Option<Self::Weave>;
+    /// Both sides begin with these bytes.
+    ///
+    /// # Errors
+    /// If they are not there, or are not text.
+    fn weave(&mut self, from: BlobId) -> Result<Self::Weave, Woven>;
     /// The text became this, and is not to have.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What a rollback is planned on: what stands in the work trees now, the contents of the vault, and texts woven line by line. It
+//! What a rollback is planned on: what stands in the work trees now, contents that were kept, and texts woven line by line. It
 //! decides nothing; `rr_core::rollback` does.
 
 use rr_core::content::{BlobId, Content};
@@ -8,16 +8,28 @@ use crate::disk::Folder;
 use crate::merge::{Weave, overwrites};
 use crate::vault::{Vault, VaultError};
 
-/// One planning. What stands is kept in the vault as it is looked at: it can be put back, and compared with.
-pub struct Ground<'v> {
-    vault: &'v Vault,
+/// Where contents are: the [`Vault`] and the work trees, or a test's memory.
+pub trait Contents {
+    /// What stands at a place now, its bytes kept.
+    ///
+    /// # Errors
+    /// If it cannot be said or kept; so for all of these.
+    fn stands(&self, place: &Place) -> Result<Content, VaultError>;
+    fn has(&self, blob: BlobId) -> bool;
+    fn bytes(&self, blob: BlobId) -> Result<Vec<u8>, VaultError>;
+    fn keep_bytes(&self, bytes: &[u8]) -> Result<BlobId, VaultError>;
+}
+
+/// One planning. What stands is kept as it is looked at: it can be put back, and compared with.
+pub struct Ground<'c, C: ?Sized = Vault> {
+    contents: &'c C,
     trouble: Option<VaultError>,
 }
 
-impl<'v> Ground<'v> {
+impl<'c, C: Contents + ?Sized> Ground<'c, C> {
     #[must_use]
-    pub fn new(vault: &'v Vault) -> Self {
-        Self { vault, trouble: None }
+    pub fn new(contents: &'c C) -> Self {
+        Self { contents, trouble: None }
     }
 
     /// The first thing that went wrong, apart from contents that are not there: a plan made with it is no plan.
@@ -40,7 +52,29 @@ impl<'v> Ground<'v> {
     }
 
     fn text(&mut self, blob: BlobId) -> Result<Vec<u8>, Woven> {
-        self.noted(self.vault.bytes(blob)).ok_or(Woven::NotKept)
+        let read = self.contents.bytes(blob);
+        if matches!(read, Err(VaultError::TooLarge { .. })) {
+            return Err(Woven::NotText);
+        }
+        self.noted(read).ok_or(Woven::NotKept)
+    }
+}
+
+impl Contents for Vault {
+    fn stands(&self, place: &Place) -> Result<Content, VaultError> {
+        look_at(self, place, true)
+    }
+
+    fn has(&self, blob: BlobId) -> bool {
+        Self::has(self, blob)
+    }
+
+    fn bytes(&self, blob: BlobId) -> Result<Vec<u8>, VaultError> {
+        Self::bytes(self, blob)
+    }
+
+    fn keep_bytes(&self, bytes: &[u8]) -> Result<BlobId, VaultError> {
+        Self::keep_bytes(self, bytes)
     }
 }
 
@@ -65,19 +99,20 @@ pub(crate) fn is_no_folder(error: &std::io::Error) -> bool {
         || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
-impl rollback::Ground for Ground<'_> {
+impl<C: Contents + ?Sized> rollback::Ground for Ground<'_, C> {
     type Weave = Weave;
 
     fn stands(&mut self, place: &Place) -> Content {
-        self.noted(look_at(self.vault, place, true)).unwrap_or(Content::Unkept)
+        let seen = self.contents.stands(place);
+        self.noted(seen).unwrap_or(Content::Unkept)
     }
 
     fn has(&mut self, blob: BlobId) -> bool {
-        self.vault.has(blob)
+        self.contents.has(blob)
     }
 
-    fn weave(&mut self, from: BlobId) -> Option<Weave> {
-        Weave::new(&self.text(from).ok()?)
+    fn weave(&mut self, from: BlobId) -> Result<Weave, Woven> {
+        Weave::new(&self.text(from)?).ok_or(Woven::NotText)
     }
 
     fn take_out(&mut self, weave: &mut Weave, to: BlobId) -> Result<(), Woven> {
@@ -94,6 +129,7 @@ impl rollback::Ground for Ground<'_> {
     }
 
     fn keep(&mut self, weave: &Weave) -> bool {
-        self.noted(self.vault.keep_bytes(&weave.without())).is_some()
+        let kept = self.contents.keep_bytes(&weave.without());
+        self.noted(kept).is_some()
     }
 }

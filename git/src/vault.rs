@@ -21,7 +21,7 @@ use crate::disk::{Disk, Folder};
 
 pub use borrow::Adopted;
 pub use check::Damage;
-pub(crate) use loose::name_of;
+pub use loose::name_of;
 pub use tidy::Tidied;
 
 /// A file larger than this is not kept: one call must not fill the disk.
@@ -48,8 +48,8 @@ pub enum VaultError {
     Missing { blob: BlobId },
     #[error("snapshot {blob} is damaged: {why}")]
     Damaged { blob: BlobId, why: String },
-    #[error("snapshot {blob} has {size} bytes, too many to hold in memory")]
-    TooLarge { blob: BlobId, size: u64 },
+    #[error("snapshot {blob} is too large to be held in memory")]
+    TooLarge { blob: BlobId },
     #[error("the snapshot store")]
     Git(#[from] GitError),
     #[error("read the snapshot store")]
@@ -206,15 +206,16 @@ impl Vault {
     /// # Errors
     /// If it is not there, damaged, or larger than what is read whole; see [`Vault::copy`].
     pub fn bytes(&self, blob: BlobId) -> Result<Vec<u8>, VaultError> {
-        let mut bytes = Vec::new();
-        self.read(blob, &mut |part| {
+        let (mut bytes, mut too_large) = (Vec::new(), false);
+        let read = self.read(blob, &mut |part| {
             if (bytes.len() + part.len()) as u64 > loose::BYTES_MAX {
+                too_large = true;
                 return Err(io::Error::from(io::ErrorKind::FileTooLarge));
             }
             bytes.extend_from_slice(part);
             Ok(())
-        })?;
-        Ok(bytes)
+        });
+        if too_large { Err(VaultError::TooLarge { blob }) } else { read.map(|()| bytes) }
     }
 
     /// Hands the bytes of a content on in pieces.

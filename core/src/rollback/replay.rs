@@ -210,7 +210,10 @@ impl<W> Lines<W> {
 
     fn weave<G: Ground<Weave = W>>(&mut self, ground: &mut G, to: BlobId) -> Woven {
         if let Self::Unread(start, skipped) = self {
-            let Some(mut weave) = ground.weave(*start) else { return Woven::NotText };
+            let mut weave = match ground.weave(*start) {
+                Ok(weave) => weave,
+                Err(why) => return why,
+            };
             for blob in skipped {
                 if let Err(why) = ground.take_out(&mut weave, *blob) {
                     return why;

@@ -41,7 +41,9 @@ impl Naming {
     }
 }
 
-pub(crate) fn name_of(bytes: &[u8]) -> BlobId {
+/// Git's name for a blob of these bytes.
+#[must_use]
+pub fn name_of(bytes: &[u8]) -> BlobId {
     let mut naming = naming(bytes.len() as u64);
     naming.take_in(bytes);
     naming.done()
