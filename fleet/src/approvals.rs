@@ -107,6 +107,9 @@ struct AnswerRecord {
     id: ApprovalId,
     /// Of whoever wrote this state, so that a lost answer can be read back.
     op: OpId,
+    /// Of a used approval: the decision that it came of, for a decider whose own answer was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    decision: Option<OpId>,
     #[serde(flatten)]
     answer: Answer,
 }
@@ -172,6 +175,11 @@ struct Seen {
 impl Seen {
     fn read(kv: &KeyValue) -> Result<Self, FleetError> {
         Ok(Self { key: kv.key.clone(), revision: kv.mod_revision, lease: kv.lease, record: decode(kv)? })
+    }
+
+    /// Whether this is what the decision of that operation made of it.
+    fn is_of(&self, decision: &OpId) -> bool {
+        self.record.op == *decision || self.record.decision.as_ref() == Some(decision)
     }
 
     fn is_waiting(&self) -> bool {

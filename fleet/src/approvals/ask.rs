@@ -215,7 +215,7 @@ impl Fleet {
             request: request.fit_to_show(),
         };
         let op = OpId::from_random(self.entropy.bits());
-        let waiting = AnswerRecord { id: id.clone(), op, answer: Answer::Waiting };
+        let waiting = AnswerRecord { id: id.clone(), op, decision: None, answer: Answer::Waiting };
         let used = before.answers.iter().find(|seen| seen.key == answer).map(|seen| seen.revision);
         let mut guards = self.asker(session);
         // What was counted is still all there is.
@@ -314,7 +314,8 @@ impl Fleet {
             }
         };
         let (Some(ask), Some(lease)) = (self.ask_of(&seen.key), seen.lease) else { return Ok(Some(Used::Unknown)) };
-        let record = AnswerRecord { id: id.clone(), op: op.clone(), answer: Answer::Used { who: by.clone() } };
+        let (op, decision) = (op.clone(), Some(seen.record.op.clone()));
+        let record = AnswerRecord { id: id.clone(), op, decision, answer: Answer::Used { who: by.clone() } };
         let mut guards = self.asker(session);
         guards.push(Compare::exists(self.keys.run()));
         guards.push(Compare::modified_at(seen.key.clone(), seen.revision));

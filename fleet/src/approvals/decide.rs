@@ -68,9 +68,11 @@ impl Fleet {
     /// If the store does not answer clearly after several tries: look whether it was decided.
     pub async fn decide_approval(&self, decide: &Decide) -> Result<Decided, FleetError> {
         let op = OpId::from_random(self.entropy.bits());
-        let (mut lease, mut last) = (None, FleetError::Voided);
+        let (mut lease, mut unanswered) = (None, None);
         for _ in 0..TRIES_MAX {
             match self.try_decide(decide, &op, &mut lease).await {
+                // It may have counted, and be over by now: nobody can say.
+                Ok(Some(Decided::Unknown | Decided::Expired)) if unanswered.is_some() => break,
                 Ok(Some(decided)) => {
                     // An approval that was not given leaves no lease behind.
                     if let Some(lease) = lease.filter(|_| decided != Decided::Yes) {
@@ -79,11 +81,11 @@ impl Fleet {
                     return Ok(decided);
                 }
                 Ok(None) => {}
-                Err(error) if error.is_outage() => last = error,
+                Err(error) if error.is_outage() => unanswered = Some(error),
                 Err(error) => return Err(error),
             }
         }
-        Err(last)
+        Err(unanswered.unwrap_or(FleetError::Voided))
     }
 
     /// `None`: something changed in between, look again.
@@ -107,7 +109,7 @@ impl Fleet {
             }
         };
         let Some(lease) = lease else { return Ok(Some(Decided::AskerGone)) };
-        let record = AnswerRecord { id: decide.id.clone(), op: op.clone(), answer: answer_of(decide) };
+        let record = AnswerRecord { id: decide.id.clone(), op: op.clone(), decision: None, answer: answer_of(decide) };
         let put = Op::put_leased(waiting.answer.key.clone(), encode(&record), lease);
         let guards = self.decision_guards(&waiting, decide.revision);
         let asker_alone = Txn::when(guards[2..].to_vec());
@@ -137,7 +139,7 @@ impl Fleet {
         let answers = self.store.range(Keys::prefix(self.keys.answers())).await.doing("look for a request")?.kvs;
         let found = answers.iter().filter_map(|kv| Seen::read(kv).ok()).find(|seen| seen.record.id == decide.id);
         let Some(answer) = found else { return self.without_answer(&decide.id).await.map(Found::Done) };
-        if answer.record.op == *op {
+        if answer.is_of(op) {
             return Ok(Found::Done(Decided::Yes));
         }
         if !answer.is_waiting() {
