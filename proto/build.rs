@@ -7,8 +7,15 @@ use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=railroad");
-    let files =
-        protox::compile(["railroad/v1/fleet.proto", "railroad/v1/enrol.proto", "railroad/v1/publish.proto"], ["."])?;
+    let files = protox::compile(
+        [
+            "railroad/v1/fleet.proto",
+            "railroad/v1/enrol.proto",
+            "railroad/v1/publish.proto",
+            "railroad/v1/approvals.proto",
+        ],
+        ["."],
+    )?;
     let mut methods = String::from("&[\n");
     for file in &files.file {
         for service in &file.service {

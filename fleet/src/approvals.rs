@@ -194,7 +194,15 @@ impl Fleet {
     /// # Errors
     /// If the store does not answer.
     pub async fn approvals(&self) -> Result<Vec<ApprovalRow>, FleetError> {
-        let (asks, answers, _) = self.asks_and_answers(self.keys.asks(), self.keys.answers()).await?;
+        self.approvals_seen_at().await.map(|(rows, _)| rows)
+    }
+
+    /// The same with the store's revision, for one who follows them.
+    ///
+    /// # Errors
+    /// As [`Fleet::approvals`].
+    pub async fn approvals_seen_at(&self) -> Result<(Vec<ApprovalRow>, Revision), FleetError> {
+        let (asks, answers, revision) = self.asks_and_answers(self.keys.asks(), self.keys.answers()).await?;
         let mut states: HashMap<String, Answer> =
             answers.into_iter().map(|seen| (seen.key, seen.record.answer)).collect();
         let mut rows = Vec::new();
@@ -208,7 +216,7 @@ impl Fleet {
             rows.push(ApprovalRow { id, session, revision: kv.mod_revision, state, request });
         }
         rows.sort_by_key(|row| row.revision);
-        Ok(rows)
+        Ok((rows, revision))
     }
 
     /// Requests and answers below two prefixes, at one revision.
