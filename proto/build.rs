@@ -5,8 +5,13 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-const FILES: [&str; 4] =
-    ["railroad/v1/fleet.proto", "railroad/v1/enrol.proto", "railroad/v1/journal.proto", "railroad/v1/publish.proto"];
+const FILES: [&str; 5] = [
+    "railroad/v1/approvals.proto",
+    "railroad/v1/enrol.proto",
+    "railroad/v1/fleet.proto",
+    "railroad/v1/journal.proto",
+    "railroad/v1/publish.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=railroad");

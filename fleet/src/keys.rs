@@ -1,7 +1,7 @@
 //! The layout of the store (lock-protocol §3): every key of a fleet is built here, and taken apart here, and nowhere else.
 
 use rr_core::bugs::{self, Bug};
-use rr_core::id::{CommitId, FleetName, HostId, OpId, RepoId, SessionId};
+use rr_core::id::{CallPrint, CommitId, FleetName, HostId, OpId, RepoId, SessionId};
 
 /// Builds the keys of one fleet.
 #[derive(Clone, Debug)]
@@ -146,6 +146,41 @@ impl Keyspace {
 
     pub(crate) fn commit(&self, id: &CommitId) -> String {
         format!("{}commit/{id}", self.prefix)
+    }
+
+    /// Requests for approval, each under its session's lease.
+    #[must_use]
+    pub fn asks(&self) -> String {
+        format!("{}ask/", self.prefix)
+    }
+
+    pub(crate) fn asks_of(&self, sid: &SessionId) -> String {
+        format!("{}ask/{sid}/", self.prefix)
+    }
+
+    pub(crate) fn ask(&self, sid: &SessionId, call: &CallPrint) -> String {
+        format!("{}ask/{sid}/{call}", self.prefix)
+    }
+
+    /// How each request stands. Apart from the requests: every sidecar watches all of these, and they are small.
+    #[must_use]
+    pub fn answers(&self) -> String {
+        format!("{}answer/", self.prefix)
+    }
+
+    pub(crate) fn answers_of(&self, sid: &SessionId) -> String {
+        format!("{}answer/{sid}/", self.prefix)
+    }
+
+    pub(crate) fn answer(&self, sid: &SessionId, call: &CallPrint) -> String {
+        format!("{}answer/{sid}/{call}", self.prefix)
+    }
+
+    /// Takes a request's or an answer's key apart.
+    pub(crate) fn parse_ask(&self, key: &str) -> Option<(SessionId, CallPrint)> {
+        let rest = key.strip_prefix(&self.asks()).or_else(|| key.strip_prefix(&self.answers()))?;
+        let (sid, call) = rest.split_once('/')?;
+        Some((SessionId::parse(sid).ok()?, CallPrint::parse(call).ok()?))
     }
 
     pub(crate) fn tree(&self, tree: Tree) -> String {

@@ -1,8 +1,9 @@
 //! The protocol over any store: what a session, a lock, a queue entry and the run permit are made of, and the transactions that
 //! change them (lock-protocol §3-5). It decides nothing by itself: `rr_core` has the rules; and it keeps nothing: the store
 //! is the record. Start at [`Fleet`], then `session`, `estate`, `locks`, `queue`, `permit`, `leader`, `overview`, `follow`,
-//! `hosts`, `publish`.
+//! `hosts`, `publish`, `approvals`.
 
+mod approvals;
 mod estate;
 mod fill;
 mod follow;
@@ -19,6 +20,10 @@ mod restore;
 mod session;
 mod settle;
 
+pub use approvals::{
+    Answer as ApprovalAnswer, AnswerChange, Answers, ApprovalRequest, ApprovalRow, ApprovalState, Asked, Decide,
+    Decided, Decision, TooMany, Used, shown,
+};
 pub use estate::Estate;
 pub use follow::Follower;
 pub use hosts::{Applicant, Denial, DenyDone, HostRecord, HostRow, Invitation, Join};

@@ -50,6 +50,9 @@ enum Command {
     Doctor(cmd::doctor::Args),
     Demo(cmd::demo::Args),
     Publish(cmd::publish::Args),
+    Approvals(cmd::approvals::Args),
+    Approve(cmd::approve::Args),
+    Reject(cmd::reject::Args),
     #[command(hide = true)]
     GitHook(cmd::git_hook::Args),
     #[command(hide = true)]
@@ -104,6 +107,9 @@ fn dispatch(command: Command, hand: &Hand) -> Result<(), Failure> {
         Command::Doctor(_) => hand.wait_for(cmd::doctor::run(hand)),
         Command::Demo(args) => hand.wait_for(cmd::demo::run(&args, hand)),
         Command::Publish(args) => hand.wait_for(cmd::publish::run(&args, hand)),
+        Command::Approvals(args) => hand.wait_for(cmd::approvals::run(&args, hand)),
+        Command::Approve(args) => hand.wait_for(cmd::approve::run(&args, hand)),
+        Command::Reject(args) => hand.wait_for(cmd::reject::run(&args, hand)),
         Command::GitHook(args) => cmd::git_hook::run(&args, hand),
         Command::DemoAgent(args) => cmd::demo_agent::run(&args, hand),
         Command::DemoLink(args) => hand.wait_for(cmd::demo_link::run(&args)),
@@ -145,6 +151,13 @@ mod tests {
         let refused = Cli::try_parse_from(["rrctl", "pause"]).expect_err("no such command");
         assert!(refused.to_string().contains("pause-all"), "{refused}");
         assert_eq!(refused.exit_code(), i32::from(Kind::Usage.code()));
+    }
+
+    #[test]
+    fn a_rejection_needs_a_reason_and_an_approval_none() {
+        assert!(Cli::try_parse_from(["rrctl", "reject", "1a2b"]).is_err());
+        assert!(Cli::try_parse_from(["rrctl", "reject", "1a2b", "--reason", "r"]).is_ok());
+        assert!(Cli::try_parse_from(["rrctl", "approve", "1a2b"]).is_ok());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use futures::stream::BoxStream;
 use hyper_util::rt::TokioIo;
 use rr_link::dial::{self, Address};
 use rr_link::upkeep;
+use rr_proto::v1::approvals_client::ApprovalsClient;
 use rr_proto::v1::enrol_client::EnrolClient;
 use rr_proto::v1::fleet_client::FleetClient;
 use rr_proto::v1::locks_client::LocksClient;
@@ -45,6 +46,7 @@ pub(crate) struct Client {
     locks: LocksClient<Signed>,
     enrol: EnrolClient<Signed>,
     publish: PublishClient<Signed>,
+    approvals: ApprovalsClient<Signed>,
     patience: Duration,
     /// It has answered, and not as a version that we understand.
     too_far_apart: bool,
@@ -80,7 +82,9 @@ impl Client {
                 .max_decoding_message_size(ANSWER_BYTES_MAX),
             locks: LocksClient::with_interceptor(channel.clone(), sign as _),
             enrol: EnrolClient::with_interceptor(channel.clone(), sign as _),
-            publish: PublishClient::with_interceptor(channel, sign as _),
+            publish: PublishClient::with_interceptor(channel.clone(), sign as _),
+            approvals: ApprovalsClient::with_interceptor(channel, sign as _)
+                .max_decoding_message_size(ANSWER_BYTES_MAX),
             patience: ANSWER_MAX,
             too_far_apart: false,
         }
@@ -142,6 +146,23 @@ impl Client {
         self.heard(call).map(|stream| Pictures::of(stream.boxed()))
     }
 
+    pub(crate) async fn approvals(&mut self) -> Result<v1::ApprovalsReply, Failure> {
+        let asked = self.approvals.list(v1::ListApprovalsRequest {});
+        let call = answer("list the requests for approval", self.patience, asked).await;
+        self.heard(call)
+    }
+
+    pub(crate) async fn watch_approvals(&mut self) -> Result<Pictures<v1::ApprovalsReply>, Failure> {
+        let asked = self.approvals.watch(v1::WatchApprovalsRequest {});
+        let call = answer("watch the requests for approval", self.patience, asked).await;
+        self.heard(call).map(|stream| Pictures::of(stream.boxed()))
+    }
+
+    pub(crate) async fn decide(&mut self, request: v1::DecideRequest) -> Result<v1::DecideReply, Failure> {
+        let call = answer("decide on the request", self.patience, self.approvals.decide(request)).await;
+        self.heard(call)
+    }
+
     pub(crate) async fn create_token(
         &mut self,
         request: v1::CreateTokenRequest,
@@ -190,18 +211,18 @@ fn sign(mut request: Request<()>) -> Result<Request<()>, Status> {
     Ok(request)
 }
 
-/// The fleet at once and after each change.
-pub(crate) struct Pictures {
-    stream: BoxStream<'static, Result<v1::StatusReply, Status>>,
+/// The fleet, or a part of it, at once and after each change.
+pub(crate) struct Pictures<T = v1::StatusReply> {
+    stream: BoxStream<'static, Result<T, Status>>,
 }
 
-impl Pictures {
-    pub(crate) fn of(stream: BoxStream<'static, Result<v1::StatusReply, Status>>) -> Self {
+impl<T> Pictures<T> {
+    pub(crate) fn of(stream: BoxStream<'static, Result<T, Status>>) -> Self {
         Self { stream }
     }
 
     /// The next picture, whenever it comes. The end of the daemon is a failure.
-    pub(crate) async fn next(&mut self) -> Result<v1::StatusReply, Failure> {
+    pub(crate) async fn next(&mut self) -> Result<T, Failure> {
         match self.stream.next().await {
             Some(Ok(picture)) => Ok(picture),
             None => Err(unreachable("it was stopped".to_owned())),

@@ -1,6 +1,8 @@
 //! One file a command: its options with their help, and what it does. None knows another.
 
 pub(crate) mod allow;
+pub(crate) mod approvals;
+pub(crate) mod approve;
 pub(crate) mod ca;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -21,6 +23,7 @@ pub(crate) mod man;
 pub(crate) mod pause_all;
 pub(crate) mod post_restore;
 pub(crate) mod publish;
+pub(crate) mod reject;
 pub(crate) mod release;
 pub(crate) mod resume;
 pub(crate) mod sessions;
