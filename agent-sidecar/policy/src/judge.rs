@@ -59,7 +59,7 @@ impl Policy {
         if self.defaults == Defaults::Off {
             return Vec::new();
         }
-        let scene = Scene::new(call, seen, paths);
+        let scene = Scene::new(call, seen);
         let found = defaults::find(&scene);
         if found.is_empty() {
             return Vec::new();

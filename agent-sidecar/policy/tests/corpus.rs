@@ -53,3 +53,27 @@ fn no_command_is_in_both_lists() {
         .collect();
     assert!(both.is_empty(), "{both:?}");
 }
+
+#[test]
+fn what_is_refused_is_refused_for_what_it_does() {
+    let unreadable: Vec<String> = lines(include_str!("corpus/refused.txt"))
+        .into_iter()
+        .filter(|line| matches!(judge(&line.command), Judgement::Deny(hit) if hit.rule == "default/unreadable"))
+        .map(|line| format!("  {}: {:?}", line.number, line.command))
+        .collect();
+    assert!(unreadable.is_empty(), "refused only because they were not read:\n{}", unreadable.join("\n"));
+}
+
+#[test]
+fn each_family_is_refused_by_its_own_rules() {
+    let wrong: Vec<String> = lines(include_str!("corpus/refused.txt"))
+        .into_iter()
+        .filter_map(|line| match judge(&line.command) {
+            Judgement::Deny(hit) if hit.rule == "default/outside-repository" && line.category != "outside" => {
+                Some(format!("  {}: {}: {:?}: {}", line.number, line.category, line.command, hit.what))
+            }
+            _ => None,
+        })
+        .collect();
+    assert!(wrong.is_empty(), "refused only for where they write:\n{}", wrong.join("\n"));
+}

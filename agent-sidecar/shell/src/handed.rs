@@ -45,6 +45,8 @@ pub(crate) fn commands(name: &str, args: &[Field], stdin: &Flow) -> Vec<Handed> 
         "vim" | "vi" | "nvim" | "ex" => option_values(args).filter_map(bang).collect(),
         "make" | "gmake" => make(stdin),
         "at" | "batch" | "crontab" => scheduled(name, stdin),
+        "npx" | "bunx" | "pnpx" | "npm" | "pnpm" | "yarn" | "bun" | "uv" | "uvx" | "pipx" | "poetry" | "pipenv" | "bundle"
+        | "hatch" | "pdm" | "rye" => packaged(name, args),
         _ => inline::commands(name, args, stdin),
     }
 }
@@ -147,6 +149,28 @@ fn option_text(args: &[Field], options: &[&str]) -> Vec<Handed> {
     let next = args.windows(2).filter(|pair| pair[0].known().is_some_and(|text| options.contains(&text)));
     next.map(|pair| Handed::text(pair[1].clone())).collect()
 }
+
+/// A tool run by a package manager: `npx tool`, `pnpm tool`, `bundle exec tool`.
+fn packaged(name: &str, args: &[Field]) -> Vec<Handed> {
+    const VALUED: Spec<'_> = Spec::in_order("p:c:w:C:", &["--package", "--prefix", "--filter", "--workspace", "--with", "--from"]);
+    let mut words = Parsed::new(args, VALUED).operands;
+    let verb = words.first().and_then(Field::known).unwrap_or_default();
+    let runs = matches!(verb, "exec" | "x" | "dlx" | "run");
+    match name {
+        "npx" | "bunx" | "pnpx" | "uvx" => {}
+        _ if runs => words = Parsed::new(&words[1..], VALUED).operands,
+        "pnpm" | "yarn" if TOOLS.contains(&verb) => {}
+        _ => return Vec::new(),
+    }
+    if words.is_empty() {
+        return Vec::new();
+    }
+    vec![Handed { what: What::Words(words), elsewhere: false, stdin: Flow::Unknown }]
+}
+
+/// Tools that `pnpm` and `yarn` run by name alone; other words are scripts of the package.
+const TOOLS: &[&str] =
+    &["prisma", "rimraf", "cdk", "sequelize", "typeorm", "knex", "drizzle-kit", "wrangler", "vercel", "netlify", "firebase", "supabase", "sst", "serverless"];
 
 /// `tool exec [options] -- command`.
 fn runner(args: &[Field]) -> Vec<Handed> {

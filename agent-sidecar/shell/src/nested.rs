@@ -11,7 +11,7 @@ use crate::handed::{self, What};
 use crate::model::Invocation;
 use crate::options::{Parsed, Spec};
 use crate::programs;
-use crate::shell::{Flow, Shell};
+use crate::shell::{Flow, Shell, Value};
 use crate::walk::Walker;
 use crate::wrappers::{self, Layer, Setting};
 
@@ -275,7 +275,11 @@ impl Walker<'_> {
         inner.vars.clear();
         inner.functions.clear();
         if parsed.has(&["-c"]) {
-            inner.positional = Some(operands.skip(1).cloned().collect());
+            let mut operands = operands;
+            if let Some(zero) = operands.next() {
+                inner.set("0", Value::scalar(zero.clone()));
+            }
+            inner.positional = Some(operands.cloned().collect());
             return match first {
                 Some(text) => self.known_text(&mut inner, name, text),
                 None => Flow::Unknown,

@@ -15,7 +15,6 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use crate::call::{Call, Hit, Origin};
-use crate::paths::Named;
 use crate::seen::Seen;
 
 /// One built-in rule.
@@ -34,18 +33,19 @@ enum Look {
     Command(fn(&Seen<'_>, &Scene<'_>) -> bool),
     /// The paths that must not be touched so.
     Paths(fn(&Scene<'_>) -> Vec<PathBuf>),
+    /// The command that is one, by how it stands to the others.
+    Call(fn(&Scene<'_>) -> Option<usize>),
 }
 
 /// The call with what all rules need of it.
 pub(crate) struct Scene<'a> {
     pub(crate) call: &'a Call<'a>,
     pub(crate) seen: &'a [Seen<'a>],
-    pub(crate) paths: &'a [Named],
 }
 
 impl<'a> Scene<'a> {
-    pub(crate) fn new(call: &'a Call<'a>, seen: &'a [Seen<'a>], paths: &'a [Named]) -> Self {
-        Self { call, seen, paths }
+    pub(crate) fn new(call: &'a Call<'a>, seen: &'a [Seen<'a>]) -> Self {
+        Self { call, seen }
     }
 
     /// The commands whose output one gets.
@@ -115,6 +115,11 @@ pub(crate) fn find(scene: &Scene<'_>) -> Vec<Found> {
         }
     }
     for rule in all() {
+        if let Look::Call(look) = rule.look
+            && let Some(seen) = look(scene).and_then(|at| scene.seen.get(at))
+        {
+            out.push(Found { rule, at: Some(seen.at), path: None, what: seen.shown() });
+        }
         if let Look::Paths(look) = rule.look {
             out.extend(look(scene).into_iter().map(|path| Found {
                 rule,

@@ -7,18 +7,18 @@ use crate::paths::{Foreseen, is_outside};
 
 pub(super) const RULES: &[Builtin] = &[
     Builtin {
-        name: "default/outside-repository",
-        programs: &[],
-        because: "it changes files outside of this repository, which no lock and no snapshot covers",
-        instead: "write inside the repository or to the temporary folder, or ask the person",
-        look: Look::Paths(|scene| written(scene, |path| is_outside(path, scene.call))),
-    },
-    Builtin {
         name: "default/own-files",
         programs: &[],
         because: "it changes the rules or the hooks that this very session is held to",
         instead: "propose the change in words; a person edits these files",
         look: Look::Paths(|scene| written(scene, |path| is_own(path, scene.call.root))),
+    },
+    Builtin {
+        name: "default/outside-repository",
+        programs: &[],
+        because: "it changes files outside of this repository, which no lock and no snapshot covers",
+        instead: "write inside the repository or to the temporary folder, or ask the person",
+        look: Look::Paths(|scene| written(scene, |path| is_outside(path, scene.call))),
     },
 ];
 

@@ -69,7 +69,11 @@ fn carried(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
         // The last one is where it goes.
         "cp" | "install" | "ln" | "scp" | "rsync" | "mv" if words.len() > 1 && !seen.has('t', "target-directory") => &words[..words.len() - 1],
         // The pattern is no file.
-        "grep" | "egrep" | "fgrep" | "rg" | "ag" | "sed" | "awk" | "gawk" | "jq" | "yq" | "perl" | "ruby" | "node" | "python" | "python3" | "php" => words.get(1..).unwrap_or_default(),
+        "grep" | "egrep" | "fgrep" | "rg" | "ag" => {
+            let pattern = words.iter().position(|word| !word.text().starts_with('-')).map_or(0, |at| at + 1);
+            words.get(pattern..).unwrap_or_default()
+        }
+        "sed" | "awk" | "gawk" | "jq" | "yq" | "perl" | "ruby" | "node" | "python" | "python3" | "php" => words.get(1..).unwrap_or_default(),
         _ => &words[..],
     };
     if seen.name == "git" {

@@ -25,10 +25,10 @@ pub(super) const RULES: &[Builtin] = &[
     },
     Builtin {
         name: "default/fork-bomb",
-        programs: &[":", "bomb", "f", "fork", "x", "b", "a"],
+        programs: &[],
         because: "it starts processes without end",
         instead: "bound the number: `xargs -P 4`, `for i in 1 2 3`",
-        look: Look::Command(|seen, scene| scene.feeders(seen).any(|from| from.name == seen.name && from.call.args.is_empty() && seen.call.args.is_empty())),
+        look: Look::Call(fork_bomb),
     },
     Builtin {
         name: "default/accounts",
@@ -82,6 +82,19 @@ pub(super) const RULES: &[Builtin] = &[
         look: Look::Command(unpublishes),
     },
 ];
+
+/// A command that pipes into itself: a function that calls itself twice.
+fn fork_bomb(scene: &Scene<'_>) -> Option<usize> {
+    let alone = |seen: &Seen<'_>| seen.call.args.is_empty() && seen.call.program.text().len() < 64;
+    let bomb = |seen: &&Seen<'_>| {
+        let itself = scene.feeders(seen).filter(|from| from.call.program == seen.call.program && alone(from)).count();
+        alone(seen) && itself >= SELF_CALLS
+    };
+    scene.seen.iter().find(bomb).map(|seen| seen.at)
+}
+
+/// A pipe of two of the same is odd; what is followed through itself again and again is a bomb.
+const SELF_CALLS: usize = 3;
 
 fn kills(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
     let _ = scene;
