@@ -12,6 +12,7 @@ pub mod lock;
 pub mod path;
 pub mod permit;
 pub mod rollback;
+pub mod policy;
 pub mod scope;
 pub mod session;
 pub mod time;

@@ -4,6 +4,7 @@
 
 mod last_good;
 mod machine;
+mod policy;
 mod repo;
 mod suggest;
 mod words;

@@ -57,7 +57,7 @@ const OWNERS: [(&str, &[&str]); 21] = [
     ("tokio-rustls", &["rr-link"]),
     ("rcgen", &["rr-link"]),
     ("x509-parser", &["rr-link"]),
-    ("base64", &["rr-link"]),
+    ("base64", &["rr-link", "rr-shell"]),
     ("prometheus", &["rr-runtime", "rr-watcher"]),
     ("axum", &["rr-runtime"]),
     ("redb", &["rr-store"]),

@@ -57,7 +57,7 @@ pub(crate) fn run(walker: &mut Walker<'_>, shell: &mut Shell, name: &str, args: 
         "shift" => shift(shell, args),
         "trap" => trap(walker, shell, args),
         "source" | "." => source(walker, shell, args),
-        "alias" if !args.is_empty() => walker.out.unforeseen("`alias` changes what a name runs"),
+        "alias" if !args.is_empty() => alias(walker, shell, args),
         "enable" | "bind" if !args.is_empty() => {
             walker.out.unforeseen(format!("`{name}` changes the shell"));
         }
@@ -190,6 +190,18 @@ fn trap(walker: &mut Walker<'_>, shell: &Shell, args: &[Field]) {
             walker.text(&mut inner, text);
         }
         None => walker.out.unforeseen("`trap` runs a text that is known only when it runs"),
+    }
+}
+
+/// What a name would run from now on is looked at where it is given that meaning.
+fn alias(walker: &mut Walker<'_>, shell: &Shell, args: &[Field]) {
+    walker.out.unforeseen("`alias` changes what a name runs");
+    for arg in args {
+        if let Some((_, text)) = arg.known().and_then(|text| text.split_once('=')) {
+            let mut inner = shell.clone();
+            inner.wrappers.push("alias".to_owned());
+            walker.text(&mut inner, text);
+        }
     }
 }
 

@@ -191,9 +191,11 @@ impl Walker<'_> {
             return self.command(shell, command);
         }
         let mut flow = shell.stdin.clone();
+        let from = self.out.invocations.len();
         for command in &pipeline.seq {
             let mut part = shell.clone();
             part.stdin = flow;
+            part.fed.push((from, self.out.invocations.len()));
             flow = self.command(&mut part, command);
         }
         flow
@@ -372,6 +374,7 @@ impl Walker<'_> {
         let mut io = Io::default();
         let mut assigned = Vec::new();
         let mut words = Vec::new();
+        let from = self.out.invocations.len();
         for item in command.prefix.iter().flat_map(|prefix| &prefix.0) {
             if let ast::CommandPrefixOrSuffixItem::AssignmentWord(assignment, _) = item {
                 assigned.push(assignment);
@@ -394,7 +397,10 @@ impl Walker<'_> {
         let env = assigned.into_iter().map(|assignment| self.prefixed(shell, assignment)).collect();
         let stdin = io.stdin.map(|stdin| std::mem::replace(&mut shell.stdin, stdin));
         let lasting = matches!(words.as_slice(), [word] if word.known() == Some("exec"));
+        let fed = shell.fed.len();
+        shell.fed.push((from, self.out.invocations.len()));
         let flow = self.run(shell, words, env);
+        shell.fed.truncate(fed);
         if let Some(stdin) = stdin.filter(|_| !lasting) {
             shell.stdin = stdin;
         }

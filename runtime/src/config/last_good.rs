@@ -140,6 +140,34 @@ mod tests {
     }
 
     #[test]
+    fn a_broken_policy_keeps_the_last_good_policy() {
+        let temp = tempfile::tempdir().unwrap();
+        let file = temp.path().join(REPO_FILE);
+        let mut config = LastGood::new(temp.path());
+        let blocked = |config: &mut LastGood| {
+            let (good, error) = config.current();
+            let words = good.policy().blocklist.iter().filter_map(|e| e.words.clone()).map(|w| w.to_string()).collect();
+            (words, error.map(ToString::to_string))
+        };
+        fs::write(&file, "blocklist: [terraform destroy]\n").unwrap();
+        let good: Vec<String> = vec!["terraform destroy".to_owned()];
+        assert_eq!(blocked(&mut config), (good.clone(), None));
+        for (broken, told) in [
+            ("blocklist: [terraform destroy\n", "railroad.yaml:"),
+            ("blocklist:\n  - \"rm -rf | sh\"\n", "joins commands"),
+            ("blocklst: []\n", "did you mean `blocklist`?"),
+            ("blocklist: []\nscopes: { a: { may: [../x] } }\n", "../x"),
+        ] {
+            fs::write(&file, broken).unwrap();
+            let (words, error) = blocked(&mut config);
+            assert_eq!(words, good, "{broken}");
+            assert!(error.expect(broken).contains(told), "{broken}");
+        }
+        fs::write(&file, "blocklist: [dropdb]\n").unwrap();
+        assert_eq!(blocked(&mut config), (vec!["dropdb".to_owned()], None));
+    }
+
+    #[test]
     fn a_file_that_is_broken_at_first_sight_leaves_the_defaults_and_an_error() {
         let temp = tempfile::tempdir().unwrap();
         fs::write(temp.path().join(REPO_FILE), "flet: one").unwrap();
