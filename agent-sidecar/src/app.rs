@@ -123,6 +123,7 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
         () = whole(service.clone().keep(shutdown.clone())) => {}
         () = whole(service.clone().follow_permit(shutdown.clone())) => {}
         () = whole(service.clone().follow_work(shutdown.clone())) => {}
+        () = whole(service.clone().follow_answers(shutdown.clone())) => {}
     }
     let told = shutdown.is_cancelled();
     if told && !served {

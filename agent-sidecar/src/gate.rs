@@ -12,6 +12,7 @@ use rr_runtime::config::LockMode;
 use crate::call::{Action, Answer, Event, ToolCall, Verdict};
 use crate::effects::{self, Effects};
 use crate::guarded::Objection;
+use crate::judged::Cleared;
 use crate::locking::{Got, Need};
 use crate::messages;
 use crate::record::lock_step;
@@ -125,14 +126,18 @@ impl Service {
         if let Some(stop) = stop_file_of(&found) {
             return self.refuse(who, "a call", messages::stop_file(&stop.display().to_string()));
         }
+        let cleared = match self.put_to_policy(who, event, call, &found).await {
+            Ok(cleared) => cleared,
+            Err(answer) => return answer,
+        };
         self.let_settle(who, &found).await;
         let facts = self.under_edit(who, &found);
         let mut answer = self.lock_all(who, call, &found, facts).await;
         if answer.verdict == Verdict::Pass {
             // Only under the lock does a look at the files stay true until the write.
-            match self.look_under_lock(who, event, call, &found).await {
+            match self.look_under_lock(who, event, call, &found, cleared).await {
                 Ok(()) => {}
-                Err(refused) => answer.verdict = refused.verdict,
+                Err(refused) => answer = Answer { context: answer.context, ..refused },
             }
         }
         answer
@@ -146,6 +151,7 @@ impl Service {
         event: &Event,
         call: &ToolCall,
         found: &Effects,
+        cleared: Cleared,
     ) -> Result<(), Answer> {
         if let Some((what, reason)) = self.stale(who, event, call, found) {
             return Err(self.refuse(who, &what, reason));
@@ -162,8 +168,11 @@ impl Service {
             self.report_bypass(who, what).await;
         }
         let before = self.keep_before(call, found, compared)?;
+        if let Some(id) = &cleared.approval {
+            self.use_word(who, id).await?;
+        }
         if call.action.may_change() {
-            self.write_down(who, event, call, &before, Vec::new()).await.map_err(Answer::deny)?;
+            self.write_down(who, event, call, &before, cleared.shadowed).await.map_err(Answer::deny)?;
         }
         self.begin(who, event, call, before, found);
         Ok(())
@@ -185,7 +194,7 @@ impl Service {
     /// A repository that belongs to another fleet is not locked in this one: agents of that fleet would not see it.
     fn other_fleet(&self, found: &Effects) -> Option<String> {
         let repos = repos_of(found).chain(&found.compare).chain(found.trees.iter().map(|t| &t.repo));
-        let mut named = repos.filter_map(|repo| repo.config().0.fleet);
+        let mut named = repos.filter_map(|repo| repo.config().0.fleet.clone());
         named.find(|fleet| *fleet != self.name).map(|fleet| messages::other_fleet(&fleet, &self.name))
     }
 
@@ -212,7 +221,7 @@ impl Service {
     }
 
     /// A denial, counted: the third in a row says that asking again is useless, the eighth stops the agent (X8).
-    fn refuse(&self, who: &AgentSession, what: &str, reason: String) -> Answer {
+    pub(crate) fn refuse(&self, who: &AgentSession, what: &str, reason: String) -> Answer {
         let times = {
             let mut inner = who.lock();
             let times = inner.refusals.entry(what.to_owned()).or_default();

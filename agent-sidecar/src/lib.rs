@@ -17,6 +17,7 @@ mod guarded;
 mod history;
 mod hosts;
 mod json;
+mod judged;
 mod keeper;
 mod locking;
 mod memory;

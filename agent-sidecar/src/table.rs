@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rr_core::id::{RepoId, SessionId, Token};
+use rr_core::id::{CallPrint, RepoId, SessionId, Token};
 use rr_core::lock::{LockEvent, LockState};
 use rr_core::path::RepoPath;
 use rr_core::scope::{Claim, Mode, Scope};
@@ -79,6 +79,10 @@ pub(crate) struct Inner {
     pub tips: HashMap<PathBuf, Tips>,
     /// What it lost, or wrote while somebody else had it, and has not locked again since.
     pub lost: Vec<LostClaim>,
+    /// The task that it was started for, by which scopes may name it.
+    pub scope_task: Option<String>,
+    /// Calls that a person was asked about.
+    pub asked: BTreeSet<CallPrint>,
     /// It is being rolled back: nothing of it may change anything meanwhile.
     pub held_back: bool,
     /// Counts turns: a release that waits for the end of one must not touch the next.
@@ -177,6 +181,8 @@ impl Inner {
             memory_gaps: false,
             tips: HashMap::new(),
             lost: Vec::new(),
+            scope_task: None,
+            asked: BTreeSet::new(),
             held_back: false,
             turn: 0,
         }

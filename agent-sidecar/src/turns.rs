@@ -48,7 +48,7 @@ impl Service {
             return Err(messages::not_connected("the calling process is already gone"));
         };
         let project = question.env("CLAUDE_PROJECT_DIR").map_or_else(|| event.cwd.clone(), Into::into);
-        self.register(key, agent, &project).await
+        self.register(key, agent, &project, crate::judged::task_of(question)).await
     }
 
     /// A session that may go on under this name: same process, entitled to act. An id that belongs to another running process
@@ -73,6 +73,7 @@ impl Service {
         key: AgentKey,
         agent: Process,
         project: &Path,
+        scope_task: Option<String>,
     ) -> Result<Arc<AgentSession>, String> {
         let lost = self.bury_old(&key).await;
         let record = SessionRecord {
@@ -108,6 +109,7 @@ impl Service {
         };
         let mut inner = Inner::new(Heartbeat::registered(sent, self.timing), record, sent);
         inner.memory_gaps = lost.is_some();
+        inner.scope_task = scope_task;
         let (lost, claims) = lost.unzip();
         let earlier = self.memory.lost_by(&key, &[]);
         inner.memory_gaps |= !earlier.is_empty();
@@ -184,6 +186,7 @@ impl Service {
         let project = who.lock().record.workspace.clone();
         who.lock().hooks_seen = gate(Path::new(&project)) == Gate::On;
         let mut facts = vec![self.surroundings(who, event)];
+        facts.extend(self.without_scope(who, event));
         facts.extend(self.config_fault(event));
         facts.extend(self.pending(who));
         Answer::with(facts)
@@ -260,7 +263,8 @@ impl Service {
     fn config_fault(&self, event: &Event) -> Option<String> {
         let (config, fault) = self.repos.around(&event.cwd).ok().flatten()?.config();
         let fault = fault.map(|(why, kept)| messages::config_broken(&why, kept));
-        fault.or_else(|| config.fleet.filter(|f| *f != self.name).map(|f| messages::other_fleet(&f, &self.name)))
+        fault
+            .or_else(|| config.fleet.clone().filter(|f| *f != self.name).map(|f| messages::other_fleet(&f, &self.name)))
     }
 
     /// What has been waiting to be told.

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::repo::{REPO_FILE, RepoConfig};
 use super::{ConfigError, read};
@@ -35,7 +36,8 @@ enum Seen {
 pub struct LastGood {
     file: PathBuf,
     seen: Seen,
-    good: RepoConfig,
+    /// The same one as long as the file is.
+    good: Arc<RepoConfig>,
     was_good: bool,
     error: Option<ConfigError>,
 }
@@ -43,18 +45,12 @@ pub struct LastGood {
 impl LastGood {
     #[must_use]
     pub fn new(root: &Path) -> Self {
-        Self {
-            file: root.join(REPO_FILE),
-            seen: Seen::Never,
-            good: RepoConfig::default(),
-            was_good: false,
-            error: None,
-        }
+        Self { file: root.join(REPO_FILE), seen: Seen::Never, good: Arc::default(), was_good: false, error: None }
     }
 
     /// The configuration in force: of the file as it is now, or of its last good version together with the error of the
     /// present one. No file: the defaults.
-    pub fn current(&mut self) -> (&RepoConfig, Option<&ConfigError>) {
+    pub fn current(&mut self) -> (&Arc<RepoConfig>, Option<&ConfigError>) {
         match look(&self.file) {
             Ok(None) => self.take(Seen::Absent, Ok(RepoConfig::default())),
             Ok(Some(stamp)) if self.seen == Seen::Version(stamp) => {}
@@ -85,7 +81,9 @@ impl LastGood {
         match now {
             Ok(good) => {
                 self.was_good = self.seen != Seen::Absent;
-                self.good = good;
+                if *self.good != good {
+                    self.good = Arc::new(good);
+                }
                 self.error = None;
             }
             Err(error) => self.error = Some(error),
