@@ -1,6 +1,7 @@
 //! One file a command: its options with their help, and what it does. None knows another.
 
 pub(crate) mod allow;
+pub(crate) mod blame;
 pub(crate) mod ca;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -17,11 +18,13 @@ pub(crate) mod install;
 pub(crate) mod join;
 pub(crate) mod join_token;
 pub(crate) mod locks;
+pub(crate) mod log;
 pub(crate) mod man;
 pub(crate) mod pause_all;
 pub(crate) mod post_restore;
 pub(crate) mod publish;
 pub(crate) mod release;
+pub(crate) mod replay;
 pub(crate) mod resume;
 pub(crate) mod sessions;
 pub(crate) mod status;

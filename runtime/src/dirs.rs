@@ -119,6 +119,12 @@ impl Dirs {
         self.state.join("store")
     }
 
+    /// Where what every session did is kept.
+    #[must_use]
+    pub fn journal_dir(&self) -> PathBuf {
+        self.state.join("journal")
+    }
+
     #[must_use]
     pub fn log_file(&self) -> PathBuf {
         self.state.join("daemon.log")
