@@ -87,6 +87,9 @@ impl Journal {
     /// # Errors
     /// If that was not possible: then they may or may not be found later, and nothing may be done on the strength of them.
     pub async fn append(&self, entries: Vec<Entry>) -> Result<u64, JournalError> {
+        if entries.is_empty() {
+            return Ok(self.head().sequence);
+        }
         let answer = self.send(entries)?;
         answer.await.unwrap_or(Err(JournalError::Closed))
     }
@@ -96,6 +99,9 @@ impl Journal {
     /// # Errors
     /// As [`Self::append`].
     pub fn append_blocking(&self, entries: Vec<Entry>) -> Result<u64, JournalError> {
+        if entries.is_empty() {
+            return Ok(self.head().sequence);
+        }
         let answer = self.send(entries)?;
         answer.blocking_recv().unwrap_or(Err(JournalError::Closed))
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::batch::{self, FrameKind, HEADER_LEN, Hash};
 use crate::disk::Disk;
 use crate::error::JournalError;
-use crate::folder::SegmentName;
+use crate::folder::{NEXT, SegmentName};
 
 /// Zeros written ahead at a time: some hundred calls, so that few batches wait for it.
 const GROW_BYTES: u64 = 512 << 10;
@@ -130,19 +130,23 @@ impl Log {
         let frame = batch::seal(FrameKind::Head, first, 0, &self.head.hash, payload);
         let frame = frame.ok_or(JournalError::TooLong { bytes: payload.len(), max: batch::PAYLOAD_BYTES_MAX })?;
         let at = frame.len() as u64;
-        let made = self.disk.create(&path).and_then(|file| {
-            let mut active = Active { file, name, path: path.clone(), at: 0, allocated: 0 };
-            let room = at + GROW_BYTES_MIN.max(LOW_WATER);
-            active.allocated = extend(&*self.disk, &active, at, room)?;
-            self.disk.write(&active.file, &path, &frame, 0)?;
+        // It gets its name when it is whole: a short one of that name has lost its end.
+        let next = path.with_extension(format!("log.{NEXT}"));
+        let made = self.disk.create(&next).and_then(|file| {
+            let mut active = Active { file, name, path: next.clone(), at: 0, allocated: 0 };
+            active.allocated = extend(&*self.disk, &active, at, at + LOW_WATER)?;
+            self.disk.write(&active.file, &next, &frame, 0)?;
             active.at = at;
-            self.disk.sync(&active.file, &path)?;
+            self.disk.sync(&active.file, &next)?;
+            self.disk.rename(&next, &path)?;
+            active.path.clone_from(&path);
             self.disk.sync_folder(&self.dir)?;
             Ok(active)
         });
         made.map_err(|error| {
-            // Nothing is in it yet. If it cannot be removed either, the next gets another name.
-            if self.disk.remove(&path).is_err() && path.exists() {
+            // Nothing is in it yet. If it has its name already and keeps it, the next gets another.
+            drop(self.disk.remove(&next));
+            if path.exists() && self.disk.remove(&path).is_err() {
                 self.used = Some(SegmentName::log(first, again));
             }
             JournalError::of_write("begin a segment", &error)

@@ -13,6 +13,8 @@ use crate::error::JournalError;
 /// More waiting calls than the agents of one machine make; beyond it waiting would only grow.
 const JOBS_MAX: usize = 16 << 10;
 const BYTES_MAX: usize = 32 << 20;
+/// Notes may fill so much of it: while the disk refuses they pile up, and must not stand in the way of what comes after.
+const NOTES_PART: usize = 4;
 /// One batch: long enough that all who wait share a sync, short enough that none waits for megabytes of others.
 const BATCH_JOBS_MAX: usize = 1_024;
 const BATCH_BYTES_MAX: usize = 4 << 20;
@@ -65,7 +67,8 @@ impl Queue {
             return Err(JournalError::Closed);
         }
         let is_note = job.reply.is_none();
-        if waiting.jobs.len() >= JOBS_MAX || waiting.bytes + job.bytes.len() > BYTES_MAX {
+        let part = if is_note { NOTES_PART } else { 1 };
+        if waiting.jobs.len() >= JOBS_MAX / part || waiting.bytes + job.bytes.len() > BYTES_MAX / part {
             if is_note {
                 waiting.missed += job.entries.len() as u64;
             }

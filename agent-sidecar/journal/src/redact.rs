@@ -39,7 +39,7 @@ const SHAPES: [&str; 13] = [
     r#"(?P<keep>--?(?i-u:[a-z-]*(?:password|passwd|passphrase|token|secret|api-key|apikey|access-key|secret-key))[ \t]+)(?:"[^"\r\n]*"?|'[^'\r\n]*'?|[^ \t\r\n"'&;|-][^ \t\r\n"'&;|]*)"#,
     // User and password in a URL: the password may hold an `@`.
     r"(?P<keep>[A-Za-z][A-Za-z0-9+.-]*://[^ \t\r\n/:@]*:)[^ \t\r\n/]+(?P<tail>@)",
-    r#"(?P<keep>(?-u:\b)curl(?-u:\b)[^|;&\r\n]*?[ \t](?:-u|--user)[= \t]*["']?[^ \t\r\n:"']+:)[^ \t\r\n"']+"#,
+    r#"(?P<keep>(?-u:\b)curl(?-u:\b)[^|;&\r\n]*?[ \t](?:-[A-Za-z]*u|--user)[= \t]*["']?[^ \t\r\n:"']+:)[^ \t\r\n"']+"#,
 ];
 
 /// A name that says that its value is a secret, and the value.
@@ -71,7 +71,7 @@ fn replace(text: &mut Cow<'_, str>, shape: &Regex, with: impl Fn(&Captures<'_>) 
         return;
     }
     let replaced = shape.replace_all(text, |found: &Captures<'_>| {
-        if is_redacted(&found[0]) {
+        if is_redacted(found) {
             return found[0].to_owned();
         }
         with(found).unwrap_or_else(|| found[0].to_owned())
@@ -79,9 +79,10 @@ fn replace(text: &mut Cow<'_, str>, shape: &Regex, with: impl Fn(&Captures<'_>) 
     *text = Cow::Owned(replaced.into_owned());
 }
 
-/// Taken out by an earlier shape, with nothing left behind it.
-fn is_redacted(found: &str) -> bool {
-    found.trim_end_matches(['"', '\'']).ends_with(REDACTED)
+/// Taken out by an earlier shape.
+fn is_redacted(found: &Captures<'_>) -> bool {
+    let keep = found.name("keep").map_or(0, |keep| keep.len());
+    found[0][keep..].trim_start_matches(['"', '\'']).starts_with(REDACTED)
 }
 
 /// Whether a value is rather made by a machine than by a person: long, of one word, and with many different characters.

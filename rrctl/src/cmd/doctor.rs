@@ -3,6 +3,7 @@
 mod certificate;
 mod daemon;
 mod etcd;
+mod journal;
 mod machine;
 mod repo;
 
@@ -73,6 +74,7 @@ pub(crate) async fn run(hand: &Hand) -> Result<(), Failure> {
     rows.push(machine::clock());
     rows.extend(certificate::certificate());
     rows.push(daemon::store(&hand.dirs));
+    rows.extend(journal::journal(&hand.dirs));
     rows.extend(etcd::cluster().await);
     rows.extend(daemon::answers(&hand.dirs).await);
     rows.push(daemon::hook(&hand.dirs).await);
