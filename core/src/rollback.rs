@@ -242,7 +242,8 @@ fn moves(history: &[Change]) -> Moves<'_> {
 fn select(history: &[Change], request: &Request, effect: &Effect) -> Vec<usize> {
     let asked = |change: &Change| {
         let below = request.below.as_ref().is_none_or(|top| change.place.path.starts_with(top));
-        change.session == request.session && change.before != change.after && below
+        let counts = change.before != change.after || !change.undoes.is_empty();
+        change.session == request.session && counts && below
     };
     let all: Vec<usize> = (0..history.len()).filter(|at| asked(&history[*at])).collect();
     match request.selection {

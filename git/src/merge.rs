@@ -59,8 +59,10 @@ pub(crate) fn overwrites(from: &[u8], to: &[u8]) -> bool {
 }
 
 impl Lines {
+    /// Without their ends: what follows the last one is a line too, and empty where the text ends as it should. So a line more
+    /// at the end leaves the last one as it is.
     fn read(&mut self, text: &[u8]) -> Vec<Token> {
-        text.split_inclusive(|b| *b == b'\n').map(|line| self.token(line)).collect()
+        text.split(|b| *b == b'\n').map(|line| self.token(line)).collect()
     }
 
     fn token(&mut self, line: &[u8]) -> Token {
@@ -113,9 +115,12 @@ impl Weave {
             Err(why) => return why,
         };
         let hunks = self.lines.hunks(&self.stood, &to);
-        let taken_out: Vec<Range<usize>> = reaches(&self.apart(), &self.stood, &self.without);
-        let clashes = |reach: &Range<usize>| taken_out.iter().any(|out| touches(reach, out));
-        if reaches(&hunks, &self.stood, &to).iter().any(clashes) {
+        let apart = self.apart();
+        let (out, stays) = (reaches(&apart, &self.stood, &self.without), reaches(&hunks, &self.stood, &to));
+        let clashes = |(hunk, reach): (&Hunk, &Range<usize>)| {
+            apart.iter().zip(&out).any(|(out, out_reach)| touches((out, out_reach), (hunk, reach)))
+        };
+        if hunks.iter().zip(&stays).any(clashes) {
             return Woven::Clash;
         }
         self.make(&hunks, to);
@@ -123,7 +128,8 @@ impl Weave {
     }
 
     pub(crate) fn without(&self) -> Vec<u8> {
-        self.without.iter().flat_map(|token| self.lines.texts[token.0 as usize].iter().copied()).collect()
+        let lines: Vec<&[u8]> = self.without.iter().map(|token| &*self.lines.texts[token.0 as usize]).collect();
+        lines.join(&b'\n')
     }
 
     fn read(&mut self, text: &[u8]) -> Result<Vec<Token>, Woven> {
@@ -198,10 +204,13 @@ fn matched(hunks: &[Hunk], from_len: usize) -> impl Iterator<Item = (usize, usiz
     starts.zip(ends).flat_map(|((from, to), end)| (from..end).enumerate().map(move |(n, line)| (line, to + n)))
 }
 
-/// Whether two changes of one text cannot be told apart. Beside one another they can, but not two gaps at one place.
-fn touches(one: &Range<usize>, other: &Range<usize>) -> bool {
-    let apart = one.end <= other.start || other.end <= one.start;
-    !apart || (one.start == one.end && *one == *other)
+/// Whether a change cannot be told from one that is taken out. Side by side they can; but where lines were taken away, nobody
+/// knows any more whether what is new there came before or after them.
+fn touches((out, out_reach): (&Hunk, &Range<usize>), (hunk, reach): (&Hunk, &Range<usize>)) -> bool {
+    if out.to.is_empty() || hunk.to.is_empty() {
+        return reach.start < out_reach.end && out_reach.start < reach.end;
+    }
+    reach.start <= out_reach.end && out_reach.start <= reach.end
 }
 
 /// How far each hunk may have been in truth, in lines of `from`: lines put in or taken out among equal ones could be others.

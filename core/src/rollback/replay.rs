@@ -141,6 +141,10 @@ fn make_again<G: Ground>(
         _ if same(is, to) => Made::Same,
         (_, _, Absent) => moved.map_or(Made::Anew, |to| Made::Clash(Why::Moved { to: to.clone() })),
         (Unkept, _, _) | (_, Unkept, _) | (_, _, Unkept) => Made::Clash(Why::NotKept),
+        // Taken out in between: what was edited is another file than what stood before.
+        (File { .. }, File { blob: from, .. }, File { blob: to, .. }) if matches!(lines, Lines::None) => {
+            if ground.overwrites(from, to) { Made::Anew } else { Made::Clash(Why::EditedWhatItMade) }
+        }
         (File { .. }, File { .. }, File { .. }) => make_file_again(ground, lines, (is, from, to)),
         (Absent, File { blob: from, .. }, File { blob: to, .. }) => {
             if ground.overwrites(from, to) {
@@ -168,13 +172,13 @@ fn make_file_again<G: Ground>(ground: &mut G, lines: &mut Lines<G::Weave>, sides
         () if mode == from_mode || mode == to_mode => to_mode,
         () => return Made::Clash(Why::SameMode),
     };
+    let is_anew = from != to_blob && is != from && ground.overwrites(from, to_blob);
     let blob = match () {
         () if from == to_blob => is,
-        () if is == from => {
+        () if is == from || is_anew => {
             *lines = Lines::Unread(to_blob, Vec::new());
             to_blob
         }
-        () if ground.overwrites(from, to_blob) => return Made::Anew,
         () => match lines.weave(ground, to_blob) {
             Woven::Without(blob) => blob,
             Woven::Clash => return Made::Clash(Why::SameLines),
@@ -183,20 +187,27 @@ fn make_file_again<G: Ground>(ground: &mut G, lines: &mut Lines<G::Weave>, sides
         },
     };
     let made = Content::File { blob, mode };
-    if same(made, to) { Made::Same } else { Made::Apart(made) }
+    match same(made, to) {
+        true if is_anew => Made::Anew,
+        true => Made::Same,
+        false => Made::Apart(made),
+    }
 }
 
 impl<W> Lines<W> {
     fn parting(from: Content, to: Content) -> Self {
         match (from, to) {
             (Content::File { blob, .. }, Content::File { blob: to, .. }) => Self::Unread(blob, vec![to]),
-            (Content::File { blob, .. }, _) => Self::Unread(blob, Vec::new()),
             _ => Self::None,
         }
     }
 
     fn skip<G: Ground<Weave = W>>(&mut self, ground: &mut G, to: Content) {
-        let Content::File { blob, .. } = to else { return };
+        let Content::File { blob, .. } = to else {
+            // What comes after is another file.
+            *self = Self::None;
+            return;
+        };
         match self {
             Self::None => {}
             Self::Unread(_, skipped) => skipped.push(blob),
@@ -223,7 +234,7 @@ impl<W> Lines<W> {
         }
         match self {
             Self::Read(weave) => ground.leave_in(weave, to),
-            _ => Woven::NotText,
+            _ => Woven::Clash,
         }
     }
 }
