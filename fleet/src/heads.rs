@@ -122,7 +122,7 @@ impl Fleet {
     pub async fn journal_hosts(&self) -> Result<Vec<JournalHost>, FleetError> {
         let prefixes = [self.keys.hosts(), self.keys.sessions(), self.keys.log_heads(), self.keys.denied("")];
         let reads = prefixes.iter().map(|prefix| Op::Get(Keys::prefix(prefix.clone()))).collect();
-        let reply = self.store.txn(Txn::default().then(reads)).await.doing("list the hosts that have a journal")?;
+        let reply = self.insist(Txn::default().then(reads), "list the hosts that have a journal").await?;
         let [joined, sessions, heads, denied] = &prefixes;
         let (mut rows, mut names, mut out) = (BTreeMap::<HostId, JournalHost>::new(), BTreeMap::new(), BTreeMap::new());
         for kv in reply.replies.into_iter().flat_map(OpReply::into_keys) {

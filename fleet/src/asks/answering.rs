@@ -12,7 +12,7 @@ use crate::{Fleet, FleetError};
 /// The right to act on a question, once, for one host. Only [`Fleet::take_up`] makes one.
 #[derive(Debug)]
 pub struct TakenUp {
-    question: Question,
+    question: Box<Question>,
     host: HostId,
     op: OpId,
     key: String,
@@ -67,7 +67,7 @@ impl Fleet {
         .then(vec![Op::put_leased(key.clone(), encode(&record), question.lease)])
         .otherwise(vec![Op::Get(Keys::one(key.clone())), Op::Get(Keys::one(denied.clone()))]);
         let taken = |created| {
-            let (question, host, key) = (question.clone(), host.clone(), key.clone());
+            let (question, host, key) = (Box::new(question.clone()), host.clone(), key.clone());
             TakeUp::Taken(TakenUp { question, host, op: op.clone(), key, created })
         };
         // It may be sent twice: the second finds what the first did, with our own name on it.
