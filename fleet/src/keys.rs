@@ -126,6 +126,48 @@ impl Keyspace {
         format!("{}fleet/hold/{id}", self.prefix)
     }
 
+    /// Open questions to sidecars, each in one of a few numbered places. Here, where every sidecar watches anyway.
+    pub(crate) fn questions(&self) -> String {
+        format!("{}fleet/question/", self.prefix)
+    }
+
+    pub(crate) fn question(&self, place: usize) -> String {
+        format!("{}fleet/question/{place:02}", self.prefix)
+    }
+
+    /// What became of questions; nobody but the asker watches any of it.
+    pub(crate) fn replies(&self) -> String {
+        format!("{}reply/", self.prefix)
+    }
+
+    /// That a question was put, and where. It outlasts the question itself.
+    pub(crate) fn asked(&self, id: &OpId) -> String {
+        format!("{}reply/{id}/asked", self.prefix)
+    }
+
+    pub(crate) fn replies_to(&self, id: &OpId) -> String {
+        format!("{}reply/{id}/at/", self.prefix)
+    }
+
+    /// How far one host is with a question.
+    pub(crate) fn reply(&self, id: &OpId, host: &HostId) -> String {
+        format!("{}reply/{id}/at/{host}", self.prefix)
+    }
+
+    /// A part of its answer. Apart from the above, so that whoever follows that is sent no answer twice.
+    pub(crate) fn reply_part(&self, id: &OpId, host: &HostId, part: usize) -> String {
+        format!("{}reply/{id}/part/{host}/{part:04}", self.prefix)
+    }
+
+    pub(crate) fn log_heads(&self) -> String {
+        format!("{}log/head/", self.prefix)
+    }
+
+    /// How far a host's journal goes.
+    pub(crate) fn log_head(&self, host: &HostId) -> String {
+        format!("{}log/head/{host}", self.prefix)
+    }
+
     pub(crate) fn acks(&self) -> String {
         format!("{}ack/", self.prefix)
     }

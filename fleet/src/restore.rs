@@ -67,6 +67,8 @@ impl Fleet {
             vec![self.keys.joins(), self.keys.leaders()],
             // Nobody can say any more what was approved, used or taken back since.
             vec![self.keys.asks(), self.keys.answers()],
+            // Nobody waits for these answers any more, and a question must not be taken up a second time.
+            vec![self.keys.questions(), self.keys.replies()],
             trees.to_vec(),
         ];
         let mut ops: Vec<Op> = over.concat().into_iter().map(|prefix| Op::Delete(Keys::prefix(prefix))).collect();
