@@ -283,13 +283,7 @@ pub(crate) fn task_of(question: &crate::socket::Question) -> Option<String> {
     question.env(TASK).filter(|task| !task.is_empty()).map(str::to_owned)
 }
 
-fn judge(
-    policy: &Policy,
-    who: &AgentSession,
-    call: &ToolCall,
-    found: &Effects,
-    repo: Option<&Repo>,
-) -> Judgement {
+fn judge(policy: &Policy, who: &AgentSession, call: &ToolCall, found: &Effects, repo: Option<&Repo>) -> Judgement {
     let (reads, writes, command) = match &call.action {
         Action::Read(paths) => (paths.clone(), vec![], None),
         Action::Write { paths, .. } | Action::Unknown { paths } => (vec![], paths.clone(), None),
