@@ -81,7 +81,9 @@ impl Service {
         let (snapshots, before, touched, now) =
             (self.snapshots.clone(), flight.before.clone(), seen.touched.clone(), seen.now.clone());
         let changes = tokio::task::spawn_blocking(move || snapshots.changes(&before, &touched, now.as_ref())).await;
-        self.note_done(who, flight.agent_id.as_ref(), id, ok, changes.unwrap_or_default());
+        let changes = changes.unwrap_or_default();
+        who.lock().unsaved.extend(changes.iter().map(|c| c.root.clone()));
+        self.note_done(who, flight.agent_id.as_ref(), id, ok, changes);
         if let Some(flight) = who.lock().in_flight.get_mut(id) {
             flight.recorded = true;
         }

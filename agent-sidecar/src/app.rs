@@ -124,6 +124,7 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
         () = whole(service.clone().follow_permit(shutdown.clone())) => {}
         () = whole(service.clone().follow_work(shutdown.clone())) => {}
         () = whole(service.clone().follow_answers(shutdown.clone())) => {}
+        () = whole(service.clone().keep_records(shutdown.clone())) => {}
     }
     let told = shutdown.is_cancelled();
     if told && !served {

@@ -6,6 +6,7 @@
 
 mod aftermath;
 pub mod app;
+mod asked;
 mod bypass;
 mod call;
 mod earlier;
@@ -33,5 +34,6 @@ mod socket;
 mod table;
 mod turns;
 mod undo;
+mod upkeep;
 mod versions;
 mod view;

@@ -47,6 +47,7 @@ impl Service {
                 pause_for(&shutdown, Duration::from_millis(500)).await;
                 continue;
             };
+            self.look_for_questions().await;
             loop {
                 self.read_permit().await;
                 self.follow_state().await;
@@ -56,7 +57,10 @@ impl Service {
                 };
                 match event {
                     // Believed at once; the read that follows says the rest.
-                    Ok(Some(Ok(event))) => self.believe(&event),
+                    Ok(Some(Ok(event))) => {
+                        self.believe(&event);
+                        self.fleet.question_in(&event).into_iter().for_each(|question| self.hear(question));
+                    }
                     Ok(Some(Err(_)) | None) => break,
                     Err(_) => {}
                 }

@@ -14,6 +14,7 @@ use rr_fleet::{Denial, Fleet, FleetState};
 use rr_journal::Journal;
 use rr_runtime::metrics::{CallWord, Metrics, SessionWord};
 
+use crate::asked::Met;
 use crate::call::{Answer, Event, Kind, Verdict};
 use crate::earlier::Earlier;
 use crate::guarded::Guarded;
@@ -56,6 +57,7 @@ pub(crate) struct Service {
     pub journal: Journal,
     pub snapshots: Snapshots,
     pub earlier: Earlier,
+    pub met: Met,
 }
 
 /// What is a sidecar's own, beside the fleet.
@@ -100,6 +102,7 @@ impl Service {
             journal,
             snapshots,
             earlier,
+            met: Met::default(),
         }
     }
 

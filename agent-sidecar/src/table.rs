@@ -83,6 +83,8 @@ pub(crate) struct Inner {
     pub scope_task: Option<String>,
     /// Calls that a person was asked about.
     pub asked: BTreeSet<CallPrint>,
+    /// Work trees that it has changed since they were last kept whole.
+    pub unsaved: BTreeSet<PathBuf>,
     /// It is being rolled back: nothing of it may change anything meanwhile.
     pub held_back: bool,
     /// Counts turns: a release that waits for the end of one must not touch the next.
@@ -183,6 +185,7 @@ impl Inner {
             lost: Vec::new(),
             scope_task: None,
             asked: BTreeSet::new(),
+            unsaved: BTreeSet::new(),
             held_back: false,
             turn: 0,
         }

@@ -18,6 +18,7 @@ use rr_proto::v1;
 use rr_runtime::clock::unix_ms;
 use rr_runtime::errors::chain;
 
+use crate::asked::Declined;
 use crate::messages;
 use crate::record::kept;
 use crate::repos::{Repo, Shared};
@@ -40,18 +41,26 @@ struct Target {
 
 impl Service {
     /// Takes a session's own changes out of what stands now. The text of an error is for the person who asked.
-    pub(crate) async fn roll_back(self: &Arc<Self>, asked: &v1::RollbackRequest) -> Result<v1::RollbackReply, String> {
+    pub(crate) async fn roll_back(self: &Arc<Self>, asked: &v1::RollbackRequest) -> Result<v1::RollbackReply, Declined> {
         let target = self.target(&asked.session)?;
+        self.roll_back_target(asked, &target).await.map_err(Declined::Refused)
+    }
+
+    async fn roll_back_target(
+        self: &Arc<Self>,
+        asked: &v1::RollbackRequest,
+        target: &Target,
+    ) -> Result<v1::RollbackReply, String> {
         let _held_back = target.live.as_ref().map(|who| HeldBack::hold(who)).transpose()?;
-        let request = self.request(asked, &target).await?;
+        let request = self.request(asked, target)?;
         let history = self.history_of(&target.sid).await?;
         let (first, sides) = self.planned(&history, &request).await?;
         if asked.dry_run || !first.conflicts.is_empty() || first.writes.is_empty() && first.settled.is_empty() {
             return Ok(reply(&target.sid, &first, &sides, None));
         }
         let repos = self.repos_of(&first)?;
-        let undoer = self.undoer(&repos, &target).await?;
-        let done = self.under_locks(&undoer, &repos, &target, &request, asked).await;
+        let undoer = self.undoer(&repos, target).await?;
+        let done = self.under_locks(&undoer, &repos, target, &request, asked).await;
         if let Err(error) = self.fleet.end(&undoer, Ending::Clean).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -62,9 +71,10 @@ impl Service {
     }
 
     /// The session that is meant: by the first digits of its id, or by the agent's own name for it.
-    fn target(&self, named: &str) -> Result<Target, String> {
+    fn target(&self, named: &str) -> Result<Target, Declined> {
         if named.is_empty() {
-            return Err("Name a session: `rrctl log` and `rrctl sessions` show their ids.".to_owned());
+            let why = "Name a session: `rrctl log` and `rrctl sessions` show their ids.".to_owned();
+            return Err(Declined::Refused(why));
         }
         let mut found: BTreeSet<SessionId> = BTreeSet::new();
         let all = Filter { kinds: Some(vec![Kind::SessionStarted]), ..Filter::default() };
@@ -77,22 +87,22 @@ impl Service {
         }
         let mut found = found.into_iter();
         match (found.next(), found.len()) {
-            (None, _) => Err(format!(
-                "This machine's journal knows no session `{named}`. `rrctl log` shows what it knows; a session of another host is \
-                 rolled back there."
-            )),
+            (None, _) => Err(Declined::NotHere(format!(
+                "This machine's journal knows no session `{named}`. `rrctl log` shows what it knows."
+            ))),
             (Some(sid), 0) => {
                 let live = self.all().into_iter().find(|who| *who.sid() == sid);
                 Ok(Target { sid, live })
             }
             (Some(first), _) => {
                 let all: Vec<String> = std::iter::once(first).chain(found).map(|s| s.short().to_owned()).collect();
-                Err(format!("`{named}` names several sessions: {}. Type more digits of one.", all.join(", ")))
+                let why = format!("`{named}` names several sessions: {}. Type more digits of one.", all.join(", "));
+                Err(Declined::Refused(why))
             }
         }
     }
 
-    async fn request(&self, asked: &v1::RollbackRequest, target: &Target) -> Result<Request, String> {
+    fn request(&self, asked: &v1::RollbackRequest, target: &Target) -> Result<Request, String> {
         let selection = match (asked.steps, asked.since_unix_ms, asked.to_checkpoint) {
             (0, 0, false) => Selection::All,
             (steps, 0, false) => Selection::Steps(usize::try_from(steps).unwrap_or(usize::MAX)),
