@@ -78,7 +78,7 @@ impl Journal {
     /// If another process writes it, or the folder cannot be used. Damage is no error: what can be read stays readable, and
     /// writing goes on.
     pub fn open(dir: &Path, options: &Options, disk: Arc<dyn Disk>) -> Result<(Self, Recovered), JournalError> {
-        let (open, recovered) = recover::open(dir, options, &disk)?;
+        let (open, recovered) = recover::open(dir, options, disk)?;
         Ok((Self(Arc::new(open)), recovered))
     }
 
