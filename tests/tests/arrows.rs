@@ -39,7 +39,7 @@ fn may_import() -> BTreeMap<&'static str, Vec<&'static str>> {
 }
 
 /// Each heavy dependency, and the only crates that may know of it.
-const OWNERS: [(&str, &[&str]); 21] = [
+const OWNERS: [(&str, &[&str]); 24] = [
     ("git2", &["rr-git"]),
     ("brush-parser", &["rr-shell"]),
     ("tonic", &["rr-store", "rr-proto", "rr-link", "rr-coordinator", "rrctl"]),
@@ -52,6 +52,9 @@ const OWNERS: [(&str, &[&str]); 21] = [
     ("clap_complete", &["rrctl"]),
     ("clap_mangen", &["rrctl"]),
     ("crc32c", &["rr-store", "rr-journal"]),
+    ("zstd", &["rr-journal"]),
+    ("crossterm", &["rrctl"]),
+    ("jiff", &["rrctl"]),
     ("etcd-client", &["rr-store"]),
     ("rustls", &["rr-link"]),
     ("tokio-rustls", &["rr-link"]),

@@ -17,7 +17,7 @@ pub(crate) fn clean(entry: &mut Entry) {
             clean_text(text);
         }
         Event::SessionEnded { how: text } | Event::Told { text } | Event::Checkpoint { why: text, .. } => {
-            clean_text(text)
+            clean_text(text);
         }
         Event::Intent { tool, does, .. } => {
             short(tool);

@@ -245,6 +245,9 @@ impl Event {
 }
 
 impl Kind {
+    /// Those of which [`Event::for_each_path`] may name a path.
+    pub(crate) const OF_PLACES: [Self; 5] = [Self::Intent, Self::Snapped, Self::Done, Self::Lock, Self::RolledBack];
+
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.word() == word)

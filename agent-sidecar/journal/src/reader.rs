@@ -102,7 +102,9 @@ impl Filter {
 
     /// By its number in the encoded form.
     pub(crate) fn wants_kind(&self, number: u64) -> bool {
-        self.kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|kind| *kind as u64 == number))
+        let of_place =
+            self.path.is_none() && self.root.is_none() || Kind::OF_PLACES.iter().any(|kind| *kind as u64 == number);
+        of_place && self.kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|kind| *kind as u64 == number))
     }
 
     fn wants_place(&self, event: &Event) -> bool {

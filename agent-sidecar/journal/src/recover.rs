@@ -43,7 +43,7 @@ pub(crate) fn open(dir: &Path, options: &Options, disk: Arc<dyn Disk>) -> Result
     found.compare(dir);
     let active = found.last.take().and_then(|last| last.make_ready(dir, &*disk));
     let recovered = Recovered { open_calls: found.open.list(), damage: found.damage, head: found.head };
-    let log = Log { disk: Arc::clone(&disk), dir: dir.to_owned(), head: found.head, active, used: found.used };
+    let log = Log { disk, dir: dir.to_owned(), head: found.head, active, used: found.used };
     let open = start(log, found.open, options, owner).map_err(|e| failed(&e))?;
     Ok((open, recovered))
 }
@@ -129,6 +129,8 @@ impl Found {
         }
         self.damage.extend(scan.found.iter().map(|found| damage_at(&path, found)));
         self.take(&scan);
+        // Of one whose begin is damaged at least its name is known: what is written from now on comes behind it.
+        self.head.sequence = self.head.sequence.max(name.first.saturating_sub(1));
         let usable = scan.end != End::Damaged && scan.begin.is_some();
         self.last = usable.then(|| Last { name: name.clone(), at: scan.at as u64, bytes });
         Ok(())

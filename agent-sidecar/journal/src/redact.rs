@@ -105,7 +105,6 @@ fn bits_a_character(value: &str) -> f64 {
 }
 
 /// A shape that does not compile is a mistake of this file, which its tests find.
-#[expect(clippy::expect_used, reason = "constants of this file")]
 fn compiled(shape: &str) -> Regex {
     Regex::new(shape).expect("a shape of a secret")
 }

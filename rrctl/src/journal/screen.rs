@@ -25,7 +25,7 @@ pub(crate) fn screen(
     let mut lines = vec![(Mark::Same, status(player, zone))];
     if let Some(scene) = player.scenes.get(player.at) {
         lines.push((Mark::Head, scene.title.clone()));
-        let body = body(scene, player.diffs, contents);
+        let body = if player.diffs { scene.lines(contents) } else { scene.short_lines() };
         // At least the last line stays.
         let from = player.scrolled.min(body.len().saturating_sub(1));
         lines.extend(body.into_iter().skip(from).map(|(mark, line)| (mark, format!("  {}{line}", mark.sign()))));
@@ -42,15 +42,6 @@ fn status(player: &Player, zone: &TimeZone) -> String {
     let (at, how) = (when::show(scene.at_unix_ms, zone), if player.plays { "plays" } else { "stands" });
     let (n, of) = (player.at + 1, player.scenes.len());
     format!("{n}/{of}  #{}  {at}  {how} at speed {}", scene.first, player.speed)
-}
-
-fn body(scene: &Scene, diffs: bool, contents: &dyn Contents) -> Vec<Line> {
-    if diffs {
-        return scene.lines(contents);
-    }
-    let bare = Scene { changes: vec![], ..scene.clone() };
-    let names = scene.changes.iter().map(|change| (Mark::Head, crate::table::plain(change.path.shown())));
-    bare.lines(contents).into_iter().filter(|(_, line)| !line.ends_with("changed nothing")).chain(names).collect()
 }
 
 /// One scene of all of them, for reading or for a file.

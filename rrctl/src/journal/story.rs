@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::journal::diff::{self, Mark};
 use crate::journal::words;
+use crate::table::plain;
 
 /// One call, or one thing that happened between calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +62,7 @@ fn begin(first: u64, entry: &Entry) -> Scene {
         },
         event => format!("{}: {}", event.kind().word(), words::of(event)),
     };
-    let title = crate::table::plain(title.trim_end());
+    let title = plain(title.trim_end());
     let at_unix_ms = entry.at_unix_ms;
     Scene { first, at_unix_ms, title, verdict: None, facts: vec![], changes: vec![], end: End::None }
 }
@@ -96,12 +97,21 @@ impl Scene {
 
     /// All there is to show of it, a line each, with its diffs.
     pub(crate) fn lines(&self, contents: &dyn Contents) -> Vec<(Mark, String)> {
-        let mut lines: Vec<(Mark, String)> = self.facts.iter().map(|fact| (Mark::Head, fact.clone())).collect();
-        lines.extend(self.end_words().map(|words| (Mark::Head, words.to_owned())));
-        for change in &self.changes {
-            lines.extend(diff::of(change, contents));
-        }
+        let mut lines = self.outline();
+        lines.extend(self.changes.iter().flat_map(|change| diff::of(change, contents)));
         lines
+    }
+
+    /// The same, with the names of what it changed only.
+    pub(crate) fn short_lines(&self) -> Vec<(Mark, String)> {
+        let mut lines = self.outline();
+        lines.extend(self.changes.iter().map(|change| (Mark::Head, plain(change.path.shown()))));
+        lines
+    }
+
+    fn outline(&self) -> Vec<(Mark, String)> {
+        let facts = self.facts.iter().cloned();
+        facts.chain(self.end_words().map(str::to_owned)).map(|line| (Mark::Head, line)).collect()
     }
 
     fn end_words(&self) -> Option<&'static str> {

@@ -2,25 +2,29 @@
 
 use jiff::civil::{DateTime, Time};
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{Span, Timestamp};
 
 use crate::exit::{Failure, Kind};
 
 /// Milliseconds since 1970 of what was typed.
 pub(crate) fn parse(typed: &str, now_unix_ms: u64, zone: &TimeZone) -> Result<u64, Failure> {
     let now = timestamp(now_unix_ms);
-    let ago = || typed.parse::<SignedDuration>().ok().and_then(|span| now.checked_sub(span.abs()).ok());
+    let ago = || {
+        let span = typed.parse::<Span>().ok()?.abs();
+        Some(now.to_zoned(zone.clone()).checked_sub(span).ok()?.timestamp())
+    };
     let whole = || typed.parse::<Timestamp>().ok();
     let local = || {
         let at = typed.parse::<DateTime>().ok()?;
         Some(at.to_zoned(zone.clone()).ok()?.timestamp())
     };
     let today = || {
-        let at = typed.parse::<Time>().ok()?;
+        let at = typed.contains(':').then(|| typed.parse::<Time>().ok()).flatten()?;
         let day = now.to_zoned(zone.clone()).date();
         Some(day.to_datetime(at).to_zoned(zone.clone()).ok()?.timestamp())
     };
-    let found = ago().or_else(whole).or_else(today).or_else(local);
+    // A clock time comes before a span: `14:30` is not so long ago.
+    let found = whole().or_else(today).or_else(local).or_else(ago);
     let found = found.and_then(|at| u64::try_from(at.as_millisecond()).ok());
     found.ok_or_else(|| {
         Failure::new(Kind::Usage, format!("{typed:?} is no time")).hint(

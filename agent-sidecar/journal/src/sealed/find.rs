@@ -7,7 +7,7 @@ use crate::codec::{self, Paths};
 use crate::folder::SegmentName;
 use crate::query::Find;
 use crate::reader::{Filter, Order};
-use crate::sealed::index::{Block, IndexRead};
+use crate::sealed::index::{Block, IndexRead, of_session};
 use crate::sealed::names::NamesRead;
 use crate::sealed::read::{Fault, Segment};
 
@@ -39,7 +39,10 @@ impl<'a> Asked<'a> {
         }
         let index = segment.index()?;
         let of_path = filter.path.as_ref().map(|path| index.of_path(path)).transpose();
-        let of_session = filter.session.as_ref().map(|begin| index.of_session(begin)).transpose();
+        let of_session = match &filter.session {
+            Some(begin) => Some(of_session(&segment.sessions()?, begin)).transpose(),
+            None => Ok(None),
+        };
         let (Ok(of_path), Ok(of_session)) = (of_path, of_session) else {
             return Err(segment.broken_index());
         };
@@ -55,24 +58,25 @@ impl<'a> Asked<'a> {
     }
 
     fn answer(&self, limit: usize) -> Vec<Find> {
-        let mut finds: Vec<Find> = Vec::new();
         let mut paths = Paths::default();
+        let mut wanted: Vec<&Block> = self.index.blocks.iter().collect();
         let newest_first = self.filter.order == Order::NewestFirst;
-        let count = self.index.blocks.len();
-        for at in 0..count {
-            let block = &self.index.blocks[if newest_first { count - 1 - at } else { at }];
-            let mut of_block = self.of_block(block, &mut paths);
-            if newest_first {
-                of_block.append(&mut finds);
-                finds = of_block;
-            } else {
-                finds.append(&mut of_block);
-            }
-            if finds.len() >= limit {
+        if newest_first {
+            wanted.reverse();
+        }
+        let (mut parts, mut found) = (Vec::new(), 0);
+        for block in wanted {
+            let part = self.of_block(block, &mut paths);
+            found += part.len();
+            parts.push(part);
+            if found >= limit {
                 break;
             }
         }
-        finds
+        if newest_first {
+            parts.reverse();
+        }
+        parts.into_iter().flatten().collect()
     }
 
     fn of_block(&self, block: &Block, paths: &mut Paths) -> Vec<Find> {

@@ -42,7 +42,8 @@ impl IndexWritten {
         });
     }
 
-    pub(super) fn encode(&self, blocks: &[Block]) -> Vec<u8> {
+    /// Where the blocks lie, and the paths; the sessions are a part of their own, since few ask for both.
+    pub(super) fn encode(&self, blocks: &[Block]) -> [Vec<u8>; 2] {
         let mut out = Vec::new();
         put(&mut out, blocks.len());
         for block in blocks {
@@ -51,14 +52,18 @@ impl IndexWritten {
             put_number(&mut out, block.oldest_ms);
             put_number(&mut out, block.newest_ms - block.oldest_ms);
         }
-        for map in [&self.paths, &self.sessions] {
-            put(&mut out, map.len());
-            for (key, numbers) in map {
-                put_bytes(&mut out, key.as_bytes());
-                put_bytes(&mut out, &steps(numbers));
-            }
-        }
-        out
+        put_lists(&mut out, &self.paths);
+        let mut sessions = Vec::new();
+        put_lists(&mut sessions, &self.sessions);
+        [out, sessions]
+    }
+}
+
+fn put_lists(out: &mut Vec<u8>, lists: &BTreeMap<String, Vec<usize>>) {
+    put(out, lists.len());
+    for (key, numbers) in lists {
+        put_bytes(out, key.as_bytes());
+        put_bytes(out, &steps(numbers));
     }
 }
 
@@ -92,7 +97,7 @@ fn numbers(mut steps: &[u8], into: &mut Vec<usize>) -> Result<(), NotAnEntry> {
 /// The index of a segment, unpacked.
 pub(super) struct IndexRead {
     pub(super) blocks: Vec<Block>,
-    lists: Vec<u8>,
+    paths: Vec<u8>,
 }
 
 impl IndexRead {
@@ -110,7 +115,7 @@ impl IndexRead {
             at = at.checked_add(len).ok_or(NotAnEntry("a length that is too large"))?;
             first = first.checked_add(entries).ok_or(NotAnEntry("a number that is too large"))?;
         }
-        Ok(Self { blocks, lists: rest.to_owned() })
+        Ok(Self { blocks, paths: rest.to_owned() })
     }
 
     /// Entries that name the path or something below it, in order.
@@ -119,19 +124,17 @@ impl IndexRead {
         let below = |found: &[u8]| {
             found.strip_prefix(key.as_bytes()).is_some_and(|rest| key.is_empty() || rest.is_empty() || rest[0] == b'/')
         };
-        let mut rest = self.lists.as_slice();
-        collect(&mut rest, below)
-    }
-
-    /// Entries of the sessions whose id begins so, in order.
-    pub(super) fn of_session(&self, begin: &str) -> Result<Vec<usize>, NotAnEntry> {
-        let mut rest = self.lists.as_slice();
-        collect(&mut rest, |_| false)?;
-        collect(&mut rest, |found| found.starts_with(begin.as_bytes()))
+        collect(&self.paths, below)
     }
 }
 
-fn collect(rest: &mut &[u8], wants: impl Fn(&[u8]) -> bool) -> Result<Vec<usize>, NotAnEntry> {
+/// Entries of the sessions whose id begins so, in order.
+pub(super) fn of_session(sessions: &[u8], begin: &str) -> Result<Vec<usize>, NotAnEntry> {
+    collect(sessions, |found| found.starts_with(begin.as_bytes()))
+}
+
+fn collect(mut rest: &[u8], wants: impl Fn(&[u8]) -> bool) -> Result<Vec<usize>, NotAnEntry> {
+    let rest = &mut rest;
     let (mut found, mut lists) = (Vec::new(), 0);
     for _ in 0..get(rest)? {
         let (key, steps) = (get_bytes(rest)?, get_bytes(rest)?);

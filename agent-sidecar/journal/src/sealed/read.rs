@@ -1,6 +1,7 @@
 //! Opens a sealed segment: its footer first, then only the parts that are asked for. Each part has a sum of its own, so that
 //! a damaged block costs its own entries and no others.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -40,6 +41,7 @@ pub(super) struct Segment {
     path: PathBuf,
     pub(super) summary: Summary,
     index: Part,
+    sessions: Part,
     names: Part,
     counts: Part,
 }
@@ -65,13 +67,18 @@ impl Segment {
             _ => fault(Wrong::Unreadable),
         })?;
         let footer = footer(&file).map_err(&fault)?;
-        let (summary, [index, names, counts, _]) = parse_footer(&footer).map_err(|_| fault(Wrong::Changed))?;
-        Ok(Self { file, path, summary, index, names, counts })
+        let (summary, [index, sessions, names, counts, _]) =
+            parse_footer(&footer).map_err(|_| fault(Wrong::Changed))?;
+        Ok(Self { file, path, summary, index, sessions, names, counts })
     }
 
     pub(super) fn index(&self) -> Opened<IndexRead> {
         let bytes = self.part(self.index)?;
         IndexRead::new(&bytes).map_err(|_| self.changed(self.index.at, self.index.len))
+    }
+
+    pub(super) fn sessions(&self) -> Opened<Vec<u8>> {
+        self.part(self.sessions)
     }
 
     pub(super) fn names(&self) -> Opened<NamesRead> {
@@ -93,7 +100,7 @@ impl Segment {
         if crc32c::crc32c(&packed) != part.sum {
             return Err(changed());
         }
-        let bytes = zstd::bulk::decompress(&packed, part.unpacked).map_err(|_| changed())?;
+        let bytes = unpacked(&packed, part.unpacked).ok_or_else(changed)?;
         if bytes.len() == part.unpacked { Ok(bytes) } else { Err(changed()) }
     }
 
@@ -113,6 +120,17 @@ impl Segment {
     }
 }
 
+/// What it takes to unpack is made once a thread: a query unpacks many small parts.
+fn unpacked(packed: &[u8], len: usize) -> Option<Vec<u8>> {
+    thread_local!(static UNPACKER: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) });
+    UNPACKER.with_borrow_mut(|unpacker| {
+        if unpacker.is_none() {
+            *unpacker = zstd::bulk::Decompressor::new().ok();
+        }
+        unpacker.as_mut()?.decompress(packed, len).ok()
+    })
+}
+
 fn footer(file: &File) -> Result<Vec<u8>, Wrong> {
     let len = file.metadata().map_err(|_| Wrong::Unreadable)?.len();
     let tail_at = len.checked_sub(TAIL_LEN as u64).ok_or(Wrong::Truncated)?;
@@ -128,7 +146,7 @@ fn footer(file: &File) -> Result<Vec<u8>, Wrong> {
     if crc32c::crc32c(&footer) == word(4) { Ok(footer) } else { Err(Wrong::Changed) }
 }
 
-fn parse_footer(mut footer: &[u8]) -> Result<(Summary, [Part; 4]), NotAnEntry> {
+fn parse_footer(mut footer: &[u8]) -> Result<(Summary, [Part; 5]), NotAnEntry> {
     let from = &mut footer;
     if codec::get_number(from)? != VERSION {
         return Err(NotAnEntry("a form that this version does not know"));
@@ -137,7 +155,7 @@ fn parse_footer(mut footer: &[u8]) -> Result<(Summary, [Part; 4]), NotAnEntry> {
     let (previous, hash) = (get_hash(from)?, get_hash(from)?);
     let sequence = first.checked_add(entries).and_then(|end| end.checked_sub(1));
     let sequence = sequence.ok_or(NotAnEntry("a number that is too large"))?;
-    let mut parts = [Part::default(); 4];
+    let mut parts = [Part::default(); 5];
     for part in &mut parts {
         let mut size = || usize::try_from(codec::get_number(from)?).map_err(|_| NotAnEntry("too long"));
         *part = Part { at: size()? as u64, len: size()?, unpacked: size()?, sum: 0 };

@@ -100,8 +100,8 @@ impl Making {
         put_number(&mut footer, self.entries as u64);
         footer.extend_from_slice(&begin.previous);
         footer.extend_from_slice(hash);
-        let index = self.index.encode(&self.blocks);
-        for part in [&index, self.names.table(), counts, &begin.payload] {
+        let [index, sessions] = self.index.encode(&self.blocks);
+        for part in [&index, &sessions, self.names.table(), counts, &begin.payload] {
             let packed = pack(part)?;
             put_number(&mut footer, self.file.len() as u64);
             put_number(&mut footer, packed.len() as u64);
