@@ -106,8 +106,7 @@ impl Service {
                 match found {
                     Ok((sequence, entry)) => {
                         line.sequence = sequence;
-                        line.at_unix_ms = entry.at_unix_ms;
-                        line.entry = rr_journal::encode(&entry);
+                        line.entry = rr_journal::json::of(sequence, &entry).to_string();
                     }
                     Err(damage) => line.unreadable = damage.to_string(),
                 }

@@ -2,7 +2,6 @@
 //! become diffs. Reads files only, so that it works with no daemon. The commands are `cmd::{log, replay, blame}`.
 
 pub(crate) mod diff;
-pub(crate) mod json;
 pub(crate) mod lines;
 pub(crate) mod player;
 pub(crate) mod screen;

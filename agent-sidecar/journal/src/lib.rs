@@ -14,6 +14,7 @@ mod error;
 mod folder;
 mod follow;
 mod journal;
+pub mod json;
 mod log;
 mod open_calls;
 mod query;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::exit::{Failure, Kind};
 use crate::hand::Hand;
-use crate::journal::{self, json, when, words};
+use crate::journal::{self, when, words};
 use crate::out;
 use crate::table::table;
 
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     let after = page.entries.last().map(|(sequence, _)| *sequence);
     let follow = reader.follow(&Filter { after: after.or(filter.after), ..filter });
     if hand.wants_json() {
-        page.entries.iter().try_for_each(|(sequence, entry)| out::json(&json::of(*sequence, entry)))?;
+        page.entries.iter().try_for_each(|(sequence, entry)| out::json(&rr_journal::json::of(*sequence, entry)))?;
     } else {
         out::text(&page.text(&zone, out::columns()))?;
     }
@@ -74,7 +74,7 @@ fn keep_on(mut follow: rr_journal::Follow, hand: &Hand, zone: &TimeZone) -> Resu
     loop {
         for find in follow.poll() {
             match find {
-                Ok((sequence, entry)) if hand.wants_json() => out::json(&json::of(sequence, &entry))?,
+                Ok((sequence, entry)) if hand.wants_json() => out::json(&rr_journal::json::of(sequence, &entry))?,
                 Ok((sequence, entry)) => out::text(&format!("{}\n", row(sequence, &entry, zone).join("  ")))?,
                 Err(damage) => eprintln!("damaged: {damage}"),
             }
@@ -124,8 +124,8 @@ impl Page {
     }
 
     fn json(&self) -> serde_json::Value {
-        let entries: Vec<_> = self.entries.iter().map(|(sequence, entry)| json::of(*sequence, entry)).collect();
-        let damage: Vec<_> = self.damage.iter().map(json::damage).collect();
+        let entries: Vec<_> = self.entries.iter().map(|(sequence, entry)| rr_journal::json::of(*sequence, entry)).collect();
+        let damage: Vec<_> = self.damage.iter().map(rr_journal::json::damage).collect();
         json!({ "entries": entries, "more": self.more, "damage": damage })
     }
 

@@ -126,7 +126,7 @@ impl Scene {
 
     pub(crate) fn json(&self, contents: &dyn Contents) -> Value {
         let change = |change: &FileChange| {
-            let mut value = super::json::change(change);
+            let mut value = rr_journal::json::change(change);
             let lines = diff::of(change, contents);
             value["diff"] = lines[1..].iter().map(|(mark, line)| format!("{}{line}", mark.sign())).collect();
             value

@@ -1,10 +1,15 @@
 //! Entries as JSON: the fields of `docs/json.md`.
 
 use rr_core::content::Content;
-use rr_journal::{Damage, Does, Entry, Event, FileChange, Spot, Text};
 use serde_json::{Value, json};
 
-pub(crate) fn of(sequence: u64, entry: &Entry) -> Value {
+use crate::entry::{Does, Entry, Event, FileChange, Spot};
+use crate::reader::Damage;
+use crate::text::Text;
+
+/// One entry with its place in the order.
+#[must_use]
+pub fn of(sequence: u64, entry: &Entry) -> Value {
     let mut value = json!({
         "sequence": sequence,
         "at_unix_ms": entry.at_unix_ms,
@@ -20,7 +25,8 @@ pub(crate) fn of(sequence: u64, entry: &Entry) -> Value {
     value
 }
 
-pub(crate) fn damage(damage: &Damage) -> Value {
+#[must_use]
+pub fn damage(damage: &Damage) -> Value {
     let file = damage.file.to_string_lossy();
     json!({ "file": file, "at": damage.at, "len": damage.len, "after": damage.after, "wrong": damage.wrong.words() })
 }
@@ -73,7 +79,8 @@ fn intent(tool: &str, does: &Does, cwd: &str) -> Value {
     })
 }
 
-pub(crate) fn change(change: &FileChange) -> Value {
+#[must_use]
+pub fn change(change: &FileChange) -> Value {
     json!({
         "root": change.root.to_string_lossy(), "path": change.path.shown(),
         "before": change.before, "after": change.after, "foreseen": change.foreseen,
