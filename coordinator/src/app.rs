@@ -11,6 +11,7 @@ use rr_link::accept::{Connection, Door, ListenError, incoming};
 use rr_link::local::{self, LocalError, SocketFile};
 use rr_proto::v1::enrol_server::EnrolServer;
 use rr_proto::v1::fleet_server::FleetServer;
+use rr_proto::v1::journal_server::JournalServer;
 use rr_proto::v1::locks_server::LocksServer;
 use rr_proto::v1::publish_server::PublishServer;
 use rr_runtime::entropy::OsEntropy;
@@ -155,6 +156,7 @@ async fn answer(
     let fleets = FleetServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
     let locks = LocksServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
     let publish = PublishServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
+    let journal = JournalServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
     let enrol = EnrolServer::new(desk).max_decoding_message_size(REQUEST_BYTES_MAX);
     Server::builder()
         .concurrency_limit_per_connection(REQUESTS_PER_CONNECTION_MAX)
@@ -165,6 +167,7 @@ async fn answer(
         .add_service(InterceptedService::new(fleets, of_a_version_near_ours))
         .add_service(InterceptedService::new(locks, of_a_version_near_ours))
         .add_service(InterceptedService::new(publish, of_a_version_near_ours))
+        .add_service(InterceptedService::new(journal, of_a_version_near_ours))
         .add_service(InterceptedService::new(enrol, of_a_version_near_ours))
         .serve_with_incoming_shutdown(connections, shutdown.cancelled_owned())
         .await

@@ -7,6 +7,7 @@ pub mod app;
 pub mod enrol;
 pub mod follow;
 mod gate;
+pub mod journal;
 mod numbers;
 pub mod ops;
 mod picture;

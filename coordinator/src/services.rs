@@ -34,6 +34,10 @@ impl Desk {
         Self { fleet, issuer: issuer.map(Arc::new), shutdown }
     }
 
+    pub(crate) fn shutdown(&self) -> CancellationToken {
+        self.shutdown.clone()
+    }
+
     fn issuer(&self) -> Result<&Issuer, Status> {
         self.issuer.as_deref().ok_or_else(|| refused(enrol::without_authority()))
     }
