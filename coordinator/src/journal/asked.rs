@@ -53,7 +53,7 @@ pub(super) async fn all(fleet: &Fleet, what: What, who: &str, wait: Span) -> Res
             Err(error) => return Err(from_fleet(&error)),
         }
     }
-    let answers = sorted(&asking, heard, wait);
+    let answers = sorted(&asking, &heard, wait);
     asking.over().await;
     Ok(answers)
 }
@@ -67,7 +67,7 @@ fn has_heard_all(asking: &Asking) -> bool {
         && asking.taken_up().all(|(_, far)| far == HowFar::Answered)
 }
 
-fn sorted(asking: &Asking, heard: BTreeMap<HostId, Vec<u8>>, wait: Span) -> Answers {
+fn sorted(asking: &Asking, heard: &BTreeMap<HostId, Vec<u8>>, wait: Span) -> Answers {
     let (mut said, mut missing) = (Vec::new(), Vec::new());
     let mut names: BTreeMap<HostId, String> = BTreeMap::new();
     for known in asking.hosts() {

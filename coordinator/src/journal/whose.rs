@@ -35,7 +35,7 @@ pub(super) async fn find(fleet: &Fleet, request: &RollbackRequest) -> Result<Fou
                 let (of, name) = (&row.record.agent, &row.record.host_name);
                 format!("{} ({of}, on {})", row.sid, words::host(&row.record.host, name))
             });
-            Err(ambiguous(&request.session, lines.collect()))
+            Err(ambiguous(&request.session, &lines.collect::<Vec<_>>()))
         }
     }
 }
@@ -51,7 +51,7 @@ async fn ended(fleet: &Fleet, request: &RollbackRequest) -> Result<Found, Status
     let unheard: Vec<String> = missing.into_iter().map(|host| host.why).collect();
     let claims: Vec<HostAnswer> = said.into_iter().filter(|answer| !matches!(answer.what, Said::NotHere(_))).collect();
     if claims.len() > 1 {
-        return Err(ambiguous(&request.session, claims.iter().map(claim).collect()));
+        return Err(ambiguous(&request.session, &claims.iter().map(claim).collect::<Vec<_>>()));
     }
     match claims.into_iter().next() {
         None => Err(unknown(&request.session, &unheard)),
@@ -92,7 +92,7 @@ fn claim(answer: &HostAnswer) -> String {
     }
 }
 
-fn ambiguous(wanted: &str, lines: Vec<String>) -> Status {
+fn ambiguous(wanted: &str, lines: &[String]) -> Status {
     Status::not_found(format!(
         "{} sessions are called {wanted}: name one by its id:\n{}",
         lines.len(),
