@@ -2,6 +2,7 @@
 
 pub(crate) mod allow;
 pub(crate) mod ca;
+pub(crate) mod checkpoint;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod demo;
@@ -23,6 +24,7 @@ pub(crate) mod post_restore;
 pub(crate) mod publish;
 pub(crate) mod release;
 pub(crate) mod resume;
+pub(crate) mod rollback;
 pub(crate) mod sessions;
 pub(crate) mod status;
 pub(crate) mod uninstall;

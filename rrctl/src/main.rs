@@ -9,6 +9,7 @@ mod door;
 mod hand;
 mod hookbin;
 mod install;
+mod journal;
 mod out;
 mod pick;
 mod publish;
