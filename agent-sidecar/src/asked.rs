@@ -77,7 +77,7 @@ impl Service {
             Err(Declined::Refused(why)) => Said::Refused(why),
         };
         let answer = pack(&v1::Answer { what: Some(said) });
-        if let Err(error) = self.fleet.answer(taken, answer).await {
+        if let Err(error) = self.fleet.answer(&taken, answer).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "answer a question");
         }
     }

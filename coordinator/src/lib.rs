@@ -8,6 +8,7 @@ pub mod approvals;
 pub mod enrol;
 pub mod follow;
 mod gate;
+pub mod journal;
 mod numbers;
 pub mod ops;
 mod picture;

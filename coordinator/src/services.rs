@@ -52,6 +52,10 @@ impl Desk {
         }
     }
 
+    pub(crate) fn shutdown(&self) -> CancellationToken {
+        self.shutdown.clone()
+    }
+
     fn issuer(&self) -> Result<&Issuer, Status> {
         self.issuer.as_deref().ok_or_else(|| refused(enrol::without_authority()))
     }

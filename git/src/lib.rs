@@ -23,5 +23,5 @@ pub use ground::{Contents, Ground};
 pub use history::{Commit, History, PERSON, SESSION_TRAILER, Tips};
 pub use hooks::{MessageError, Named, bare_repository, hooks_folder, is_ignored, name_session};
 pub use status::{Dirty, Stamp};
-pub use vault::{Adopted, Damage, KEEP_BYTES_MAX, Tidied, Vault, VaultError, name_of};
+pub use vault::{Adopted, Damage, KEEP_BYTES_MAX, Peek, Tidied, Vault, VaultError, name_of};
 pub use worktree::Worktree;

@@ -6,6 +6,7 @@ mod borrow;
 mod check;
 mod look;
 mod loose;
+mod peek;
 mod tidy;
 
 use std::collections::BTreeSet;
@@ -21,6 +22,7 @@ use crate::disk::{Disk, Folder};
 
 pub use borrow::Adopted;
 pub use check::Damage;
+pub use peek::Peek;
 pub use loose::name_of;
 pub use tidy::Tidied;
 

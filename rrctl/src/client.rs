@@ -2,6 +2,8 @@
 //! answer, which failure means that nobody is there, and that both sides are near in version; what is asked is the
 //! commands'. Next: `rr_coordinator::ops` answers.
 
+mod journal;
+
 use std::error::Error as _;
 use std::future::Future;
 use std::path::Path;
@@ -15,6 +17,7 @@ use rr_link::upkeep;
 use rr_proto::v1::approvals_client::ApprovalsClient;
 use rr_proto::v1::enrol_client::EnrolClient;
 use rr_proto::v1::fleet_client::FleetClient;
+use rr_proto::v1::journal_client::JournalClient;
 use rr_proto::v1::locks_client::LocksClient;
 use rr_proto::v1::publish_client::PublishClient;
 use rr_proto::{VERSION, VERSION_KEY, speaks_with, too_far_apart, v1};
@@ -26,6 +29,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 use tower::service_fn;
 
+pub(crate) use self::journal::LogLines;
 use crate::exit::{Failure, Kind, chain};
 
 /// A unix socket connects at once or its server is stuck; so does a coordinator that is worth waiting for.
@@ -47,6 +51,7 @@ pub(crate) struct Client {
     enrol: EnrolClient<Signed>,
     publish: PublishClient<Signed>,
     approvals: ApprovalsClient<Signed>,
+    journal: JournalClient<Signed>,
     patience: Duration,
     /// It has answered, and not as a version that we understand.
     too_far_apart: bool,
@@ -83,8 +88,9 @@ impl Client {
             locks: LocksClient::with_interceptor(channel.clone(), sign as _),
             enrol: EnrolClient::with_interceptor(channel.clone(), sign as _),
             publish: PublishClient::with_interceptor(channel.clone(), sign as _),
-            approvals: ApprovalsClient::with_interceptor(channel, sign as _)
+            approvals: ApprovalsClient::with_interceptor(channel.clone(), sign as _)
                 .max_decoding_message_size(ANSWER_BYTES_MAX),
+            journal: JournalClient::with_interceptor(channel, sign as _).max_decoding_message_size(ANSWER_BYTES_MAX),
             patience: ANSWER_MAX,
             too_far_apart: false,
         }
@@ -280,6 +286,7 @@ pub(crate) fn failure(doing: &str, status: &Status) -> Failure {
     }
     let kind = match status.code() {
         Code::InvalidArgument => Kind::Usage,
+        Code::NotFound => Kind::NotFound,
         Code::FailedPrecondition | Code::PermissionDenied | Code::Unauthenticated => Kind::Refused,
         _ => Kind::Failed,
     };

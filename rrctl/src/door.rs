@@ -3,6 +3,8 @@
 //! single-owner lock is free then). The rules are the same on every way: the coordinator's. Next: `client`, or
 //! `rr_coordinator::ops`.
 
+mod journal;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;

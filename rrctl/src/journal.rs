@@ -23,9 +23,11 @@ pub(crate) fn reader(dirs: &Dirs) -> Reader {
     Reader::open(&dirs.journal_dir())
 }
 
-/// Where the bytes of contents are kept. Without them a diff says so.
-pub(crate) fn contents(_: &Dirs) -> Box<dyn Contents> {
-    Box::new(|_| None)
+/// Where the bytes of contents are kept: in the snapshots, and until they are taken over, in the repository around.
+pub(crate) fn contents(dirs: &Dirs) -> Box<dyn Contents> {
+    let here = std::env::current_dir().ok().and_then(|dir| rr_git::Worktree::discover(&dir).ok().flatten());
+    let peek = rr_git::Peek::open(&dirs.snapshots_dir(), here.as_slice());
+    Box::new(move |blob| peek.bytes(blob))
 }
 
 /// The one session that is meant, by the begin of its id.

@@ -169,6 +169,22 @@ impl Fleet {
     }
 }
 
+impl Fleet {
+    /// `None`: it is no longer there, or longer than an answer may be.
+    async fn read_answer(&self, id: &OpId, host: &HostId, parts: usize) -> Result<Option<Vec<u8>>, FleetError> {
+        if parts > ANSWER_BYTES_MAX / PART_BYTES {
+            return Ok(None);
+        }
+        let mut answer = Vec::new();
+        for n in 0..parts {
+            let key = self.keys.reply_part(id, host, n);
+            let Some(part) = self.get(&key, "read an answer").await? else { return Ok(None) };
+            answer.extend(part.value);
+        }
+        Ok(Some(answer))
+    }
+}
+
 impl Asking {
     #[must_use]
     pub fn id(&self) -> &OpId {
@@ -260,7 +276,7 @@ impl Asking {
             }
             (HowFar::NotTakenUp | HowFar::TakenUp, Some(parts)) => {
                 self.far.insert(host.clone(), HowFar::TakenUp);
-                if let Some(answer) = self.read(&host, parts).await? {
+                if let Some(answer) = self.fleet.read_answer(&self.id, &host, parts).await? {
                     self.far.insert(host.clone(), HowFar::Answered);
                     self.heard.push_back(Heard::Answered { host, answer });
                 }
@@ -268,20 +284,6 @@ impl Asking {
             (HowFar::TakenUp, None) | (HowFar::Answered, _) => {}
         }
         Ok(())
-    }
-
-    /// `None`: it is no longer there, or longer than an answer may be.
-    async fn read(&self, host: &HostId, parts: usize) -> Result<Option<Vec<u8>>, FleetError> {
-        if parts > ANSWER_BYTES_MAX / PART_BYTES {
-            return Ok(None);
-        }
-        let mut answer = Vec::new();
-        for n in 0..parts {
-            let key = self.fleet.keys.reply_part(&self.id, host, n);
-            let Some(part) = self.fleet.get(&key, "read an answer").await? else { return Ok(None) };
-            answer.extend(part.value);
-        }
-        Ok(Some(answer))
     }
 
     /// Lets nobody take it up from now on. Those who did may still answer: [`Asking::next`] goes on telling.

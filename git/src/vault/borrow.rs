@@ -40,7 +40,7 @@ pub(super) fn odb_of(objects: &Path) -> Result<git2::Odb<'static>, git2::Error> 
     Ok(odb)
 }
 
-fn oid(blob: BlobId) -> git2::Oid {
+pub(super) fn oid(blob: BlobId) -> git2::Oid {
     // Twenty bytes are an object name.
     git2::Oid::from_bytes(&blob.0).unwrap_or_else(|_| unreachable!("twenty bytes"))
 }
