@@ -10,8 +10,10 @@ use crate::records::{decode, encode};
 use crate::session::Session;
 use crate::{Doing, Fleet, FleetError};
 
-/// Tries while others write, or answers are lost.
-const TRIES_MAX: usize = 8;
+/// Tries while answers are lost.
+const OUTAGES_MAX: usize = 8;
+/// Tries in all: of many calls of one session that ask at once, each round lets one through until all places are taken.
+const TRIES_MAX: usize = APPROVALS_PER_SESSION_MAX + OUTAGES_MAX;
 /// Orphaned answers taken away in one transaction: with a compare each, well below the store's limit.
 const SWEPT_PER_TXN: usize = 50;
 
@@ -75,7 +77,7 @@ impl Fleet {
     /// If the store does not answer clearly: then ask again, it is the same request.
     pub async fn ask_approval(&self, session: &Session, request: &ApprovalRequest) -> Result<Asked, FleetError> {
         let id = ApprovalId::from_random(self.entropy.bits());
-        let (mut lease, mut last) = (None, FleetError::Voided);
+        let (mut lease, mut outages) = (None, 0);
         for _ in 0..TRIES_MAX {
             match self.try_ask(session, request, &id, &mut lease).await {
                 Ok(Some(asked)) => {
@@ -86,11 +88,11 @@ impl Fleet {
                     return Ok(asked);
                 }
                 Ok(None) => {}
-                Err(error) if error.is_outage() => last = error,
+                Err(error) if error.is_outage() && outages < OUTAGES_MAX => outages += 1,
                 Err(error) => return Err(error),
             }
         }
-        Err(last)
+        Err(FleetError::Voided)
     }
 
     /// `None`: something changed in between, look again.

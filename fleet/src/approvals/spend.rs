@@ -100,7 +100,7 @@ impl Fleet {
         let own = self.store.range(Keys::prefix(self.keys.asks_of(&session.sid))).await;
         for kv in own.doing("look for a request")?.kvs {
             let Some((sid, call)) = self.keys.parse_ask(&kv.key) else { continue };
-            if decode::<AskRecord>(&kv)?.id == *id {
+            if decode::<AskRecord>(&kv).is_ok_and(|record| record.id == *id) {
                 let answer = self.keys.answer(&sid, &call);
                 let guard = Compare::modified_at(kv.key.clone(), kv.mod_revision);
                 let deletes = [kv.key, answer].map(|key| Op::Delete(Keys::one(key))).to_vec();
