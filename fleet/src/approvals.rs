@@ -1,5 +1,5 @@
 //! Approvals: a call that a rule wants a person's word for waits here, on whatever host it was made, until somebody answers or
-//! its time is over. `ask` is the asking session's side, `decide` the person's, `follow` tells a sidecar what was answered,
+//! its time is over. `ask` and `spend` are the asking session's side, `decide` the person's, `follow` tells a sidecar what was answered,
 //! `shown` makes an agent's words safe to show. Which calls need approval is the policy's to say, not known here.
 //!
 //! # Two keys for one request
@@ -15,6 +15,7 @@ mod ask;
 mod decide;
 mod follow;
 mod shown;
+mod spend;
 
 use std::collections::HashMap;
 
@@ -23,15 +24,17 @@ use rr_core::limits::{
     APPROVAL_COMMAND_BYTES_MAX, APPROVAL_DIFF_BYTES_MAX, APPROVAL_TEXT_BYTES_MAX, APPROVAL_WAIT_MAX,
 };
 use rr_core::time::Span;
-use rr_store::{KeyValue, Keys, Op, OpReply, Revision, Txn};
+use rr_store::{Compare, KeyValue, Keys, Op, OpReply, Revision, Txn};
 use serde::{Deserialize, Serialize};
 
-pub use ask::{Asked, TooMany, Used};
+pub use ask::{Asked, TooMany};
 pub use decide::{Decide, Decided, Decision};
 pub use follow::{AnswerChange, Answers};
 pub use shown::shown;
+pub use spend::Used;
 
 use crate::records::decode;
+use crate::session::Session;
 use crate::{Doing, Fleet, FleetError};
 
 /// A request that leaves a person less time than this could not be answered.
@@ -231,5 +234,32 @@ impl Fleet {
         let asks = replies.next().unwrap_or_default();
         let answers = replies.next().unwrap_or_default();
         Ok((asks, answers.iter().filter_map(|kv| Seen::read(kv).ok()).collect(), reply.revision))
+    }
+
+    fn ask_of(&self, answer: &str) -> Option<String> {
+        self.keys.parse_ask(answer).map(|(sid, call)| self.keys.ask(&sid, &call))
+    }
+
+    /// What makes a session one that may ask and use.
+    fn asker(&self, session: &Session) -> Vec<Compare> {
+        vec![
+            self.same_generation(session.generation),
+            Compare::created_at(self.keys.session(&session.sid), session.created),
+            Compare::absent(Keys::one(self.keys.denied(&session.fingerprint))),
+        ]
+    }
+
+    fn asker_reads(&self, session: &Session) -> Vec<Op> {
+        let keys = [self.keys.generation(), self.keys.session(&session.sid), self.keys.denied(&session.fingerprint)];
+        keys.into_iter().chain([self.keys.run()]).map(|key| Op::Get(Keys::one(key))).collect()
+    }
+
+    /// Whether the replies to [`Fleet::asker_reads`] show that the session is still one.
+    fn is_valid(&self, session: &Session, replies: Vec<OpReply>) -> bool {
+        let mut found = replies.into_iter().map(|reply| reply.into_keys().into_iter().next());
+        let mut next = || found.next().flatten();
+        let generation = next().is_some_and(|kv| kv.mod_revision == session.generation);
+        let key = next().is_some_and(|kv| kv.create_revision == session.created);
+        generation && key && next().is_none()
     }
 }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use common::{Stage, pass, replay_with, seeds};
 use rr_core::id::{ApprovalId, CallPrint};
 use rr_core::limits::APPROVAL_WAIT;
-use rr_fleet::{ApprovalAnswer, ApprovalRequest, Asked, Decide, Decided, Decision, Fleet, FleetError, Session, Used};
+use rr_fleet::{
+    ApprovalAnswer, ApprovalRequest, Asked, Decide, Decided, Decision, Fleet, FleetError, Session, TooMany, Used,
+};
 use rr_store::faulty::{Call, Fault};
 
 /// More calls of a kind than any one of these makes before it gives up.
@@ -246,6 +248,30 @@ async fn asking_for_one_call_many_times_at_once_is_one_request() {
             ids.insert(id);
         }
         assert_eq!((ids.len(), stage.below("ask/").await.len()), (1, 1), "seed {seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_calls_that_ask_at_once_as_many_wait_as_may_and_the_others_are_told() {
+    for seed in 0..10 {
+        let stage = Stage::seeded(seed).await;
+        let session = stage.session(1).await;
+        stage.line.shuffle(true);
+        let tasks: Vec<_> = (0..24)
+            .map(|n| {
+                let (fleet, session) = (stage.fleet.clone(), session.clone());
+                tokio::spawn(async move { fleet.ask_approval(&session, &request(n)).await.unwrap() })
+            })
+            .collect();
+        let (mut waiting, mut refused) = (0, 0);
+        for task in tasks {
+            match task.await.unwrap() {
+                Asked::Waiting { .. } => waiting += 1,
+                Asked::TooMany(TooMany::OfSession { .. }) => refused += 1,
+                other => panic!("seed {seed}: {other:?}"),
+            }
+        }
+        assert_eq!((waiting, refused, stage.below("ask/").await.len()), (16, 8, 16), "seed {seed}");
     }
 }
 

@@ -1,17 +1,19 @@
-//! The asking session's side: ask for a call, learn the answer by asking again, use an approval once, withdraw. Every write
-//! compares the session, its host's denial and the generation, as all transactions of a session do.
+//! The asking session's side: ask for a call, and learn the answer by asking again. How many may wait is bounded here: exactly
+//! for a session, and for the fleet but for those that ask at the same moment. Next: `spend`.
 
 use rr_core::id::{ApprovalId, CallPrint, OpId};
 use rr_core::limits::{APPROVALS_PER_FLEET_MAX, APPROVALS_PER_SESSION_MAX};
-use rr_store::{Compare, KeyValue, Keys, LeaseId, Op, OpReply, Relation, Revision, StoreError, Subject, Txn};
+use rr_store::{Compare, KeyValue, Keys, LeaseId, Op, Relation, Revision, StoreError, Subject, Txn};
 
 use super::{Answer, AnswerRecord, ApprovalRequest, AskRecord, Seen};
 use crate::records::{decode, encode};
 use crate::session::Session;
 use crate::{Doing, Fleet, FleetError};
 
-/// Tries while others write, or answers are lost.
-const TRIES_MAX: usize = 8;
+/// Tries while answers are lost.
+const OUTAGES_MAX: usize = 8;
+/// Tries in all: of many calls of one session that ask at once, each round lets one through until all places are taken.
+const TRIES_MAX: usize = APPROVALS_PER_SESSION_MAX + OUTAGES_MAX;
 /// Orphaned answers taken away in one transaction: with a compare each, well below the store's limit.
 const SWEPT_PER_TXN: usize = 50;
 
@@ -48,27 +50,16 @@ pub enum TooMany {
     OfFleet { max: usize },
 }
 
-/// What came of using an approval. Only [`Used::Yes`] lets a call pass.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Used {
-    /// This use, and no other, has the approval.
-    Yes {
-        by: String,
+/// Room for one more request of a session.
+enum Room {
+    Free,
+    /// Its oldest that is settled goes; `revision` of its answer, if it has one.
+    InsteadOf {
+        answer: String,
+        revision: Option<Revision>,
     },
-    /// It was used before.
-    Already,
-    Waiting,
-    Rejected {
-        by: String,
-        reason: String,
-    },
-    Expired,
-    /// Nothing starts while the fleet is paused; the approval is kept.
-    Paused,
-    /// No such request of this session.
-    Unknown,
-    /// The session, its host or the generation is no longer valid.
-    Lost,
+    /// All of them still matter.
+    None,
 }
 
 /// What stands when a session asks.
@@ -86,7 +77,7 @@ impl Fleet {
     /// If the store does not answer clearly: then ask again, it is the same request.
     pub async fn ask_approval(&self, session: &Session, request: &ApprovalRequest) -> Result<Asked, FleetError> {
         let id = ApprovalId::from_random(self.entropy.bits());
-        let (mut lease, mut last) = (None, FleetError::Voided);
+        let (mut lease, mut outages) = (None, 0);
         for _ in 0..TRIES_MAX {
             match self.try_ask(session, request, &id, &mut lease).await {
                 Ok(Some(asked)) => {
@@ -97,11 +88,11 @@ impl Fleet {
                     return Ok(asked);
                 }
                 Ok(None) => {}
-                Err(error) if error.is_outage() => last = error,
+                Err(error) if error.is_outage() && outages < OUTAGES_MAX => outages += 1,
                 Err(error) => return Err(error),
             }
         }
-        Err(last)
+        Err(FleetError::Voided)
     }
 
     /// `None`: something changed in between, look again.
@@ -123,9 +114,10 @@ impl Fleet {
         if ahead >= APPROVALS_PER_FLEET_MAX {
             return Ok(Some(Asked::TooMany(TooMany::OfFleet { max: APPROVALS_PER_FLEET_MAX })));
         }
-        let Some(room) = self.room(&before)? else {
+        let room = self.room(&before);
+        if matches!(room, Room::None) {
             return Ok(Some(Asked::TooMany(TooMany::OfSession { max: APPROVALS_PER_SESSION_MAX })));
-        };
+        }
         let lease = match *granted {
             Some(lease) => lease,
             None => *granted.insert(self.store.grant(request.wait()).await.doing("grant a request's time")?),
@@ -174,11 +166,10 @@ impl Fleet {
         }))
     }
 
-    /// What has to make room for one more request of a session: nothing, or its oldest that is settled. `None`: all of them
-    /// still matter.
-    fn room(&self, before: &Before) -> Result<Option<Vec<(String, Option<Revision>)>>, FleetError> {
+    /// Whether a session may have one more request.
+    fn room(&self, before: &Before) -> Room {
         if before.asks.len() < APPROVALS_PER_SESSION_MAX {
-            return Ok(Some(vec![]));
+            return Room::Free;
         }
         let mut settled = Vec::new();
         for kv in &before.asks {
@@ -192,8 +183,10 @@ impl Fleet {
                 Some(_) => {}
             }
         }
-        settled.sort_unstable();
-        Ok(settled.into_iter().next().map(|(_, answer, revision)| vec![(answer, revision)]))
+        match settled.into_iter().min() {
+            Some((_, answer, revision)) => Room::InsteadOf { answer, revision },
+            None => Room::None,
+        }
     }
 
     fn ask_txn(
@@ -203,7 +196,7 @@ impl Fleet {
         id: &ApprovalId,
         lease: LeaseId,
         before: &Before,
-        room: Vec<(String, Option<Revision>)>,
+        room: Room,
     ) -> Txn {
         let call = &request.call_print;
         let (ask, answer) = (self.keys.ask(&session.sid, call), self.keys.answer(&session.sid, call));
@@ -227,39 +220,12 @@ impl Fleet {
         guards.push(unchanged(&answer, used));
         let mut ops =
             vec![Op::put_leased(ask, encode(&record), session.lease), Op::put_leased(answer, encode(&waiting), lease)];
-        for (old, revision) in room {
+        if let Room::InsteadOf { answer: old, revision } = room {
             guards.push(unchanged(&old, revision));
             ops.extend(self.ask_of(&old).map(|key| Op::Delete(Keys::one(key))));
             ops.push(Op::Delete(Keys::one(old)));
         }
         Txn::when(guards).then(ops).otherwise(self.asker_reads(session))
-    }
-
-    fn ask_of(&self, answer: &str) -> Option<String> {
-        self.keys.parse_ask(answer).map(|(sid, call)| self.keys.ask(&sid, &call))
-    }
-
-    /// What makes a session one that may ask and use.
-    fn asker(&self, session: &Session) -> Vec<Compare> {
-        vec![
-            self.same_generation(session.generation),
-            Compare::created_at(self.keys.session(&session.sid), session.created),
-            Compare::absent(Keys::one(self.keys.denied(&session.fingerprint))),
-        ]
-    }
-
-    fn asker_reads(&self, session: &Session) -> Vec<Op> {
-        let keys = [self.keys.generation(), self.keys.session(&session.sid), self.keys.denied(&session.fingerprint)];
-        keys.into_iter().chain([self.keys.run()]).map(|key| Op::Get(Keys::one(key))).collect()
-    }
-
-    /// Whether the replies to [`Fleet::asker_reads`] show that the session is still one.
-    fn is_valid(&self, session: &Session, replies: Vec<OpReply>) -> bool {
-        let mut found = replies.into_iter().map(|reply| reply.into_keys().into_iter().next());
-        let mut next = || found.next().flatten();
-        let generation = next().is_some_and(|kv| kv.mod_revision == session.generation);
-        let key = next().is_some_and(|kv| kv.create_revision == session.created);
-        generation && key && next().is_none()
     }
 
     /// Takes away the answers whose session is gone, and counts those that still wait.
@@ -276,80 +242,6 @@ impl Fleet {
             self.store.txn(Txn::when(guards).then(deletes)).await.doing("take orphaned requests away")?;
         }
         Ok(standing.len())
-    }
-
-    /// Uses an approval: of all uses of it, whatever is retried or raced, one is told [`Used::Yes`].
-    ///
-    /// # Errors
-    /// If the store does not answer clearly after several tries: the call must not pass. The approval may be spent.
-    pub async fn use_approval(&self, session: &Session, id: &ApprovalId) -> Result<Used, FleetError> {
-        let op = OpId::from_random(self.entropy.bits());
-        let mut last = FleetError::Voided;
-        for _ in 0..TRIES_MAX {
-            match self.try_use(session, id, &op).await {
-                Ok(Some(used)) => return Ok(used),
-                Ok(None) => {}
-                Err(error) if error.is_outage() => last = error,
-                Err(error) => return Err(error),
-            }
-        }
-        Err(last)
-    }
-
-    /// `None`: something changed in between, look again.
-    async fn try_use(&self, session: &Session, id: &ApprovalId, op: &OpId) -> Result<Option<Used>, FleetError> {
-        let (own, answers) = (self.keys.asks_of(&session.sid), self.keys.answers_of(&session.sid));
-        let (asks, answers, _) = self.asks_and_answers(own, answers).await?;
-        let Some(seen) = answers.into_iter().find(|seen| seen.record.id == *id) else {
-            let is_asked = asks.iter().any(|kv| decode::<AskRecord>(kv).is_ok_and(|record| record.id == *id));
-            return Ok(Some(if is_asked { Used::Expired } else { Used::Unknown }));
-        };
-        let by = match &seen.record.answer {
-            Answer::Approved { who, .. } => who.clone(),
-            Answer::Used { who } if seen.record.op == *op => return Ok(Some(Used::Yes { by: who.clone() })),
-            Answer::Used { .. } => return Ok(Some(Used::Already)),
-            Answer::Waiting => return Ok(Some(Used::Waiting)),
-            Answer::Rejected { who, reason, .. } => {
-                return Ok(Some(Used::Rejected { by: who.clone(), reason: reason.clone() }));
-            }
-        };
-        let (Some(ask), Some(lease)) = (self.ask_of(&seen.key), seen.lease) else { return Ok(Some(Used::Unknown)) };
-        let (op, decision) = (op.clone(), Some(seen.record.op.clone()));
-        let record = AnswerRecord { id: id.clone(), op, decision, answer: Answer::Used { who: by.clone() } };
-        let mut guards = self.asker(session);
-        guards.push(Compare::exists(self.keys.run()));
-        guards.push(Compare::modified_at(seen.key.clone(), seen.revision));
-        let ops = vec![Op::Delete(Keys::one(ask)), Op::put_leased(seen.key, encode(&record), lease)];
-        let txn = Txn::when(guards).then(ops).otherwise(self.asker_reads(session));
-        let reply = match self.store.txn(txn).await {
-            Err(StoreError::LeaseNotFound(_)) => return Ok(None),
-            other => other.doing("use an approval")?,
-        };
-        if reply.succeeded {
-            return Ok(Some(Used::Yes { by }));
-        }
-        let is_paused = matches!(reply.replies.last(), Some(OpReply::Get(run)) if run.is_empty());
-        let valid = self.is_valid(session, reply.replies);
-        Ok(if !valid { Some(Used::Lost) } else { is_paused.then_some(Used::Paused) })
-    }
-
-    /// Takes a request back, however it stands: whoever decides on it later is told that there is none. Doing it twice is
-    /// safe.
-    ///
-    /// # Errors
-    /// If the store does not answer clearly: then the request goes with its session.
-    pub async fn withdraw_approval(&self, session: &Session, id: &ApprovalId) -> Result<(), FleetError> {
-        let own = self.store.range(Keys::prefix(self.keys.asks_of(&session.sid))).await;
-        for kv in own.doing("look for a request")?.kvs {
-            let Some((sid, call)) = self.keys.parse_ask(&kv.key) else { continue };
-            if decode::<AskRecord>(&kv)?.id == *id {
-                let answer = self.keys.answer(&sid, &call);
-                let guard = Compare::modified_at(kv.key.clone(), kv.mod_revision);
-                let deletes = [kv.key, answer].map(|key| Op::Delete(Keys::one(key))).to_vec();
-                self.insist(Txn::when(vec![guard]).then(deletes), "withdraw a request").await?;
-            }
-        }
-        Ok(())
     }
 }
 
