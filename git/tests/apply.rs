@@ -21,17 +21,24 @@ use rr_git::{Applied, ApplyError, Ground, Vault, apply};
 /// A work tree and its vault.
 struct Room {
     dir: tempfile::TempDir,
+    /// Another one's, where one vault serves several.
+    store: Option<PathBuf>,
 }
 
 impl Room {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         fs::create_dir(dir.path().join("t")).expect("made");
-        Self { dir }
+        Self { dir, store: None }
+    }
+
+    fn on(store: &Path) -> Self {
+        Self { store: Some(store.to_owned()), ..Self::new() }
     }
 
     fn vault(&self, disk: Arc<dyn Disk>) -> Vault {
-        Vault::open(&self.dir.path().join("v"), disk).expect("opened")
+        let own = || self.dir.path().join("v");
+        Vault::open(&self.store.clone().unwrap_or_else(own), disk).expect("opened")
     }
 
     fn root(&self) -> PathBuf {
@@ -174,8 +181,9 @@ fn a_disk_that_fills_up_at_any_step_leaves_everything_as_it_was() {
 
 #[test]
 fn a_rollback_cut_off_at_any_step_is_finished_by_the_same_call() {
+    let store = tempfile::tempdir().expect("a folder");
     for steps in 0..400 {
-        let room = Room::new();
+        let room = Room::on(store.path());
         let real = room.vault(Arc::new(RealDisk));
         let writes = room.every_kind(&real);
         let disk = Arc::new(Failing::after(usize::MAX, End::Gone));

@@ -39,10 +39,6 @@ enum Done {
         folder: Folder,
         name: OsString,
     },
-    FolderRemoved {
-        folder: Folder,
-        name: OsString,
-    },
 }
 
 struct Swap<'a> {
@@ -82,8 +78,8 @@ impl Swap<'_> {
                 self.take_away(*at, write)?;
             }
         }
-        for (_, write) in up.iter().filter(|(_, w)| w.expects == Content::Folder && w.becomes != Content::Folder) {
-            self.remove_folder(write)?;
+        for (at, write) in up.iter().filter(|(_, w)| w.expects == Content::Folder && w.becomes != Content::Folder) {
+            self.remove_folder(*at, write)?;
         }
         for (at, write) in &down {
             match write.becomes {
@@ -131,17 +127,29 @@ impl Swap<'_> {
         if is == write.expects { Ok(()) } else { Err(ApplyError::Changed { place: write.place.clone(), is }) }
     }
 
-    fn remove_folder(&mut self, write: &Write) -> Result<(), ApplyError> {
-        let (folder, name) = Self::parts(&write.place)?;
-        match self.disk().remove_folder(&folder, &name) {
-            Ok(()) => {
-                self.done.push((write.place.clone(), Done::FolderRemoved { folder, name }));
-                Ok(())
+    /// An empty folder is put aside, not removed: to put it back needs no space.
+    fn remove_folder(&mut self, at: usize, write: &Write) -> Result<(), ApplyError> {
+        let (folder, file) = Self::parts(&write.place)?;
+        let path = folder.path().join(&file);
+        let aside = self.aside(&write.place).map_err(failed("open the folder of", &path))?;
+        let beside = name(self.number, at, Kind::Old);
+        if is_empty(&path).map_err(failed("read", &path))? {
+            rename(self.disk(), (&folder, &file), (&aside, &beside), Rename::New)
+                .map_err(failed("take away", &path))?;
+            let taken = aside.path().join(&beside);
+            let is_empty = is_empty(&taken).map_err(failed("read", &taken))?;
+            self.done.push((write.place.clone(), Done::TakenAway { folder, name: file, aside, beside }));
+            if is_empty {
+                return Ok(());
             }
-            // Somebody has something in it.
-            Err(e) if is_not_empty(&e) && write.becomes == Content::Absent => Ok(()),
-            Err(e) if is_not_empty(&e) => Err(ApplyError::FolderInUse { place: write.place.clone() }),
-            Err(e) => Err(failed("remove", &folder.path().join(&name))(e)),
+            // Somebody put something in it in between.
+            if let Some((place, done)) = self.done.pop() {
+                self.undo(&place, &done).map_err(failed("put back", &path))?;
+            }
+        }
+        match write.becomes {
+            Content::Absent => Ok(()),
+            _ => Err(ApplyError::FolderInUse { place: write.place.clone() }),
         }
     }
 
@@ -211,7 +219,12 @@ impl Swap<'_> {
                 Done::Exchanged { staged, .. } => (&self.staged[*staged].folder, &self.staged[*staged].name),
                 _ => continue,
             };
-            self.disk().remove(beside.0, beside.1).map_err(failed("remove", &beside.0.path().join(beside.1)))?;
+            let path = beside.0.path().join(beside.1);
+            let removed = match path.is_dir() && !path.is_symlink() {
+                true => self.disk().remove_folder(beside.0, beside.1),
+                false => self.disk().remove(beside.0, beside.1),
+            };
+            removed.map_err(failed("remove", &path))?;
         }
         Ok(())
     }
@@ -224,9 +237,7 @@ impl Swap<'_> {
                     Done::Exchanged { staged, .. } | Done::Put { staged, .. } => {
                         self.staged[*staged].folder.path().join(&self.staged[*staged].name)
                     }
-                    Done::FolderMade { folder, name } | Done::FolderRemoved { folder, name } => {
-                        folder.path().join(name)
-                    }
+                    Done::FolderMade { folder, name } => folder.path().join(name),
                 };
                 return Err(ApplyError::HalfWay { place, beside, why: format!("{why}; then {e}") });
             }
@@ -253,7 +264,6 @@ impl Swap<'_> {
                 Err(e) if !is_not_empty(&e) => Err(e),
                 _ => Ok(()),
             },
-            Done::FolderRemoved { name, .. } => disk.make_folder(folder, name),
         }
     }
 }
@@ -264,10 +274,13 @@ impl Done {
             Self::TakenAway { folder, .. }
             | Self::Exchanged { folder, .. }
             | Self::Put { folder, .. }
-            | Self::FolderMade { folder, .. }
-            | Self::FolderRemoved { folder, .. } => folder,
+            | Self::FolderMade { folder, .. } => folder,
         }
     }
+}
+
+fn is_empty(folder: &Path) -> io::Result<bool> {
+    Ok(folder.read_dir()?.next().is_none())
 }
 
 fn is_not_empty(error: &io::Error) -> bool {
