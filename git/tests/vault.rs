@@ -32,7 +32,7 @@ fn blob(content: Content) -> rr_core::content::BlobId {
 fn every_kind_of_thing_is_kept_as_what_it_is_and_git_reads_it() {
     let (dir, vault) = room();
     let at = |name: &str| dir.path().join(name);
-    let large: Vec<u8> = (0..9u32 << 20).map(|n| (n >> 7) as u8 ^ n as u8).collect();
+    let large: Vec<u8> = (0..9u32 << 20).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
     let files: [(&str, &[u8]); 6] = [
         ("empty", b""),
         ("crlf", b"a\r\nb"),
