@@ -40,7 +40,7 @@ fn a_rollback_leaves_exactly_the_others_edits_or_is_a_conflict() {
 
 #[test]
 fn edits_that_lie_apart_hardly_ever_conflict() {
-    let tally = run("each in lines of its own", 10, World::apart);
+    let tally = run("each in lines of its own", 20, World::apart);
     assert!(tally.conflicts * 100 <= tally.rollbacks, "{tally}");
 }
 
