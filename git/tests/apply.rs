@@ -405,14 +405,8 @@ fn what_cannot_be_told_apart_is_a_conflict_with_its_reason() {
         Box::new({
             let at = room.at("f");
             move || {
-                assert!(
-                    std::process::Command::new("sh")
-                        .args(["-c", program, "sh"])
-                        .arg(&at)
-                        .status()
-                        .expect("runs")
-                        .success()
-                )
+                let done = std::process::Command::new("sh").args(["-c", program, "sh"]).arg(&at).status();
+                assert!(done.expect("runs").success());
             }
         })
     };
