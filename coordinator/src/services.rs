@@ -42,10 +42,6 @@ impl Desk {
         Self { fleet, issuer: issuer.map(Arc::new), shutdown, metrics }
     }
 
-    pub(crate) fn shutdown(&self) -> CancellationToken {
-        self.shutdown.clone()
-    }
-
     pub(crate) fn count(&self, decision: DecisionWord) {
         if let Some(metrics) = &self.metrics {
             metrics.decision(decision);

@@ -1,8 +1,10 @@
 //! What a rollback is planned on: what stands in the work trees now, contents that were kept, and texts woven line by line. It
 //! decides nothing; `rr_core::rollback` does.
 
+use std::path::{Path, PathBuf};
+
 use rr_core::content::{BlobId, Content};
-use rr_core::rollback::{self, Place, Woven};
+use rr_core::rollback::{self, Change, Place, Plan, Request, Woven};
 
 use crate::disk::Folder;
 use crate::merge::{Weave, overwrites};
@@ -58,6 +60,27 @@ impl<'c, C: Contents + ?Sized> Ground<'c, C> {
         }
         self.noted(read).ok_or(Woven::NotKept)
     }
+}
+
+/// What has to be written to take a session's changes out of what stands now. A dry run ends here.
+///
+/// # Errors
+/// If what stands cannot be read or kept. What is only missing or damaged is a conflict in the plan.
+pub fn plan_rollback(vault: &Vault, history: &[Change], request: &Request) -> Result<Plan, VaultError> {
+    let mut ground = Ground::new(vault);
+    let plan = rollback::plan(history, request, &mut ground);
+    ground.finish().map(|()| plan)
+}
+
+/// The folders above a path, below its root, that are not there yet, outermost first. Whoever notes them as made by the call that
+/// made the path has them removed with it; a rollback removes no other.
+#[must_use]
+pub fn absent_folders(place: &Place) -> Vec<PathBuf> {
+    let above = place.path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
+    let absent = |folder: &&Path| place.root.join(folder).symlink_metadata().is_err();
+    let mut found: Vec<PathBuf> = above.take_while(absent).map(Path::to_owned).collect();
+    found.reverse();
+    found
 }
 
 impl Contents for Vault {

@@ -105,7 +105,24 @@ impl Weave {
             pairs[to] = self.pairs[from];
         }
         (self.stood, self.pairs) = (to, pairs);
+        self.rejoin();
         Ok(())
+    }
+
+    /// Lines that were taken away and are back, as after a rollback, are the same lines again.
+    fn rejoin(&mut self) {
+        for hunk in self.apart() {
+            let (from, to) = (hunk.from, hunk.to);
+            let (stood, without) = (&self.stood[from.clone()], &self.without[to.clone()]);
+            let head = stood.iter().zip(without).take_while(|(a, b)| a == b).count();
+            let tail = stood[head..].iter().rev().zip(without[head..].iter().rev()).take_while(|(a, b)| a == b).count();
+            for n in 0..head {
+                self.pairs[from.start + n] = Some(to.start + n);
+            }
+            for n in 1..=tail {
+                self.pairs[from.end - n] = Some(to.end - n);
+            }
+        }
     }
 
     /// The text became this by a change that stays: it is made on the other side as well.

@@ -107,22 +107,30 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What makes it ours alone: never cleaned by git itself, never fetched from, nowhere to push to.
-const CONFIG: [(&str, &str); 12] = [
-    ("gc.auto", "0"),
-    ("maintenance.auto", "false"),
-    ("core.logAllRefUpdates", "false"),
-    ("core.fsync", "committed,loose-object,reference"),
-    ("core.fsyncMethod", "fsync"),
-    // Large files are neither compared with others nor held in memory.
-    ("core.bigFileThreshold", "16m"),
-    ("pack.windowMemory", "64m"),
-    ("push.default", "nothing"),
-    ("receive.denyUpdates", "true"),
-    ("transfer.hideRefs", "refs"),
-    ("uploadpack.allowAnySHA1InWant", "false"),
-    ("daemon.uploadpack", "false"),
-];
+/// What makes it ours alone: never cleaned by git itself, never fetched from, nowhere to push to. Large files are neither compared
+/// with others nor held in memory.
+const CONFIG: &str = "
+[gc]
+	auto = 0
+[maintenance]
+	auto = false
+[core]
+	logAllRefUpdates = false
+	fsync = committed,loose-object,reference
+	fsyncMethod = fsync
+	bigFileThreshold = 16m
+[pack]
+	windowMemory = 64m
+[push]
+	default = nothing
+[receive]
+	denyDeletes = true
+	denyNonFastForwards = true
+[transfer]
+	hideRefs = refs
+[daemon]
+	uploadpack = false
+";
 
 impl Vault {
     /// Opens the store of this folder, or makes it.
@@ -257,9 +265,9 @@ impl Vault {
 fn make(dir: &Path) -> Result<(), VaultError> {
     std::fs::create_dir_all(dir).map_err(disk_error("make", dir))?;
     git(dir, ["init", "-q", "--bare", "--template=", "--object-format=sha1", "."])?;
-    for (key, value) in CONFIG {
-        git(dir, ["config", key, value])?;
-    }
+    let config = dir.join("config");
+    let written = std::fs::read(&config).and_then(|base| std::fs::write(&config, [&base, CONFIG.as_bytes()].concat()));
+    written.map_err(disk_error("write", &config))?;
     // Last: a store without it was not finished.
     std::fs::write(dir.join("railroad"), "Contents of files before and after changes. See `rrctl help rollback`.\n")
         .map_err(disk_error("write", dir))

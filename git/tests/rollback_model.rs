@@ -40,7 +40,7 @@ fn a_rollback_leaves_exactly_the_others_edits_or_is_a_conflict() {
 
 #[test]
 fn edits_that_lie_apart_hardly_ever_conflict() {
-    let tally = run("each in lines of its own", 10, World::apart);
+    let tally = run("each in lines of its own", 20, World::apart);
     assert!(tally.conflicts * 100 <= tally.rollbacks, "{tally}");
 }
 
@@ -48,5 +48,5 @@ fn edits_that_lie_apart_hardly_ever_conflict() {
 fn among_equal_lines_no_wrong_copy_is_hit() {
     let tally = run("few different lines", 4, World::alike);
     // What is left: somebody puts in again, unrecorded, just what was taken out, and it is taken for the same.
-    assert!(tally.clean > tally.rollbacks / 4 && tally.otherwise * 100 <= tally.clean, "{tally}");
+    assert!(tally.clean > tally.rollbacks / 4 && tally.otherwise * 200 <= tally.clean, "{tally}");
 }

@@ -39,8 +39,10 @@ fn may_import() -> BTreeMap<&'static str, Vec<&'static str>> {
 }
 
 /// Each heavy dependency, and the only crates that may know of it.
-const OWNERS: [(&str, &[&str]); 24] = [
+const OWNERS: [(&str, &[&str]); 26] = [
     ("git2", &["rr-git"]),
+    ("imara-diff", &["rr-git"]),
+    ("flate2", &["rr-git"]),
     ("brush-parser", &["rr-shell"]),
     ("tonic", &["rr-store", "rr-proto", "rr-link", "rr-coordinator", "rrctl"]),
     ("tonic-prost", &["rr-proto", "rr-link", "rr-coordinator", "rrctl"]),

@@ -1,6 +1,8 @@
 //! What a rollback that was cut off left beside its paths. Contents that are the plan's own go; anything else is somebody's, and
 //! is put back where it was. After it, each path is as before or as after, and nothing of that number lies about.
 
+use std::ffi::OsStr;
+
 use rr_core::content::Content;
 use rr_core::rollback::Write;
 
@@ -35,21 +37,28 @@ fn clear_in(vault: &Vault, folder: &Folder, number: u64, (at, write): (usize, &W
         let path = folder.path().join(&beside);
         let stands = look_at(vault, &write.place, false)?;
         let Some(file) = write.place.path.file_name() else { continue };
-        if stands == Content::Absent && holds != write.becomes {
+        let is_done = holds == write.expects && stands == write.becomes;
+        if is_done || (holds == write.becomes && holds != Content::Folder) {
+            drop_one(vault, folder, &beside, holds).map_err(failed("remove", &path))?;
+        } else if let (Content::Absent, Ok(parent)) = (stands, super::parent_of(&write.place)) {
             // Taken away, and nothing put in its place yet.
-            vault.disk().rename((folder, &beside), (folder, file), Rename::New).map_err(failed("put back", &path))?;
-        } else if holds == write.becomes || (holds == write.expects && stands == write.becomes) {
-            vault.disk().remove(folder, &beside).map_err(failed("remove", &path))?;
-        } else if stands == write.becomes {
+            let back = vault.disk().rename((folder, &beside), (&parent, file), Rename::New);
+            back.map_err(failed("put back", &path))?;
+        } else if let (true, Ok(parent)) = (stands == write.becomes, super::parent_of(&write.place)) {
             // Exchanged with an edit that nobody had planned with.
-            vault
-                .disk()
-                .rename((folder, &beside), (folder, file), Rename::Exchange)
-                .map_err(failed("put back", &path))?;
+            let back = vault.disk().rename((folder, &beside), (&parent, file), Rename::Exchange);
+            back.map_err(failed("put back", &path))?;
             vault.disk().remove(folder, &beside).map_err(failed("remove", &path))?;
         } else {
             return Err(ApplyError::LeftOver { path });
         }
     }
     Ok(())
+}
+
+fn drop_one(vault: &Vault, folder: &Folder, name: &OsStr, holds: Content) -> std::io::Result<()> {
+    match holds {
+        Content::Folder => vault.disk().remove_folder(folder, name),
+        _ => vault.disk().remove(folder, name),
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::path::Path;
 
 use rr_core::content::Content;
 use rr_core::rollback::{Place, Write};
@@ -15,10 +16,11 @@ use crate::vault::Vault;
 
 /// One step that was done, and how it is taken back.
 enum Done {
-    /// From `name` to `beside`.
+    /// From `name` to `beside`, in a folder that stays.
     TakenAway {
         folder: Folder,
         name: OsString,
+        aside: Folder,
         beside: OsString,
     },
     /// `name` with a staged file.
@@ -37,22 +39,19 @@ enum Done {
         folder: Folder,
         name: OsString,
     },
-    FolderRemoved {
-        folder: Folder,
-        name: OsString,
-    },
 }
 
 struct Swap<'a> {
     vault: &'a Vault,
     number: u64,
     staged: &'a [Staged],
+    open: &'a [(usize, &'a Write)],
     done: Vec<(Place, Done)>,
 }
 
 pub(super) fn all(vault: &Vault, number: u64, open: &[(usize, &Write)], staged: &[Staged]) -> Result<(), ApplyError> {
-    let mut swap = Swap { vault, number, staged, done: Vec::new() };
-    match swap.run(open) {
+    let mut swap = Swap { vault, number, staged, open, done: Vec::new() };
+    match swap.run() {
         Ok(()) => swap.finish(),
         Err(e) => {
             swap.take_back(&e.to_string())?;
@@ -70,8 +69,8 @@ fn is_leaf(content: Content) -> bool {
 }
 
 impl Swap<'_> {
-    fn run(&mut self, open: &[(usize, &Write)]) -> Result<(), ApplyError> {
-        let mut down: Vec<(usize, &Write)> = open.to_vec();
+    fn run(&mut self) -> Result<(), ApplyError> {
+        let mut down: Vec<(usize, &Write)> = self.open.to_vec();
         down.sort_by_key(|(_, write)| depth(write));
         let up: Vec<(usize, &Write)> = down.iter().rev().copied().collect();
         for (at, write) in &up {
@@ -79,8 +78,8 @@ impl Swap<'_> {
                 self.take_away(*at, write)?;
             }
         }
-        for (_, write) in up.iter().filter(|(_, w)| w.expects == Content::Folder && w.becomes != Content::Folder) {
-            self.remove_folder(write)?;
+        for (at, write) in up.iter().filter(|(_, w)| w.expects == Content::Folder && w.becomes != Content::Folder) {
+            self.remove_folder(*at, write)?;
         }
         for (at, write) in &down {
             match write.becomes {
@@ -105,29 +104,52 @@ impl Swap<'_> {
 
     fn take_away(&mut self, at: usize, write: &Write) -> Result<(), ApplyError> {
         let (folder, file) = Self::parts(&write.place)?;
+        let path = folder.path().join(&file);
+        let aside = self.aside(&write.place).map_err(failed("open the folder of", &path))?;
         let beside = name(self.number, at, Kind::Old);
-        rename(self.disk(), (&folder, &file), (&folder, &beside), Rename::New)
-            .map_err(failed("take away", &folder.path().join(&file)))?;
-        let is = self.vault.look_in(&folder, &beside);
-        self.done.push((write.place.clone(), Done::TakenAway { folder, name: file, beside }));
+        rename(self.disk(), (&folder, &file), (&aside, &beside), Rename::New).map_err(failed("take away", &path))?;
+        let is = self.vault.look_in(&aside, &beside);
+        self.done.push((write.place.clone(), Done::TakenAway { folder, name: file, aside, beside }));
         self.expected(write, is?)
+    }
+
+    /// The nearest folder above that does not go itself.
+    fn aside(&self, place: &Place) -> io::Result<Folder> {
+        let goes = |folder: &Path| {
+            let is = |write: &Write| write.place.root == place.root && write.place.path == folder;
+            self.open.iter().any(|(_, w)| is(w) && w.expects == Content::Folder && w.becomes != Content::Folder)
+        };
+        let above = place.path.ancestors().skip(1).find(|folder| !goes(folder));
+        Folder::open(&place.root)?.below(above.unwrap_or("".as_ref()))
     }
 
     fn expected(&self, write: &Write, is: Content) -> Result<(), ApplyError> {
         if is == write.expects { Ok(()) } else { Err(ApplyError::Changed { place: write.place.clone(), is }) }
     }
 
-    fn remove_folder(&mut self, write: &Write) -> Result<(), ApplyError> {
-        let (folder, name) = Self::parts(&write.place)?;
-        match self.disk().remove_folder(&folder, &name) {
-            Ok(()) => {
-                self.done.push((write.place.clone(), Done::FolderRemoved { folder, name }));
-                Ok(())
+    /// An empty folder is put aside, not removed: to put it back needs no space.
+    fn remove_folder(&mut self, at: usize, write: &Write) -> Result<(), ApplyError> {
+        let (folder, file) = Self::parts(&write.place)?;
+        let path = folder.path().join(&file);
+        let aside = self.aside(&write.place).map_err(failed("open the folder of", &path))?;
+        let beside = name(self.number, at, Kind::Old);
+        if is_empty(&path).map_err(failed("read", &path))? {
+            rename(self.disk(), (&folder, &file), (&aside, &beside), Rename::New)
+                .map_err(failed("take away", &path))?;
+            let taken = aside.path().join(&beside);
+            let is_empty = is_empty(&taken).map_err(failed("read", &taken))?;
+            self.done.push((write.place.clone(), Done::TakenAway { folder, name: file, aside, beside }));
+            if is_empty {
+                return Ok(());
             }
-            // Somebody has something in it.
-            Err(e) if is_not_empty(&e) && write.becomes == Content::Absent => Ok(()),
-            Err(e) if is_not_empty(&e) => Err(ApplyError::FolderInUse { place: write.place.clone() }),
-            Err(e) => Err(failed("remove", &folder.path().join(&name))(e)),
+            // Somebody put something in it in between.
+            if let Some((place, done)) = self.done.pop() {
+                self.undo(&place, &done).map_err(failed("put back", &path))?;
+            }
+        }
+        match write.becomes {
+            Content::Absent => Ok(()),
+            _ => Err(ApplyError::FolderInUse { place: write.place.clone() }),
         }
     }
 
@@ -193,26 +215,29 @@ impl Swap<'_> {
         }
         for (_, done) in &self.done {
             let beside = match done {
-                Done::TakenAway { folder, beside, .. } => (folder, beside),
+                Done::TakenAway { aside, beside, .. } => (aside, beside),
                 Done::Exchanged { staged, .. } => (&self.staged[*staged].folder, &self.staged[*staged].name),
                 _ => continue,
             };
-            self.disk().remove(beside.0, beside.1).map_err(failed("remove", &beside.0.path().join(beside.1)))?;
+            let path = beside.0.path().join(beside.1);
+            let removed = match path.is_dir() && !path.is_symlink() {
+                true => self.disk().remove_folder(beside.0, beside.1),
+                false => self.disk().remove(beside.0, beside.1),
+            };
+            removed.map_err(failed("remove", &path))?;
         }
         Ok(())
     }
 
     fn take_back(&mut self, why: &str) -> Result<(), ApplyError> {
         while let Some((place, done)) = self.done.pop() {
-            if let Err(e) = self.undo(&done) {
+            if let Err(e) = self.undo(&place, &done) {
                 let beside = match &done {
-                    Done::TakenAway { folder, beside, .. } => folder.path().join(beside),
+                    Done::TakenAway { aside, beside, .. } => aside.path().join(beside),
                     Done::Exchanged { staged, .. } | Done::Put { staged, .. } => {
                         self.staged[*staged].folder.path().join(&self.staged[*staged].name)
                     }
-                    Done::FolderMade { folder, name } | Done::FolderRemoved { folder, name } => {
-                        folder.path().join(name)
-                    }
+                    Done::FolderMade { folder, name } => folder.path().join(name),
                 };
                 return Err(ApplyError::HalfWay { place, beside, why: format!("{why}; then {e}") });
             }
@@ -220,24 +245,25 @@ impl Swap<'_> {
         Ok(())
     }
 
-    fn undo(&self, done: &Done) -> io::Result<()> {
+    /// Folders are opened anew: one that was removed and made again is another one.
+    fn undo(&self, place: &Place, done: &Done) -> io::Result<()> {
         let disk = self.disk();
+        let folder = &parent_of(place)?;
         match done {
-            Done::TakenAway { folder, name, beside } => rename(disk, (folder, beside), (folder, name), Rename::New),
-            Done::Exchanged { folder, name, staged } => {
+            Done::TakenAway { name, aside, beside, .. } => rename(disk, (aside, beside), (folder, name), Rename::New),
+            Done::Exchanged { name, staged, .. } => {
                 let staged = &self.staged[*staged];
                 disk.rename((&staged.folder, &staged.name), (folder, name), Rename::Exchange)
             }
-            Done::Put { folder, name, staged } => {
+            Done::Put { name, staged, .. } => {
                 let staged = &self.staged[*staged];
                 rename(disk, (folder, name), (&staged.folder, &staged.name), Rename::New)
             }
             // Somebody may have put something in it.
-            Done::FolderMade { folder, name } => match disk.remove_folder(folder, name) {
+            Done::FolderMade { name, .. } => match disk.remove_folder(folder, name) {
                 Err(e) if !is_not_empty(&e) => Err(e),
                 _ => Ok(()),
             },
-            Done::FolderRemoved { folder, name } => disk.make_folder(folder, name),
         }
     }
 }
@@ -248,10 +274,13 @@ impl Done {
             Self::TakenAway { folder, .. }
             | Self::Exchanged { folder, .. }
             | Self::Put { folder, .. }
-            | Self::FolderMade { folder, .. }
-            | Self::FolderRemoved { folder, .. } => folder,
+            | Self::FolderMade { folder, .. } => folder,
         }
     }
+}
+
+fn is_empty(folder: &Path) -> io::Result<bool> {
+    Ok(folder.read_dir()?.next().is_none())
 }
 
 fn is_not_empty(error: &io::Error) -> bool {

@@ -4,7 +4,8 @@
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard};
+use std::time::SystemTime;
 
 use git2::OdbLookupFlags;
 use rr_core::content::BlobId;
@@ -22,7 +23,32 @@ const PIPED_BYTES_MIN: usize = 16 << 20;
 
 pub(super) struct Borrowed {
     objects: PathBuf,
-    packs: git2::Odb<'static>,
+    /// As they were when the folder of packs last changed: a cleaning puts others there.
+    packs: Mutex<(Option<SystemTime>, Arc<git2::Odb<'static>>)>,
+}
+
+impl Borrowed {
+    fn open(objects: PathBuf) -> Result<Self, git2::Error> {
+        let packs = Mutex::new((changed(&objects), Arc::new(odb_of(&objects)?)));
+        Ok(Self { objects, packs })
+    }
+
+    fn packs(&self) -> Arc<git2::Odb<'static>> {
+        let mut packs = locked(&self.packs);
+        let now = changed(&self.objects);
+        if packs.0 != now {
+            // What cannot be opened lends nothing; its old packs may be gone.
+            let opened = odb_of(&self.objects).or_else(|_| git2::Odb::new());
+            if let Ok(odb) = opened {
+                *packs = (now, Arc::new(odb));
+            }
+        }
+        Arc::clone(&packs.1)
+    }
+}
+
+fn changed(objects: &Path) -> Option<SystemTime> {
+    objects.join("pack").metadata().and_then(|meta| meta.modified()).ok()
 }
 
 /// What taking over came to.
@@ -56,10 +82,10 @@ impl Vault {
         if named_otherwise || self.lenders().iter().any(|b| b.objects == objects) {
             return Ok(());
         }
-        let packs = odb_of(&objects)?;
+        let lender = Borrowed::open(objects)?;
         let mut lenders = self.0.borrowed.write().unwrap_or_else(PoisonError::into_inner);
         lenders.retain(|b| b.objects.is_dir());
-        lenders.push(Borrowed { objects, packs });
+        lenders.push(lender);
         Ok(())
     }
 
@@ -73,7 +99,7 @@ impl Vault {
     }
 
     pub(super) fn is_borrowed(&self, blob: BlobId) -> bool {
-        self.lenders().iter().any(|b| b.packs.exists_ext(oid(blob), OdbLookupFlags::NO_REFRESH))
+        self.lenders().iter().any(|b| b.packs().exists_ext(oid(blob), OdbLookupFlags::NO_REFRESH))
     }
 
     /// Whether a content needs no writing: it would survive the death of the machine, here or where it was found.
@@ -103,7 +129,7 @@ impl Vault {
     }
 
     fn is_lent_packed(&self, lender: &Borrowed, blob: BlobId) -> bool {
-        lender.packs.exists_ext(oid(blob), OdbLookupFlags::NO_REFRESH)
+        lender.packs().exists_ext(oid(blob), OdbLookupFlags::NO_REFRESH)
     }
 
     /// Takes over what was found in work repositories only: all that is known to wait, at most `max` now.
@@ -159,7 +185,7 @@ impl Vault {
     /// The folder of the repository that has it, and its size.
     fn lender_of(&self, blob: BlobId) -> Result<(PathBuf, usize), VaultError> {
         for lender in self.lenders().iter() {
-            if let Ok((size, git2::ObjectType::Blob)) = lender.packs.read_header(oid(blob)) {
+            if let Ok((size, git2::ObjectType::Blob)) = lender.packs().read_header(oid(blob)) {
                 let folder = lender.objects.parent().unwrap_or(&lender.objects);
                 return Ok((folder.to_owned(), size));
             }
@@ -180,7 +206,7 @@ impl Vault {
         let (folder, size) = self.lender_of(blob)?;
         let lenders = self.lenders();
         let lender = lenders.iter().find(|b| b.objects.starts_with(&folder)).ok_or(VaultError::Missing { blob })?;
-        read_packed(&lender.packs, &folder, blob, size, to)
+        read_packed(&lender.packs(), &folder, blob, size, to)
     }
 }
 

@@ -7,12 +7,11 @@ use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use flate2::Compression;
 use flate2::read::ZlibDecoder;
-use flate2::write::ZlibEncoder;
 use rr_core::bugs::{Bug, is_on};
 use rr_core::content::BlobId;
 use sha1::{Digest as _, Sha1};
+use simd_adler32::Adler32;
 
 use super::{STRIPES, Vault, VaultError, disk_error, locked};
 use crate::disk::{Disk, Folder, Rename};
@@ -91,6 +90,52 @@ impl Write for To<'_> {
     }
 }
 
+/// Writes an object's file; false if it has another name than it should.
+type Fill<'a> = dyn FnMut(&mut dyn Write) -> io::Result<bool> + 'a;
+
+/// A blob as zlib frames it, in stored blocks: nothing is compressed, so its size is known before.
+struct Packed<'a> {
+    out: &'a mut dyn Write,
+    sum: Adler32,
+    /// Bytes to come in all, and in the block that was begun.
+    left: u64,
+    left_in_block: usize,
+}
+
+impl<'a> Packed<'a> {
+    fn new(size: u64, out: &'a mut dyn Write) -> io::Result<Self> {
+        let head = header(size);
+        out.write_all(&[0x78, 0x01])?;
+        let mut packed = Self { out, sum: Adler32::new(), left: size + head.len() as u64, left_in_block: 0 };
+        packed.put(&head)?;
+        Ok(packed)
+    }
+
+    fn put(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        self.sum.write(bytes);
+        while !bytes.is_empty() {
+            if self.left_in_block == 0 {
+                let len = u16::try_from(self.left).unwrap_or(u16::MAX);
+                let is_last = u8::from(u64::from(len) == self.left);
+                self.out.write_all(&[is_last])?;
+                self.out.write_all(&len.to_le_bytes())?;
+                self.out.write_all(&(!len).to_le_bytes())?;
+                self.left_in_block = len.into();
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(self.left_in_block));
+            self.out.write_all(now)?;
+            self.left -= now.len() as u64;
+            self.left_in_block -= now.len();
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    fn end(self) -> io::Result<()> {
+        self.out.write_all(&self.sum.finish().to_be_bytes())
+    }
+}
+
 impl Vault {
     pub(super) fn has_loose(&self, blob: BlobId) -> bool {
         let (folder, name) = place_of(blob);
@@ -98,11 +143,33 @@ impl Vault {
     }
 
     pub(super) fn store(&self, blob: BlobId, bytes: &[u8]) -> Result<(), VaultError> {
-        self.store_stream(blob, bytes.len() as u64, &mut &*bytes).map(drop)
+        self.store_by(blob, &mut |out| {
+            let mut packed = Packed::new(bytes.len() as u64, out)?;
+            packed.put(bytes)?;
+            packed.end().map(|()| true)
+        })
+        .map(drop)
     }
 
     /// Writes an object from what `from` gives. False, and nothing written, if that has another name.
     pub(super) fn store_stream(&self, blob: BlobId, size: u64, from: &mut dyn Read) -> Result<bool, VaultError> {
+        self.store_by(blob, &mut |out| {
+            let (mut packed, mut naming) = (Packed::new(size, out)?, naming(size));
+            let (mut piece, mut left) = (vec![0; PIECE_BYTES], size);
+            while left > 0 {
+                let n = Read::take(&mut *from, left).read(&mut piece)?;
+                if n == 0 {
+                    return Ok(false);
+                }
+                naming.take_in(&piece[..n]);
+                packed.put(&piece[..n])?;
+                left -= n as u64;
+            }
+            packed.end().map(|()| naming.done() == blob)
+        })
+    }
+
+    fn store_by(&self, blob: BlobId, fill: &mut Fill<'_>) -> Result<bool, VaultError> {
         // Whoever finds it there while it is being written waits until it would survive.
         let _one = locked(&self.0.stripes[usize::from(blob.0[0]) % STRIPES]);
         let (folder, name) = place_of(blob);
@@ -112,41 +179,28 @@ impl Vault {
             return Ok(true);
         }
         let beside = temporary();
-        let written = self.write_beside(&folder, &beside, size, from);
-        let done = match written {
-            Ok(named) if named == blob => self.put_in_place(&folder, &beside, &OsString::from(name)).map(|()| true),
-            Ok(_) => Err(io::ErrorKind::InvalidData.into()),
-            Err(e) => Err(e),
+        let done = match self.write_beside(&folder, &beside, fill) {
+            Ok(true) => self.put_in_place(&folder, &beside, &OsString::from(name)).map(|()| true),
+            other => other,
         };
-        done.or_else(|e| {
+        if !matches!(done, Ok(true)) {
             // Best effort: git takes what is left over for what it is, and tidying removes it.
             let _ = self.0.disk.remove(&folder, &beside);
-            if e.kind() == io::ErrorKind::InvalidData { Ok(false) } else { Err(disk_error("write", &path)(e)) }
-        })
+        }
+        done.map_err(disk_error("write", &path))
     }
 
-    fn write_beside(&self, folder: &Folder, name: &OsString, size: u64, from: &mut dyn Read) -> io::Result<BlobId> {
+    fn write_beside(&self, folder: &Folder, name: &OsString, fill: &mut Fill<'_>) -> io::Result<bool> {
         let disk = self.0.disk.as_ref();
         let file = disk.create(folder, name)?;
-        let mut naming = naming(size);
-        let out = io::BufWriter::with_capacity(PIECE_BYTES, To { disk, file: &file });
-        let mut packed = ZlibEncoder::new(out, Compression::none());
-        packed.write_all(&header(size))?;
-        let (mut piece, mut rest) =
-            (vec![0; PIECE_BYTES.min(usize::try_from(size).unwrap_or(PIECE_BYTES) + 1)], from.take(size));
-        loop {
-            match rest.read(&mut piece)? {
-                0 => break,
-                n => {
-                    naming.take_in(&piece[..n]);
-                    packed.write_all(&piece[..n])?;
-                }
-            }
+        let mut out = io::BufWriter::with_capacity(PIECE_BYTES, To { disk, file: &file });
+        if !fill(&mut out)? {
+            return Ok(false);
         }
-        packed.finish()?.flush()?;
+        out.flush()?;
         disk.set_mode(&file, 0o444)?;
         disk.sync(&file)?;
-        Ok(naming.done())
+        Ok(true)
     }
 
     fn put_in_place(&self, folder: &Folder, beside: &OsString, name: &OsString) -> io::Result<()> {

@@ -179,7 +179,8 @@ impl World {
         };
         for path in &PATHS[..3] {
             let lines = if style == Style::Apart { 60 } else { 4 + world.random.below(16) };
-            let word = |n: usize| if style == Style::Apart && n % 10 == 0 { heading(n / 10) } else { world.word() };
+            let word =
+                |n: usize| if style == Style::Apart && n.is_multiple_of(10) { heading(n / 10) } else { world.word() };
             let texts = (0..lines).map(word).collect();
             let ends_open = style != Style::Apart && world.random.one_in(8);
             world.docs.insert(path, vec![Doc::new(None, texts, ends_open)]);
@@ -386,7 +387,7 @@ impl World {
     fn roll_back(&mut self) -> bool {
         let undone = self.calls.iter().enumerate().filter(|(at, c)| c.who == PERSON && !self.out.contains(at));
         // Apart, a session's own later edits may well lie where its earlier ones would come back.
-        let again = undone.map(|(at, _)| at).last();
+        let again = undone.map(|(at, _)| at).next_back();
         let again = again.filter(|_| self.style != Style::Apart && self.random.one_in(4));
         let who = if again.is_some() { PERSON } else { self.random.below(SESSIONS) };
         let steps = if again.is_some() || self.random.one_in(2) { Some(1 + self.random.below(3)) } else { None };
