@@ -77,7 +77,7 @@ impl Service {
             Err(Declined::Refused(why)) => Said::Refused(why),
         };
         let answer = pack(&v1::Answer { what: Some(said) });
-        if let Err(error) = self.fleet.answer(&taken, answer).await {
+        if let Err(error) = self.fleet.answer(&taken, &answer).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "answer a question");
         }
     }
@@ -85,7 +85,9 @@ impl Service {
     async fn say(self: &Arc<Self>, taken: &TakenUp) -> Result<Said, Declined> {
         let question = taken.question();
         let ask: v1::Ask = unpack(&question.question).map_err(|_| {
-            Declined::Refused("its sidecar is of another version and does not understand the question: update it".to_owned())
+            Declined::Refused(
+                "its sidecar is of another version and does not understand the question: update it".to_owned(),
+            )
         })?;
         match ask.what {
             Some(What::Log(asked)) => self.log_answer(asked, question.answer_bytes_max).await.map(Said::Log),
@@ -102,7 +104,8 @@ impl Service {
             let mut answer = v1::LogAnswer::default();
             let mut left = room.saturating_sub(FRAME_BYTES);
             for found in reader.query(&filter) {
-                let mut line = v1::LogReply { host: host.clone(), host_name: host_name.clone(), ..v1::LogReply::default() };
+                let mut line =
+                    v1::LogReply { host: host.clone(), host_name: host_name.clone(), ..v1::LogReply::default() };
                 match found {
                     Ok((sequence, entry)) => {
                         line.sequence = sequence;
@@ -125,7 +128,10 @@ impl Service {
     }
 
     /// A checkpoint that a person asked for.
-    async fn checkpoint_asked(self: &Arc<Self>, asked: &v1::CheckpointRequest) -> Result<v1::CheckpointReply, Declined> {
+    async fn checkpoint_asked(
+        self: &Arc<Self>,
+        asked: &v1::CheckpointRequest,
+    ) -> Result<v1::CheckpointReply, Declined> {
         let repo = match self.repos.around(asked.folder.as_ref()) {
             Ok(Some(repo)) => repo,
             Ok(None) => return Err(Declined::NotHere(format!("{} is in no work tree", asked.folder))),

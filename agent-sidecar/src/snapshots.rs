@@ -92,6 +92,7 @@ impl Snapshots {
         let mut before = Before::default();
         for place in &found.writes {
             self.borrow(&place.repo.tree);
+            before.named.extend(absent_above(place));
             before.named.push((place.clone(), self.vault.keep(&place.disk)?));
         }
         for place in ignored_below(found) {
@@ -173,6 +174,18 @@ fn keep_tree(vault: &Vault, last: &LastKept, repo: Arc<Repo>, dirty: Dirty, newl
     }
     last.note(root, &dirty, &contents);
     TreeBefore { repo, dirty: Arc::new(dirty), contents: Arc::new(contents) }
+}
+
+/// Folders that a call will make for its file: they go with it.
+fn absent_above(place: &Place) -> Vec<(Place, Content)> {
+    let root = &place.repo.tree.root;
+    let Ok(file) = place.disk.strip_prefix(root) else { return Vec::new() };
+    let spot = rr_core::rollback::Place { root: root.clone(), path: file.to_owned() };
+    let folder = |folder: PathBuf| {
+        let (repo, disk) = (place.repo.clone(), root.join(&folder));
+        Some((Place { repo, path: repo_path(&folder)?, disk }, Content::Absent))
+    };
+    rr_git::absent_folders(&spot).into_iter().filter_map(folder).collect()
 }
 
 fn repo_path(file: &Path) -> Option<RepoPath> {

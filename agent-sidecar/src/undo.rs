@@ -9,10 +9,10 @@ use std::sync::Arc;
 use rr_core::content::Content;
 use rr_core::id::SessionId;
 use rr_core::path::RepoPath;
-use rr_core::rollback::{Change, Place, Plan, Request, Selection, Why, plan};
+use rr_core::rollback::{Change, Place, Plan, Request, Selection, Why};
 use rr_core::scope::{Claim, Scope};
 use rr_fleet::{Answer as Asked, Ending, GrantedLock, Registered, Session, SessionRecord};
-use rr_git::{Applied, Ground};
+use rr_git::Applied;
 use rr_journal::{Does, Entry, Event as Fact, FileChange, Filter, Kind, Spot};
 use rr_proto::v1;
 use rr_runtime::clock::unix_ms;
@@ -41,7 +41,10 @@ struct Target {
 
 impl Service {
     /// Takes a session's own changes out of what stands now. The text of an error is for the person who asked.
-    pub(crate) async fn roll_back(self: &Arc<Self>, asked: &v1::RollbackRequest) -> Result<v1::RollbackReply, Declined> {
+    pub(crate) async fn roll_back(
+        self: &Arc<Self>,
+        asked: &v1::RollbackRequest,
+    ) -> Result<v1::RollbackReply, Declined> {
         let target = self.target(&asked.session)?;
         self.roll_back_target(asked, &target).await.map_err(Declined::Refused)
     }
@@ -163,9 +166,8 @@ impl Service {
     async fn planned(&self, history: &[Change], request: &Request) -> Result<(Plan, Sides), String> {
         let (vault, history, request) = (self.snapshots.vault.clone(), history.to_vec(), request.clone());
         let planning = move || {
-            let mut ground = Ground::new(&vault);
-            let planned = plan(&history, &request, &mut ground);
-            ground.finish().map_err(|error| format!("what stands now cannot be looked at: {}", chain(&error)))?;
+            let planned = rr_git::plan_rollback(&vault, &history, &request);
+            let planned = planned.map_err(|error| format!("what stands now cannot be looked at: {}", chain(&error)))?;
             let side = |content: Content| {
                 let bytes = content.blob().and_then(|blob| vault.bytes(blob).ok())?;
                 let text = String::from_utf8(bytes).ok().filter(|t| !t.contains('\0'))?;

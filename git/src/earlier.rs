@@ -25,10 +25,12 @@ impl Worktree {
         prefix.push("/");
         let names: Vec<u8> = paths.iter().flat_map(|p| [p.as_os_str().as_bytes(), b"\0"].concat()).collect();
         let args = ["checkout-index", "--quiet", "--force", "-z", "--stdin"].map(OsString::from);
-        git_with(&self.root, args.into_iter().chain([prefix]), &Input { stdin: Some(&names), ..own }).or_else(|error| {
-            // It also fails where a path is not in the commit, which is no failure here.
-            if matches!(error, GitError::Failed { .. }) { Ok(Vec::new()) } else { Err(error) }
-        })?;
+        git_with(&self.root, args.into_iter().chain([prefix]), &Input { stdin: Some(&names), ..own }).or_else(
+            |error| {
+                // It also fails where a path is not in the commit, which is no failure here.
+                if matches!(error, GitError::Failed { .. }) { Ok(Vec::new()) } else { Err(error) }
+            },
+        )?;
         Ok(files)
     }
 }

@@ -22,8 +22,8 @@ use crate::disk::{Disk, Folder};
 
 pub use borrow::Adopted;
 pub use check::Damage;
-pub use peek::Peek;
 pub use loose::name_of;
+pub use peek::Peek;
 pub use tidy::Tidied;
 
 /// A file larger than this is not kept: one call must not fill the disk.

@@ -124,7 +124,8 @@ impl Page {
     }
 
     fn json(&self) -> serde_json::Value {
-        let entries: Vec<_> = self.entries.iter().map(|(sequence, entry)| rr_journal::json::of(*sequence, entry)).collect();
+        let entries: Vec<_> =
+            self.entries.iter().map(|(sequence, entry)| rr_journal::json::of(*sequence, entry)).collect();
         let damage: Vec<_> = self.damage.iter().map(rr_journal::json::damage).collect();
         json!({ "entries": entries, "more": self.more, "damage": damage })
     }
