@@ -50,6 +50,7 @@ enum Command {
     Doctor(cmd::doctor::Args),
     Demo(cmd::demo::Args),
     Publish(cmd::publish::Args),
+    Policy(cmd::policy::Args),
     #[command(hide = true)]
     GitHook(cmd::git_hook::Args),
     #[command(hide = true)]
@@ -104,6 +105,7 @@ fn dispatch(command: Command, hand: &Hand) -> Result<(), Failure> {
         Command::Doctor(_) => hand.wait_for(cmd::doctor::run(hand)),
         Command::Demo(args) => hand.wait_for(cmd::demo::run(&args, hand)),
         Command::Publish(args) => hand.wait_for(cmd::publish::run(&args, hand)),
+        Command::Policy(args) => cmd::policy::run(&args, hand),
         Command::GitHook(args) => cmd::git_hook::run(&args, hand),
         Command::DemoAgent(args) => cmd::demo_agent::run(&args, hand),
         Command::DemoLink(args) => hand.wait_for(cmd::demo_link::run(&args)),

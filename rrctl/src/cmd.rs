@@ -19,6 +19,7 @@ pub(crate) mod join_token;
 pub(crate) mod locks;
 pub(crate) mod man;
 pub(crate) mod pause_all;
+pub(crate) mod policy;
 pub(crate) mod post_restore;
 pub(crate) mod publish;
 pub(crate) mod release;
