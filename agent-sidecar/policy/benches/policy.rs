@@ -69,11 +69,13 @@ fn many_commands() -> String {
 }
 
 fn here_document() -> String {
-    filled("cat > docs/notes.md <<'EOF'\n".to_owned(), |at| format!("Line {at} says rm -rf / and DROP TABLE.\n")) + "EOF\n"
+    filled("cat > docs/notes.md <<'EOF'\n".to_owned(), |at| format!("Line {at} says rm -rf / and DROP TABLE.\n"))
+        + "EOF\n"
 }
 
 fn sql() -> String {
-    filled("psql app <<'SQL'\n".to_owned(), |at| format!("SELECT a{at}, b FROM t{at} WHERE c = 'drop table x';\n")) + "SQL\n"
+    filled("psql app <<'SQL'\n".to_owned(), |at| format!("SELECT a{at}, b FROM t{at} WHERE c = 'drop table x';\n"))
+        + "SQL\n"
 }
 
 fn measure(name: &str, policy: &Policy, command: &str) {

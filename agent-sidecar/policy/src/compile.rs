@@ -58,11 +58,8 @@ impl Policy {
 
     /// Every rule in force, the team's first.
     pub fn rules(&self) -> impl Iterator<Item = Rule> + use<'_> {
-        let lists = [
-            (RuleKind::Block, &self.blocklist),
-            (RuleKind::Approve, &self.approve),
-            (RuleKind::Allow, &self.allow),
-        ];
+        let lists =
+            [(RuleKind::Block, &self.blocklist), (RuleKind::Approve, &self.approve), (RuleKind::Allow, &self.allow)];
         let listed = lists.into_iter().flat_map(|(kind, list)| {
             list.entries().iter().map(move |listed| Rule {
                 name: listed.shown(),

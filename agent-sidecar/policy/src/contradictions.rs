@@ -37,7 +37,9 @@ impl fmt::Display for Contradiction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: `{}` ", self.line, self.entry)?;
         match &self.wrong {
-            Wrong::Blocked { line, entry } => write!(f, "never has an effect: `{entry}` on line {line} refuses it, and the strictest wins"),
+            Wrong::Blocked { line, entry } => {
+                write!(f, "never has an effect: `{entry}` on line {line} refuses it, and the strictest wins")
+            }
             Wrong::Twice { line } => write!(f, "stands on line {line} already"),
             Wrong::TooWide => f.write_str("lifts nothing: name the subcommand or flags that are allowed too"),
             Wrong::NoSuchRule => f.write_str("is no built-in rule (`rrctl policy check` lists them)"),
@@ -72,7 +74,9 @@ pub(crate) fn find(policy: &Policy) -> Vec<Contradiction> {
                     out.push(told(listed, Wrong::NoSuchRule));
                 }
             }
-            Some(pattern) if !pattern.is_narrow() && !lifts_an_approval(policy, listed) => out.push(told(listed, Wrong::TooWide)),
+            Some(pattern) if !pattern.is_narrow() && !lifts_an_approval(policy, listed) => {
+                out.push(told(listed, Wrong::TooWide))
+            }
             _ => {}
         }
     }
@@ -90,7 +94,9 @@ fn lifts_an_approval(policy: &Policy, listed: &Listed) -> bool {
 
 /// Whether all that `narrow` matches is matched by `wide` too.
 pub(crate) fn is_within(narrow: &Listed, wide: &Listed) -> bool {
-    let within = |narrow: &[String], wide: &[String]| wide.is_empty() || !narrow.is_empty() && narrow.iter().all(|n| wide.contains(n));
+    let within = |narrow: &[String], wide: &[String]| {
+        wide.is_empty() || !narrow.is_empty() && narrow.iter().all(|n| wide.contains(n))
+    };
     let words = match (&narrow.pattern, &wide.pattern) {
         (Some(narrow), Some(wide)) => narrow.is_within(wide),
         (_, None) => true,
@@ -99,7 +105,11 @@ pub(crate) fn is_within(narrow: &Listed, wide: &Listed) -> bool {
     let paths = wide.entry.paths.is_empty()
         || !narrow.entry.paths.is_empty() && narrow.entry.paths.iter().all(|path| wide.entry.paths.contains(path));
     let excepted = wide.entry.except.iter().all(|words| narrow.entry.except.contains(words));
-    words && paths && excepted && within(&narrow.entry.tools, &wide.entry.tools) && within(&narrow.entry.agents, &wide.entry.agents)
+    words
+        && paths
+        && excepted
+        && within(&narrow.entry.tools, &wide.entry.tools)
+        && within(&narrow.entry.agents, &wide.entry.agents)
 }
 
 fn twice(list: &List, out: &mut Vec<Contradiction>) {

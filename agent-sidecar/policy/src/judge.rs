@@ -66,15 +66,18 @@ impl Policy {
         }
         let allowed = self.allow.matches(call, seen, paths);
         let lifted = |found: &Found| {
-            let by_name = self.allow.entries().iter().any(|listed| {
-                matches!(&listed.pattern, Some(Pattern::Builtin(name)) if name == found.rule.name)
-            });
+            let by_name = self
+                .allow
+                .entries()
+                .iter()
+                .any(|listed| matches!(&listed.pattern, Some(Pattern::Builtin(name)) if name == found.rule.name));
             let by_command = allowed.iter().any(|allow| {
                 let names_command = allow.at.is_some() && allow.at == found.at;
                 let patterns = &allow.listed.entry.paths;
-                let names_path = allow.at.is_none() && paths.iter().any(|path| {
-                    found.path.as_ref() == Some(&path.path) && patterns.iter().any(|pattern| path.is_in(pattern))
-                });
+                let names_path = allow.at.is_none()
+                    && paths.iter().any(|path| {
+                        found.path.as_ref() == Some(&path.path) && patterns.iter().any(|pattern| path.is_in(pattern))
+                    });
                 names_path || names_command && allow.listed.pattern.as_ref().is_some_and(Pattern::is_narrow)
             });
             by_name || by_command

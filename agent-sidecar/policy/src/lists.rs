@@ -45,7 +45,9 @@ impl List {
                 None => list.wordless.push(at),
                 Some(Pattern::Builtin(_)) => {}
                 Some(Pattern::Sql(words)) => list.by_statement.entry(words[0].clone()).or_default().push(at),
-                Some(pattern) if pattern.programs().iter().any(|name| name.contains(['*', '?'])) => list.others.push(at),
+                Some(pattern) if pattern.programs().iter().any(|name| name.contains(['*', '?'])) => {
+                    list.others.push(at)
+                }
                 Some(pattern) => {
                     for program in pattern.programs() {
                         list.by_program.entry(program.to_owned()).or_default().push(at);
@@ -103,7 +105,8 @@ impl Listed {
         let entry = &self.entry;
         one_of(&entry.tools, call.tool)
             && one_of(&entry.agents, call.agent)
-            && (entry.paths.is_empty() || paths.iter().any(|path| entry.paths.iter().any(|pattern| path.is_in(pattern))))
+            && (entry.paths.is_empty()
+                || paths.iter().any(|path| entry.paths.iter().any(|pattern| path.is_in(pattern))))
     }
 
     fn excepts(&self, seen: &Seen<'_>) -> bool {

@@ -15,12 +15,51 @@ const PATHS_MAX: usize = 512;
 
 /// Folders below home where tools keep what can be made again, and those of the agents themselves.
 const CACHES: &[&str] = &[
-    ".cache", ".cargo", ".rustup", ".npm", ".pnpm-store", ".yarn", ".bun", ".deno", ".gradle", ".m2", ".ivy2", ".nuget", "go",
-    ".local/share", ".local/state", ".local/bin", ".local/lib", "Library/Caches", ".pyenv", ".nvm", ".rbenv", ".gem", ".bundle", ".terraform.d/plugin-cache",
-    ".claude/projects", ".claude/plans", ".claude/todos", ".claude/tmp", ".codex/tmp", ".vscode-server", ".ccache", ".config/configstore",
-    ".docker/buildx", ".minikube/cache", ".conda", ".matplotlib", ".ipython", ".jupyter", ".keras", ".electron-gyp", ".node-gyp", "tmp",
+    ".cache",
+    ".cargo",
+    ".rustup",
+    ".npm",
+    ".pnpm-store",
+    ".yarn",
+    ".bun",
+    ".deno",
+    ".gradle",
+    ".m2",
+    ".ivy2",
+    ".nuget",
+    "go",
+    ".local/share",
+    ".local/state",
+    ".local/bin",
+    ".local/lib",
+    "Library/Caches",
+    ".pyenv",
+    ".nvm",
+    ".rbenv",
+    ".gem",
+    ".bundle",
+    ".terraform.d/plugin-cache",
+    ".claude/projects",
+    ".claude/plans",
+    ".claude/todos",
+    ".claude/tmp",
+    ".codex/tmp",
+    ".vscode-server",
+    ".ccache",
+    ".config/configstore",
+    ".docker/buildx",
+    ".minikube/cache",
+    ".conda",
+    ".matplotlib",
+    ".ipython",
+    ".jupyter",
+    ".keras",
+    ".electron-gyp",
+    ".node-gyp",
+    "tmp",
 ];
-const TEMPORARY: &[&str] = &["/tmp", "/var/tmp", "/private/tmp", "/var/folders", "/private/var/folders", "/dev", "/run/user"];
+const TEMPORARY: &[&str] =
+    &["/tmp", "/var/tmp", "/private/tmp", "/var/folders", "/private/var/folders", "/dev", "/run/user"];
 
 /// What a command would read and change, as far as its parse tells, without looking at a disk: for callers that judge a
 /// command nobody runs.
@@ -107,9 +146,28 @@ pub(crate) fn is_precious(path: &Path, call: &Call<'_>) -> bool {
     let depth = path.components().count().saturating_sub(1);
     let holds = |place: Option<&Path>| place.is_some_and(|place| place.starts_with(path));
     let home = matches!(path.parent().and_then(Path::to_str), Some("/home" | "/Users"));
-    let system = ["/etc", "/usr", "/bin", "/sbin", "/lib", "/boot", "/sys", "/proc", "/dev", "/System", "/Library", "/Applications"]
-        .iter()
-        .any(|folder| path.starts_with(folder));
+    let system = [
+        "/etc",
+        "/usr",
+        "/bin",
+        "/sbin",
+        "/lib",
+        "/boot",
+        "/sys",
+        "/proc",
+        "/dev",
+        "/System",
+        "/Library",
+        "/Applications",
+    ]
+    .iter()
+    .any(|folder| path.starts_with(folder));
     let git = call.root.is_some_and(|root| path == root.join(".git"));
-    depth <= 1 || home || system || git || holds(call.home) || holds(call.root) || matches!(path.to_str(), Some("/var/lib" | "/var/log"))
+    depth <= 1
+        || home
+        || system
+        || git
+        || holds(call.home)
+        || holds(call.root)
+        || matches!(path.to_str(), Some("/var/lib" | "/var/log"))
 }

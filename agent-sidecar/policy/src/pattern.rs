@@ -9,7 +9,12 @@ use crate::sql;
 /// What an entry's words mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Pattern {
-    Command { programs: Vec<String>, verbs: Vec<String>, flags: Vec<Flag>, operands: Vec<String> },
+    Command {
+        programs: Vec<String>,
+        verbs: Vec<String>,
+        flags: Vec<Flag>,
+        operands: Vec<String>,
+    },
     Sql(Vec<String>),
     /// A built-in rule by its name.
     Builtin(String),
@@ -27,15 +32,35 @@ pub(crate) struct Flag {
 /// The prefix of built-in rules.
 pub(crate) const BUILTIN: &str = "default/";
 const SQL_VERBS: &[&str] = &[
-    "drop", "truncate", "delete", "alter", "update", "insert", "grant", "revoke", "create", "select", "vacuum", "reindex",
+    "drop", "truncate", "delete", "alter", "update", "insert", "grant", "revoke", "create", "select", "vacuum",
+    "reindex",
 ];
 const SQL_NOUNS: &[&str] = &[
-    "table", "database", "schema", "from", "into", "user", "role", "index", "view", "all", "on", "column", "owned", "sequence",
+    "table", "database", "schema", "from", "into", "user", "role", "index", "view", "all", "on", "column", "owned",
+    "sequence",
 ];
 /// Subcommands by which git is meant where its name is left out (`push --force`).
 const GIT_VERBS: &[&str] = &[
-    "push", "reset", "checkout", "rebase", "merge", "clean", "stash", "commit", "pull", "fetch", "branch", "tag", "cherry-pick",
-    "revert", "filter-branch", "reflog", "restore", "worktree", "gc", "amend",
+    "push",
+    "reset",
+    "checkout",
+    "rebase",
+    "merge",
+    "clean",
+    "stash",
+    "commit",
+    "pull",
+    "fetch",
+    "branch",
+    "tag",
+    "cherry-pick",
+    "revert",
+    "filter-branch",
+    "reflog",
+    "restore",
+    "worktree",
+    "gc",
+    "amend",
 ];
 /// Letters and the long options they stand for, program by program; the empty name is for all.
 const SPELLINGS: &[(&str, char, &str)] = &[
@@ -151,7 +176,9 @@ impl Pattern {
     /// Whether it names more than a program: only then may it lift a built-in rule.
     pub(crate) fn is_narrow(&self) -> bool {
         match self {
-            Self::Command { verbs, flags, operands, .. } => !(verbs.is_empty() && flags.is_empty() && operands.is_empty()),
+            Self::Command { verbs, flags, operands, .. } => {
+                !(verbs.is_empty() && flags.is_empty() && operands.is_empty())
+            }
             Self::Sql(_) | Self::Builtin(_) => true,
         }
     }
@@ -212,7 +239,8 @@ fn flags_of(program: &str, word: &str) -> Vec<Flag> {
         let flag = |c| Flag { letter: Some(c), long: spelled(c).map(str::to_owned), exact: None };
         return bare.chars().map(flag).collect();
     }
-    let letter = SPELLINGS.iter().find(|(p, _, long)| *long == bare && (p.is_empty() || *p == program)).map(|(_, c, _)| *c);
+    let letter =
+        SPELLINGS.iter().find(|(p, _, long)| *long == bare && (p.is_empty() || *p == program)).map(|(_, c, _)| *c);
     vec![Flag { letter, long: Some(bare.to_owned()), exact: None }]
 }
 

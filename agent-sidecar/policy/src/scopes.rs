@@ -44,10 +44,17 @@ pub enum TouchKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ScopeVerdict {
     /// Within all of these scopes.
-    Within { scopes: Vec<String> },
+    Within {
+        scopes: Vec<String>,
+    },
     /// No scope is for this session.
     Unscoped,
-    Outside { path: RepoPath, why: Why, scope: String, owner: Option<String> },
+    Outside {
+        path: RepoPath,
+        why: Why,
+        scope: String,
+        owner: Option<String>,
+    },
 }
 
 /// Which part of a scope says no.
@@ -131,7 +138,8 @@ fn is_for(scope: &ScopeSource, who: &Facts<'_>) -> bool {
         return [who.session, who.task, who.agent].contains(&Some(scope.name.as_str()));
     }
     kinds.iter().all(|(wanted, fact)| {
-        wanted.is_empty() || fact.is_some_and(|fact| wanted.iter().any(|pattern| like(pattern, fact) || below(pattern, fact)))
+        wanted.is_empty()
+            || fact.is_some_and(|fact| wanted.iter().any(|pattern| like(pattern, fact) || below(pattern, fact)))
     })
 }
 

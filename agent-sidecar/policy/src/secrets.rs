@@ -7,26 +7,94 @@ use crate::seen::like;
 
 /// Below a home folder. One that ends in `/` is a folder with all in it.
 const IN_HOME: &[&str] = &[
-    ".aws/credentials", ".aws/sso/cache/", ".aws/cli/cache/", ".kube/config", ".kube/cache/oidc-login/", ".netrc", "_netrc",
-    ".npmrc", ".yarnrc.yml", ".pypirc", ".cargo/credentials", ".cargo/credentials.toml", ".gem/credentials", ".git-credentials",
-    ".config/git/credentials", ".config/gh/hosts.yml", ".config/glab-cli/config.yml", ".config/hub", ".docker/config.json",
-    ".config/gcloud/credentials.db", ".config/gcloud/access_tokens.db", ".config/gcloud/application_default_credentials.json",
-    ".config/gcloud/legacy_credentials/", ".azure/accessTokens.json", ".azure/msal_token_cache.json",
-    ".azure/msal_token_cache.bin", ".pgpass", ".my.cnf", ".mylogin.cnf", ".gnupg/", ".vault-token",
-    ".terraform.d/credentials.tfrc.json", ".terraformrc", ".local/share/keyrings/", ".password-store/", "Library/Keychains/",
-    ".claude/.credentials.json", ".codex/auth.json", ".gemini/oauth_creds.json", ".config/op/", ".config/rclone/rclone.conf",
-    ".s3cfg", ".boto", ".config/doctl/config.yaml", ".fly/config.yml", ".config/heroku/credentials", ".m2/settings.xml",
-    ".gradle/gradle.properties", ".config/sops/age/keys.txt", ".age/key.txt", ".mozilla/firefox/", ".config/google-chrome/",
-    "Library/Application Support/Google/Chrome/", ".electrum/wallets/", ".ethereum/keystore/", ".config/solana/id.json",
+    ".aws/credentials",
+    ".aws/sso/cache/",
+    ".aws/cli/cache/",
+    ".kube/config",
+    ".kube/cache/oidc-login/",
+    ".netrc",
+    "_netrc",
+    ".npmrc",
+    ".yarnrc.yml",
+    ".pypirc",
+    ".cargo/credentials",
+    ".cargo/credentials.toml",
+    ".gem/credentials",
+    ".git-credentials",
+    ".config/git/credentials",
+    ".config/gh/hosts.yml",
+    ".config/glab-cli/config.yml",
+    ".config/hub",
+    ".docker/config.json",
+    ".config/gcloud/credentials.db",
+    ".config/gcloud/access_tokens.db",
+    ".config/gcloud/application_default_credentials.json",
+    ".config/gcloud/legacy_credentials/",
+    ".azure/accessTokens.json",
+    ".azure/msal_token_cache.json",
+    ".azure/msal_token_cache.bin",
+    ".pgpass",
+    ".my.cnf",
+    ".mylogin.cnf",
+    ".gnupg/",
+    ".vault-token",
+    ".terraform.d/credentials.tfrc.json",
+    ".terraformrc",
+    ".local/share/keyrings/",
+    ".password-store/",
+    "Library/Keychains/",
+    ".claude/.credentials.json",
+    ".codex/auth.json",
+    ".gemini/oauth_creds.json",
+    ".config/op/",
+    ".config/rclone/rclone.conf",
+    ".s3cfg",
+    ".boto",
+    ".config/doctl/config.yaml",
+    ".fly/config.yml",
+    ".config/heroku/credentials",
+    ".m2/settings.xml",
+    ".gradle/gradle.properties",
+    ".config/sops/age/keys.txt",
+    ".age/key.txt",
+    ".mozilla/firefox/",
+    ".config/google-chrome/",
+    "Library/Application Support/Google/Chrome/",
+    ".electrum/wallets/",
+    ".ethereum/keystore/",
+    ".config/solana/id.json",
 ];
 const ANYWHERE: &[&str] = &["/etc/shadow", "/etc/gshadow", "/etc/sudoers", "/etc/krb5.keytab", "/etc/ssl/private"];
 /// In `~/.ssh`, what is no key.
 const PUBLIC_SSH: &[&str] = &["known_hosts", "known_hosts.old", "config", "authorized_keys", "environment"];
-const EXAMPLES: &[&str] = &["example", "sample", "template", "dist", "defaults", "default", "schema", "tpl", "md", "d.ts", "ts", "js", "vault", "enc"];
+const EXAMPLES: &[&str] = &[
+    "example", "sample", "template", "dist", "defaults", "default", "schema", "tpl", "md", "d.ts", "ts", "js", "vault",
+    "enc",
+];
 const KEY_NAMES: &[&str] = &[
-    "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", "*.p12", "*.pfx", "*.jks", "*.ppk", "*.p8", "*.key", "*key*.pem", "*priv*.pem",
-    "service-account*.json", "service_account*.json", "serviceaccount*.json", "gcp-key*.json", ".htpasswd", "*.kdbx", ".vault_pass*",
-    "*.keytab", "*.agekey", "secrets.env", ".netrc",
+    "id_rsa*",
+    "id_dsa*",
+    "id_ecdsa*",
+    "id_ed25519*",
+    "*.p12",
+    "*.pfx",
+    "*.jks",
+    "*.ppk",
+    "*.p8",
+    "*.key",
+    "*key*.pem",
+    "*priv*.pem",
+    "service-account*.json",
+    "service_account*.json",
+    "serviceaccount*.json",
+    "gcp-key*.json",
+    ".htpasswd",
+    "*.kdbx",
+    ".vault_pass*",
+    "*.keytab",
+    "*.agekey",
+    "secrets.env",
+    ".netrc",
 ];
 
 /// Whether what the file holds must not be read into an agent's context.
@@ -68,17 +136,33 @@ fn is_env_file(name: &str) -> bool {
     if EXAMPLES.iter().any(|end| lower.ends_with(&format!(".{end}")) || lower.contains(&format!("{end}.env"))) {
         return false;
     }
-    lower == ".env" || lower.starts_with(".env.") || lower.starts_with(".env_") || lower.starts_with(".env-") || (lower.ends_with(".env") && lower.len() > 4)
+    lower == ".env"
+        || lower.starts_with(".env.")
+        || lower.starts_with(".env_")
+        || lower.starts_with(".env-")
+        || (lower.ends_with(".env") && lower.len() > 4)
 }
 
 fn is_key(name: &str) -> bool {
     let lower = name.to_lowercase();
-    let public = lower.ends_with(".pub") || lower.contains("public") || lower.contains("pub.") || lower.contains("pubkey");
+    let public =
+        lower.ends_with(".pub") || lower.contains("public") || lower.contains("pub.") || lower.contains("pubkey");
     !public && KEY_NAMES.iter().any(|pattern| like(pattern, &lower))
 }
 
 /// Names that a pattern such as `.env*` or `id_*` is tried on.
-const PROBES: &[&str] = &[".env", ".env.local", ".env.production", "id_rsa", "id_ed25519", ".netrc", "credentials", ".npmrc", ".git-credentials", ".pgpass"];
+const PROBES: &[&str] = &[
+    ".env",
+    ".env.local",
+    ".env.production",
+    "id_rsa",
+    "id_ed25519",
+    ".netrc",
+    "credentials",
+    ".npmrc",
+    ".git-credentials",
+    ".pgpass",
+];
 
 /// Whether a file name pattern plainly means such a file: begins like one, or stands in a folder of nothing else.
 pub(crate) fn pattern_means_secret(pattern: &str) -> bool {
@@ -102,15 +186,36 @@ mod tests {
         let home = Path::new("/home/u");
         let of = |text: &str| is_secret(Path::new(text), Some(home));
         for path in [
-            "/w/.env", "/w/a/.env.production", "/w/prod.env", "/home/u/.aws/credentials", "/home/u/.ssh/id_rsa", "/home/u/.ssh/work",
-            "/home/u/.kube/config", "/root/.netrc", "/home/other/.npmrc", "/proc/1/environ", "/w/server.key", "/w/tls/privkey.pem",
+            "/w/.env",
+            "/w/a/.env.production",
+            "/w/prod.env",
+            "/home/u/.aws/credentials",
+            "/home/u/.ssh/id_rsa",
+            "/home/u/.ssh/work",
+            "/home/u/.kube/config",
+            "/root/.netrc",
+            "/home/other/.npmrc",
+            "/proc/1/environ",
+            "/w/server.key",
+            "/w/tls/privkey.pem",
             "/home/u/.gnupg/private-keys-v1.d/x",
         ] {
             assert!(of(path), "{path}");
         }
         for path in [
-            "/w/.env.example", "/w/.env.sample", "/w/example.env", "/w/src/env.ts", "/home/u/.ssh/id_rsa.pub", "/home/u/.ssh/known_hosts",
-            "/w/.npmrc", "/w/cert.pem", "/w/public.key", "/home/u/.aws/config", "/w/environment", "/w/.envrc", "/w/src/.env.d.ts",
+            "/w/.env.example",
+            "/w/.env.sample",
+            "/w/example.env",
+            "/w/src/env.ts",
+            "/home/u/.ssh/id_rsa.pub",
+            "/home/u/.ssh/known_hosts",
+            "/w/.npmrc",
+            "/w/cert.pem",
+            "/w/public.key",
+            "/home/u/.aws/config",
+            "/w/environment",
+            "/w/.envrc",
+            "/w/src/.env.d.ts",
         ] {
             assert!(!of(path), "{path}");
         }

@@ -51,7 +51,8 @@ impl<'a> Seen<'a> {
     }
 
     pub(crate) fn letter(&self, short: char) -> bool {
-        self.flags().any(|flag| !flag.starts_with("--") && flag[1..].chars().take_while(|c| *c != '=').any(|c| c == short))
+        self.flags()
+            .any(|flag| !flag.starts_with("--") && flag[1..].chars().take_while(|c| *c != '=').any(|c| c == short))
     }
 
     /// A long name, with one dash or two, in full, with a value, or abbreviated to three letters or more.

@@ -8,7 +8,8 @@ use common::{judge, lines};
 use proptest::prelude::*;
 use rr_policy::Judgement;
 
-/// What a command may be wrapped in; `{}` is the command, `{q}` the same quoted for a shell.
+/// What a command may be wrapped in; `{}` is the command, `{q}` the same quoted for a shell. The first take one simple
+/// command, so they are not put around others.
 const WRAPPERS: &[&str] = &[
     "sudo {}",
     "env A=1 {}",
@@ -16,6 +17,7 @@ const WRAPPERS: &[&str] = &[
     "timeout 10 {}",
     "nice -n 5 {}",
     "command {}",
+    "time {}",
     "true && {}",
     "( {} )",
     "if true; then {}; fi",
@@ -23,7 +25,6 @@ const WRAPPERS: &[&str] = &[
     "for i in 1 2; do {}; done",
     "echo $({})",
     "! {}",
-    "time {}",
     "sh -c {q}",
     "bash -lc {q}",
     "eval {q}",
@@ -40,8 +41,11 @@ const WRAPPERS: &[&str] = &[
     "watch {q}",
 ];
 
+/// Those at the front that take a simple command.
+const FOR_SIMPLE: usize = 7;
 /// Everyday commands to hide one behind.
-const BEFORE: &[&str] = &["", "cd src && ", "set -e; ", "export A=1; ", "ls | head; ", "# tidy up\n", "cat <<'E' > /tmp/a\nx\nE\n"];
+const BEFORE: &[&str] =
+    &["", "cd src && ", "set -e; ", "export A=1; ", "ls | head; ", "# tidy up\n", "cat <<'E' > /tmp/a\nx\nE\n"];
 
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
@@ -55,14 +59,15 @@ fn wrapped(wrapper: &str, command: &str) -> String {
 fn simple() -> Vec<String> {
     let all = lines(include_str!("corpus/refused.txt"));
     let fits = |command: &String| {
-        let plain = !command.contains(['\n', '&', '|', ';', '<', '>', '(', '{', '`', '*', '!', '=']) && !command.starts_with("cd ");
+        let plain = !command.contains(['\n', '&', '|', ';', '<', '>', '(', '{', '`', '*', '!', '='])
+            && !command.starts_with("cd ");
         plain && !command.starts_with(['\\', '"', '\'']) && !command.contains(" .")
     };
     all.into_iter().map(|line| line.command).filter(fits).collect()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_text_makes_the_judge_panic(text in "\\PC{0,120}", glue in "[a-z $(){}|;&<>'\"`*/.=-]{0,120}") {
@@ -73,7 +78,7 @@ proptest! {
     }
 
     #[test]
-    fn a_wrapper_never_turns_a_refusal_into_a_pass(at in any::<prop::sample::Index>(), outer in 0..WRAPPERS.len(), inner in 0..WRAPPERS.len(), before in 0..BEFORE.len()) {
+    fn a_wrapper_never_turns_a_refusal_into_a_pass(at in any::<prop::sample::Index>(), outer in FOR_SIMPLE..WRAPPERS.len(), inner in 0..WRAPPERS.len(), before in 0..BEFORE.len()) {
         let all = simple();
         let command = at.get(&all);
         prop_assert!(matches!(judge(command), Judgement::Deny(_)), "{}", command);
@@ -90,7 +95,12 @@ fn huge_and_deep_commands_are_answered_fast() {
         ("a MiB of words", "x ".repeat(512 * 1024)),
         ("a MiB of text", format!("echo '{}'", "a".repeat(1 << 20))),
         ("substitutions", format!("{}rm -rf /{}", "$(".repeat(5_000), ")".repeat(5_000))),
-        ("shells", (0..60).fold("rm -rf /".to_owned(), |inner, _| if inner.len() < 60_000 { format!("sh -c {}", quoted(&inner)) } else { inner })),
+        (
+            "shells",
+            (0..60).fold("rm -rf /".to_owned(), |inner, _| {
+                if inner.len() < 60_000 { format!("sh -c {}", quoted(&inner)) } else { inner }
+            }),
+        ),
         ("a doubling", "A=aaaaaaaa; ".to_owned() + &"A=$A$A; ".repeat(60) + "echo $A"),
         ("functions", "f() { f | f & }; f".to_owned()),
         ("loops", format!("{}ls{}", "for i in 1 2 3 4; do ".repeat(30), "; done".repeat(30))),

@@ -35,7 +35,14 @@ fn plain_words_match_the_parsed_command_and_no_prose() {
     for (words, yes, no) in [
         (
             "rm -rf",
-            &["rm -r -f x", "rm --recursive --force x", "/bin/rm -fr x", "sudo rm x -rf", "echo x | xargs rm -rf", "rm -Rf x"][..],
+            &[
+                "rm -r -f x",
+                "rm --recursive --force x",
+                "/bin/rm -fr x",
+                "sudo rm x -rf",
+                "echo x | xargs rm -rf",
+                "rm -Rf x",
+            ][..],
             &["rm -r x", "rm -f x", "echo rm -rf", "git commit -m 'rm -rf'", "rm x"][..],
         ),
         (
@@ -50,18 +57,44 @@ fn plain_words_match_the_parsed_command_and_no_prose() {
         ),
         (
             "terraform apply -auto-approve",
-            &["terraform apply -auto-approve", "terraform apply --auto-approve x", "terraform apply -auto-approve=true"],
+            &[
+                "terraform apply -auto-approve",
+                "terraform apply --auto-approve x",
+                "terraform apply -auto-approve=true",
+            ],
             &["terraform apply", "terraform plan -auto-approve"],
         ),
         (
             "DROP TABLE",
-            &["psql -c 'drop table x'", "mysql -e 'DROP  TABLE x'", "psql <<< 'drop table x'", "echo 'drop table x' | sqlite3 db"],
-            &["echo 'DROP TABLE x'", "git commit -m 'DROP TABLE'", "psql -c \"select 'drop table x'\"", "grep 'DROP TABLE' a"],
+            &[
+                "psql -c 'drop table x'",
+                "mysql -e 'DROP  TABLE x'",
+                "psql <<< 'drop table x'",
+                "echo 'drop table x' | sqlite3 db",
+            ],
+            &[
+                "echo 'DROP TABLE x'",
+                "git commit -m 'DROP TABLE'",
+                "psql -c \"select 'drop table x'\"",
+                "grep 'DROP TABLE' a",
+            ],
         ),
-        ("kubectl delete", &["kubectl -n prod delete pod x", "kubectl delete x"], &["kubectl get delete", "kubectl apply -f delete"]),
-        ("npm publish", &["npm publish", "npm --tag x publish", "npm publish --tag x"], &["npm run publish", "npm test"]),
+        (
+            "kubectl delete",
+            &["kubectl -n prod delete pod x", "kubectl delete x"],
+            &["kubectl get delete", "kubectl apply -f delete"],
+        ),
+        (
+            "npm publish",
+            &["npm publish", "npm --tag x publish", "npm publish --tag x"],
+            &["npm run publish", "npm test"],
+        ),
         ("kubectl * prod-*", &["kubectl get prod-a", "kubectl logs x prod-b"], &["kubectl get dev-a"]),
-        ("docker compose down -v", &["docker compose down --volumes", "docker compose -f x down -v"], &["docker compose down"]),
+        (
+            "docker compose down -v",
+            &["docker compose down --volumes", "docker compose -f x down -v"],
+            &["docker compose down"],
+        ),
     ] {
         let policy = bare(&[words]);
         for command in yes {
@@ -90,7 +123,11 @@ fn the_strictest_entry_wins_and_an_allowance_lifts_only_what_it_names() {
     assert_eq!(word("npm publish"), "refuse", "an allowance never lifts the blocklist");
     assert_eq!((word("docker push other"), word("docker push shop")), ("ask", "pass"));
     assert_eq!(word("docker push shop; docker push other"), "ask", "each command by itself");
-    assert_eq!((word("docker system prune -a"), word("docker volume prune")), ("pass", "refuse"), "a program alone lifts nothing");
+    assert_eq!(
+        (word("docker system prune -a"), word("docker volume prune")),
+        ("pass", "refuse"),
+        "a program alone lifts nothing"
+    );
     assert_eq!(word("docker system prune -a; rm -rf /"), "refuse", "another built-in rule stands");
     let told: Vec<String> = compiled.contradictions.iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), 3, "{told:?}");
@@ -112,10 +149,17 @@ fn an_exception_leaves_a_command_alone() {
     let mut one = entry(3, "kubectl delete");
     one.except = vec![Words::parse("--dry-run").expect("words")];
     one.because = Some("production".to_owned());
-    let policy = Policy::compile(&PolicySource { defaults: Defaults::Off, blocklist: vec![one], ..PolicySource::default() }).policy;
+    let policy =
+        Policy::compile(&PolicySource { defaults: Defaults::Off, blocklist: vec![one], ..PolicySource::default() })
+            .policy;
     assert_eq!(judge_by(&policy, "kubectl delete pod x --dry-run=client"), Judgement::Pass);
-    let Judgement::Deny(hit) = judge_by(&policy, "kubectl delete pod x; kubectl delete y --dry-run") else { panic!("denied") };
-    assert_eq!((hit.because.as_str(), hit.origin, hit.what.as_str()), ("production", Origin::Line(3), "kubectl delete pod x"));
+    let Judgement::Deny(hit) = judge_by(&policy, "kubectl delete pod x; kubectl delete y --dry-run") else {
+        panic!("denied")
+    };
+    assert_eq!(
+        (hit.because.as_str(), hit.origin, hit.what.as_str()),
+        ("production", Origin::Line(3), "kubectl delete pod x")
+    );
 }
 
 #[test]
@@ -127,7 +171,9 @@ fn paths_tools_and_agents_narrow_an_entry() {
         agents: vec!["cla*".to_owned()],
         ..Entry::default()
     };
-    let policy = Policy::compile(&PolicySource { defaults: Defaults::Off, approve: vec![one], ..PolicySource::default() }).policy;
+    let policy =
+        Policy::compile(&PolicySource { defaults: Defaults::Off, approve: vec![one], ..PolicySource::default() })
+            .policy;
     let asked = |agent: &str, tool: &str, path: &str| {
         let writes = [PathBuf::from(path)];
         let call = Call {
@@ -186,9 +232,15 @@ fn file_tools_are_held_to_secrets_places_and_own_files() {
 fn in_shadow_nothing_is_refused_and_all_hits_are_told() {
     let source = PolicySource { effect: Effect::Shadow, ..source(&["npm publish"], &["docker push"], &[]) };
     let policy = Policy::compile(&source).policy;
-    let Judgement::Shadowed(hits) = judge_by(&policy, "npm publish; docker push x; rm -rf /") else { panic!("shadowed") };
+    let Judgement::Shadowed(hits) = judge_by(&policy, "npm publish; docker push x; rm -rf /") else {
+        panic!("shadowed")
+    };
     let rules: Vec<&str> = hits.iter().map(|hit| hit.rule.as_str()).collect();
-    assert!(rules.contains(&"npm publish") && rules.contains(&"docker push") && rules.contains(&"default/remove-everything"));
+    assert!(
+        rules.contains(&"npm publish")
+            && rules.contains(&"docker push")
+            && rules.contains(&"default/remove-everything")
+    );
     assert_eq!(judge_by(&policy, "ls"), Judgement::Pass);
 }
 

@@ -18,7 +18,8 @@ fn names(list: &[&str]) -> Vec<String> {
 }
 
 fn all() -> Scopes {
-    let scope = |name: &str, may: &[&str]| ScopeSource { name: name.to_owned(), may: globs(may), ..ScopeSource::default() };
+    let scope =
+        |name: &str, may: &[&str]| ScopeSource { name: name.to_owned(), may: globs(may), ..ScopeSource::default() };
     Scopes::compile(&[
         ScopeSource {
             create_only: globs(&["migrations/**"]),
@@ -27,7 +28,10 @@ fn all() -> Scopes {
             owner: Some("ann".to_owned()),
             ..scope("pay", &["src/pay", "src/shared/types.rs"])
         },
-        ScopeSource { who: Who { branch: names(&["docs/*"]), agent: names(&["claude"]), ..Who::default() }, ..scope("writers", &["docs/**"]) },
+        ScopeSource {
+            who: Who { branch: names(&["docs/*"]), agent: names(&["claude"]), ..Who::default() },
+            ..scope("writers", &["docs/**"])
+        },
         ScopeSource { who: Who { folder: names(&["src"]), ..Who::default() }, ..scope("code", &["src/**"]) },
         ScopeSource { owner: Some("ben".to_owned()), ..scope("ship", &["src/ship/**"]) },
     ])
@@ -55,15 +59,26 @@ fn each_part_of_a_scope_decides_what_it_says() {
     assert_eq!(why(&who, "src/pay/api/x.rs", TouchKind::Change), no(Why::ReadOnly, owner()));
     assert_eq!(why(&who, "src/pay/secrets.rs", TouchKind::Create), no(Why::Never, owner()));
     assert_eq!(why(&who, "src/shared/other.rs", TouchKind::Create), no(Why::NotInMay, owner()));
-    assert_eq!(why(&who, "src/ship/a.rs", TouchKind::Change), no(Why::NotInMay, Some("ben".to_owned())), "its owner is asked");
-    assert_eq!(why(&who, "SRC/PAY/Secrets.rs", TouchKind::Change), no(Why::Never, owner()), "as some file systems see it");
+    assert_eq!(
+        why(&who, "src/ship/a.rs", TouchKind::Change),
+        no(Why::NotInMay, Some("ben".to_owned())),
+        "its owner is asked"
+    );
+    assert_eq!(
+        why(&who, "SRC/PAY/Secrets.rs", TouchKind::Change),
+        no(Why::Never, owner()),
+        "as some file systems see it"
+    );
 }
 
 #[test]
 fn every_scope_that_is_for_a_session_applies() {
     let who = Facts { task: Some("pay"), folder: Some("src/pay"), ..Facts::default() };
     assert_eq!(why(&who, "src/pay/a.rs", TouchKind::Change), Ok(names(&["pay", "code"])));
-    assert_eq!(why(&who, "migrations/2.sql", TouchKind::Create).map_err(|e| (e.0, e.1)), Err((Why::NotInMay, "code".to_owned())));
+    assert_eq!(
+        why(&who, "migrations/2.sql", TouchKind::Create).map_err(|e| (e.0, e.1)),
+        Err((Why::NotInMay, "code".to_owned()))
+    );
 }
 
 #[test]

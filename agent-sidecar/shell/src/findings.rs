@@ -87,6 +87,13 @@ impl Findings {
         } else {
             Certainty::Foreseen
         };
-        Analysis { invocations: self.invocations, writes: self.writes, reads: self.reads, sockets: self.sockets, git: self.git, certainty }
+        Analysis {
+            invocations: self.invocations,
+            writes: self.writes,
+            reads: self.reads,
+            sockets: self.sockets,
+            git: self.git,
+            certainty,
+        }
     }
 }

@@ -45,8 +45,8 @@ pub(crate) fn commands(name: &str, args: &[Field], stdin: &Flow) -> Vec<Handed> 
         "vim" | "vi" | "nvim" | "ex" => option_values(args).filter_map(bang).collect(),
         "make" | "gmake" => make(stdin),
         "at" | "batch" | "crontab" => scheduled(name, stdin),
-        "npx" | "bunx" | "pnpx" | "npm" | "pnpm" | "yarn" | "bun" | "uv" | "uvx" | "pipx" | "poetry" | "pipenv" | "bundle"
-        | "hatch" | "pdm" | "rye" => packaged(name, args),
+        "npx" | "bunx" | "pnpx" | "npm" | "pnpm" | "yarn" | "bun" | "uv" | "uvx" | "pipx" | "poetry" | "pipenv"
+        | "bundle" | "hatch" | "pdm" | "rye" => packaged(name, args),
         _ => inline::commands(name, args, stdin),
     }
 }
@@ -54,14 +54,47 @@ pub(crate) fn commands(name: &str, args: &[Field], stdin: &Flow) -> Vec<Handed> 
 /// `docker run [options] image command`, `exec`, and the same below `compose`.
 fn contained(args: &[Field], stdin: &Flow) -> Vec<Handed> {
     const LONG: &[&str] = &[
-        "--env", "--user", "--workdir", "--volume", "--publish", "--name", "--network", "--mount", "--entrypoint",
-        "--env-file", "--platform", "--memory", "--cpus", "--label", "--add-host", "--gpus", "--file", "--project-name",
-        "--profile", "--context", "--host", "--log-level", "--hostname", "--pull", "--restart", "--ulimit", "--shm-size",
-        "--cap-add", "--cap-drop", "--device", "--dns", "--ipc", "--pid", "--security-opt", "--tmpfs", "--index",
+        "--env",
+        "--user",
+        "--workdir",
+        "--volume",
+        "--publish",
+        "--name",
+        "--network",
+        "--mount",
+        "--entrypoint",
+        "--env-file",
+        "--platform",
+        "--memory",
+        "--cpus",
+        "--label",
+        "--add-host",
+        "--gpus",
+        "--file",
+        "--project-name",
+        "--profile",
+        "--context",
+        "--host",
+        "--log-level",
+        "--hostname",
+        "--pull",
+        "--restart",
+        "--ulimit",
+        "--shm-size",
+        "--cap-add",
+        "--cap-drop",
+        "--device",
+        "--dns",
+        "--ipc",
+        "--pid",
+        "--security-opt",
+        "--tmpfs",
+        "--index",
     ];
     let spec = Spec::in_order("e:u:w:v:p:m:l:h:a:c:f:H:", LONG);
     let mut words = Parsed::new(args, spec).operands;
-    if words.first().and_then(Field::known) == Some("compose") || words.first().and_then(Field::known) == Some("container")
+    if words.first().and_then(Field::known) == Some("compose")
+        || words.first().and_then(Field::known) == Some("container")
     {
         words = Parsed::new(&words[1..], spec).operands;
     }
@@ -152,7 +185,8 @@ fn option_text(args: &[Field], options: &[&str]) -> Vec<Handed> {
 
 /// A tool run by a package manager: `npx tool`, `pnpm tool`, `bundle exec tool`.
 fn packaged(name: &str, args: &[Field]) -> Vec<Handed> {
-    const VALUED: Spec<'_> = Spec::in_order("p:c:w:C:", &["--package", "--prefix", "--filter", "--workspace", "--with", "--from"]);
+    const VALUED: Spec<'_> =
+        Spec::in_order("p:c:w:C:", &["--package", "--prefix", "--filter", "--workspace", "--with", "--from"]);
     let mut words = Parsed::new(args, VALUED).operands;
     let verb = words.first().and_then(Field::known).unwrap_or_default();
     let runs = matches!(verb, "exec" | "x" | "dlx" | "run");
@@ -169,8 +203,22 @@ fn packaged(name: &str, args: &[Field]) -> Vec<Handed> {
 }
 
 /// Tools that `pnpm` and `yarn` run by name alone; other words are scripts of the package.
-const TOOLS: &[&str] =
-    &["prisma", "rimraf", "cdk", "sequelize", "typeorm", "knex", "drizzle-kit", "wrangler", "vercel", "netlify", "firebase", "supabase", "sst", "serverless"];
+const TOOLS: &[&str] = &[
+    "prisma",
+    "rimraf",
+    "cdk",
+    "sequelize",
+    "typeorm",
+    "knex",
+    "drizzle-kit",
+    "wrangler",
+    "vercel",
+    "netlify",
+    "firebase",
+    "supabase",
+    "sst",
+    "serverless",
+];
 
 /// `tool exec [options] -- command`.
 fn runner(args: &[Field]) -> Vec<Handed> {
@@ -181,7 +229,8 @@ fn runner(args: &[Field]) -> Vec<Handed> {
             let operands = Parsed::new(args, Spec::in_order("n:p:f:e:", &["--name", "--prefix"])).operands;
             match operands.first().and_then(Field::known) {
                 Some("run" | "exec") => {
-                    let rest = Parsed::new(&operands[1..], Spec::in_order("n:p:f:e:", &["--name", "--prefix"])).operands;
+                    let rest =
+                        Parsed::new(&operands[1..], Spec::in_order("n:p:f:e:", &["--name", "--prefix"])).operands;
                     let folder = rest.first().is_some_and(|word| word.prefix().starts_with(['.', '/']));
                     rest.into_iter().skip(usize::from(folder)).collect()
                 }
@@ -211,7 +260,8 @@ fn make(stdin: &Flow) -> Vec<Handed> {
     let Flow::Text(text) = stdin else {
         return Vec::new();
     };
-    let recipes = text.lines().filter_map(|line| line.strip_prefix('\t').or_else(|| line.split_once("; ").map(|r| r.1)));
+    let recipes =
+        text.lines().filter_map(|line| line.strip_prefix('\t').or_else(|| line.split_once("; ").map(|r| r.1)));
     recipes.map(|line| Handed::text(Field::literal(line.trim_start_matches(['@', '-'])))).collect()
 }
 

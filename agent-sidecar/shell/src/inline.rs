@@ -14,12 +14,54 @@ const LAYERS_MAX: usize = 3;
 
 /// Names that take a command, as a text or as words.
 const CALLS: &[&str] = &[
-    "os.system", "os.popen", "subprocess.run", "subprocess.call", "subprocess.Popen", "check_call", "check_output", "getoutput",
-    "getstatusoutput", "Popen", "create_subprocess_shell", "create_subprocess_exec", "pty.spawn", "execSync", "execFileSync",
-    "spawnSync", "execFile", "spawn", "exec", "execa", "execaCommand", "shell_exec", "passthru", "proc_open", "popen", "system",
-    "IO.popen", "Open3.capture2", "Open3.capture3", "os.execute", "io.popen", "Deno.Command", "execvp", "execv", "execl",
-    "execlp", "execve", "execvpe", "posix_spawn", "os.execvp", "os.execlp", "os.posix_spawn", "run", "call", "shell",
-    "command", "exec.Command", "sh",
+    "os.system",
+    "os.popen",
+    "subprocess.run",
+    "subprocess.call",
+    "subprocess.Popen",
+    "check_call",
+    "check_output",
+    "getoutput",
+    "getstatusoutput",
+    "Popen",
+    "create_subprocess_shell",
+    "create_subprocess_exec",
+    "pty.spawn",
+    "execSync",
+    "execFileSync",
+    "spawnSync",
+    "execFile",
+    "spawn",
+    "exec",
+    "execa",
+    "execaCommand",
+    "shell_exec",
+    "passthru",
+    "proc_open",
+    "popen",
+    "system",
+    "IO.popen",
+    "Open3.capture2",
+    "Open3.capture3",
+    "os.execute",
+    "io.popen",
+    "Deno.Command",
+    "execvp",
+    "execv",
+    "execl",
+    "execlp",
+    "execve",
+    "execvpe",
+    "posix_spawn",
+    "os.execvp",
+    "os.execlp",
+    "os.posix_spawn",
+    "run",
+    "call",
+    "shell",
+    "command",
+    "exec.Command",
+    "sh",
 ];
 /// Those whose first word is the program and whose list names it again.
 const NAMED_TWICE: &[&str] = &["execvp", "execv", "execl", "execlp", "execve", "execvpe", "posix_spawn"];
@@ -47,8 +89,27 @@ fn codes(name: &str, args: &[Field], stdin: &Flow) -> Option<Vec<String>> {
         || name.starts_with("python3.")
         || matches!(
             name,
-            "python" | "python2" | "python3" | "pypy3" | "ruby" | "node" | "nodejs" | "deno" | "bun" | "php" | "lua"
-                | "perl" | "osascript" | "tsx" | "ts-node" | "Rscript" | "groovy" | "julia" | "expect" | "tclsh" | "irb"
+            "python"
+                | "python2"
+                | "python3"
+                | "pypy3"
+                | "ruby"
+                | "node"
+                | "nodejs"
+                | "deno"
+                | "bun"
+                | "php"
+                | "lua"
+                | "perl"
+                | "osascript"
+                | "tsx"
+                | "ts-node"
+                | "Rscript"
+                | "groovy"
+                | "julia"
+                | "expect"
+                | "tclsh"
+                | "irb"
         );
     if !known {
         return None;
@@ -77,7 +138,9 @@ fn codes(name: &str, args: &[Field], stdin: &Flow) -> Option<Vec<String>> {
 fn is_code_option(text: &str) -> bool {
     let long = matches!(text, "--eval" | "--print" | "--run" | "--expr" | "--command" | "-le");
     let cluster = text.strip_prefix('-').is_some_and(|rest| {
-        (1..6).contains(&rest.len()) && rest.ends_with(['c', 'e', 'r', 'p', 'E']) && rest.bytes().all(|b| b.is_ascii_alphanumeric())
+        (1..6).contains(&rest.len())
+            && rest.ends_with(['c', 'e', 'r', 'p', 'E'])
+            && rest.bytes().all(|b| b.is_ascii_alphanumeric())
     });
     long || cluster
 }
@@ -111,9 +174,9 @@ fn scan(name: &str, code: &str, layer: usize, out: &mut Vec<Handed>) {
 /// The dotted name that ends here.
 fn callee(before: &str) -> Option<&str> {
     let before = before.trim_end();
-    let start = before.rfind(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '.'))).map_or(0, |at| {
-        at + before[at..].chars().next().map_or(1, char::len_utf8)
-    });
+    let start = before
+        .rfind(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '.')))
+        .map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
     let name = before[start..].trim_start_matches('.');
     (!name.is_empty()).then_some(name)
 }
@@ -129,9 +192,9 @@ fn command(args: &str, called: &str) -> Option<Handed> {
     let rest = rest.trim_start();
     if let Some(after) = rest.strip_prefix(',') {
         let after = after.trim_start();
-        let after = after.strip_prefix('{').map_or(after, |options| {
-            options.split_once("args:").map_or(after, |(_, list)| list.trim_start())
-        });
+        let after = after
+            .strip_prefix('{')
+            .map_or(after, |options| options.split_once("args:").map_or(after, |(_, list)| list.trim_start()));
         let more = if after.starts_with('[') { list(after).map(|l| l.0) } else { strings(after) };
         if let Some(more) = more.filter(|more| !more.is_empty()) {
             let mut all = vec![first];
@@ -231,10 +294,7 @@ fn decoded(name: &str, called: &str, args: &str, layer: usize, out: &mut Vec<Han
     let Some((text, _)) = string(args.trim_start()).filter(|_| is(DECODERS_BASE64) || is(DECODERS_HEX)) else {
         return;
     };
-    let texts = [
-        hex_text(&text).filter(|_| is(DECODERS_HEX)),
-        base64_text(&text).filter(|_| is(DECODERS_BASE64)),
-    ];
+    let texts = [hex_text(&text).filter(|_| is(DECODERS_HEX)), base64_text(&text).filter(|_| is(DECODERS_BASE64))];
     for code in texts.into_iter().flatten() {
         scan(name, &code, layer + 1, out);
         if !code.contains('(') {

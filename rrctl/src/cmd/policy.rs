@@ -93,7 +93,9 @@ fn read(file: &Path, named: bool) -> Result<RepoConfig, Failure> {
         _ => std::fs::read_to_string(file).map_err(|e| Failure::at(what(), &e).of_kind(Kind::NotFound))?,
     };
     RepoConfig::parse(&text, file).map_err(|e| {
-        Failure::new(Kind::Usage, "the policy cannot be used").because(e).hint("until it is mended, the last good version holds")
+        Failure::new(Kind::Usage, "the policy cannot be used")
+            .because(e)
+            .hint("until it is mended, the last good version holds")
     })
 }
 

@@ -6,7 +6,8 @@ use std::fmt;
 
 use rr_core::glob::Glob;
 use rr_core::policy::{
-    BECAUSE_CHARS_MAX, Defaults, ENTRIES_MAX, Effect, Entry, PATTERNS_MAX, PathPattern, SCOPES_MAX, ScopeSource, Who, Words,
+    BECAUSE_CHARS_MAX, Defaults, ENTRIES_MAX, Effect, Entry, PATTERNS_MAX, PathPattern, SCOPES_MAX, ScopeSource, Who,
+    Words,
 };
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -36,7 +37,16 @@ pub(super) fn scopes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<ScopeSour
     let scope = |(name, scope): (Name, Spanned<WrittenScope>)| {
         let line = line(scope.referenced.line());
         let WrittenScope { who, may, never, create_only, read_only, owner } = scope.value;
-        ScopeSource { line, name: name.0, who: who.into(), may, never, create_only, read_only, owner: owner.map(|o| o.0) }
+        ScopeSource {
+            line,
+            name: name.0,
+            who: who.into(),
+            may,
+            never,
+            create_only,
+            read_only,
+            owner: owner.map(|o| o.0),
+        }
     };
     Ok(written.into_iter().map(scope).collect())
 }
@@ -96,7 +106,9 @@ impl<'de> Visitor<'de> for EntryVisitor {
             seen.push(key);
             match key {
                 "match" => entry.words = Some(map.next_value::<Command>()?.0),
-                "except" => entry.except = map.next_value::<OneOrMore<Exception>>()?.0.into_iter().map(|e| e.0).collect(),
+                "except" => {
+                    entry.except = map.next_value::<OneOrMore<Exception>>()?.0.into_iter().map(|e| e.0).collect()
+                }
                 "paths" => entry.paths = map.next_value::<OneOrMore<Path>>()?.0.into_iter().map(|p| p.0).collect(),
                 "tools" => entry.tools = names(map.next_value()?),
                 "agents" => entry.agents = names(map.next_value()?),
@@ -171,8 +183,13 @@ struct Name(String);
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        let legal = !text.trim().is_empty() && text.chars().count() <= NAME_CHARS_MAX && !text.chars().any(char::is_control);
-        if legal { Ok(Self(text)) } else { Err(de::Error::custom(format!("a name is 1-{NAME_CHARS_MAX} characters of visible text"))) }
+        let legal =
+            !text.trim().is_empty() && text.chars().count() <= NAME_CHARS_MAX && !text.chars().any(char::is_control);
+        if legal {
+            Ok(Self(text))
+        } else {
+            Err(de::Error::custom(format!("a name is 1-{NAME_CHARS_MAX} characters of visible text")))
+        }
     }
 }
 
@@ -211,7 +228,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMore<T> {
                         return Err(de::Error::custom(format!("at most {PATTERNS_MAX} in one list")));
                     }
                 }
-                if out.is_empty() { Err(de::Error::custom("an empty list matches nothing: leave the key out")) } else { Ok(out) }
+                if out.is_empty() {
+                    Err(de::Error::custom("an empty list matches nothing: leave the key out"))
+                } else {
+                    Ok(out)
+                }
             }
         }
         from.deserialize_any(Any(std::marker::PhantomData)).map(Self)

@@ -241,10 +241,10 @@ mod tests {
         let policy = parsed(text).unwrap().policy();
         assert_eq!((policy.effect, policy.defaults), (Effect::Shadow, Defaults::Off));
         let shown = |e: &Entry| (e.line, e.words.as_ref().map(ToString::to_string).unwrap_or_default());
-        assert_eq!(policy.blocklist.iter().map(shown).collect::<Vec<_>>(), [
-            (4, "terraform destroy".to_owned()),
-            (5, "kubectl delete".to_owned())
-        ]);
+        assert_eq!(
+            policy.blocklist.iter().map(shown).collect::<Vec<_>>(),
+            [(4, "terraform destroy".to_owned()), (5, "kubectl delete".to_owned())]
+        );
         assert_eq!(policy.blocklist[1].because.as_deref(), Some("prod"));
         assert_eq!(policy.blocklist[1].except[0].as_str(), "--dry-run");
         assert_eq!((policy.approve[0].line, policy.allow[0].line), (6, 8));

@@ -42,9 +42,41 @@ pub(super) const RULES: &[Builtin] = &[
     Builtin {
         name: "default/disk",
         programs: &[
-            "dd", "mkfs", "mke2fs", "mkswap", "fdisk", "sfdisk", "cfdisk", "parted", "gdisk", "sgdisk", "wipefs", "blkdiscard", "badblocks",
-            "hdparm", "diskutil", "lvremove", "vgremove", "pvremove", "zpool", "zfs", "mdadm", "cryptsetup", "format", "newfs", "nvme",
-            "shred", "cp", "cat", "tee", "umount", "swapoff", "fsck", "losetup", "btrfs", "truncate",
+            "dd",
+            "mkfs",
+            "mke2fs",
+            "mkswap",
+            "fdisk",
+            "sfdisk",
+            "cfdisk",
+            "parted",
+            "gdisk",
+            "sgdisk",
+            "wipefs",
+            "blkdiscard",
+            "badblocks",
+            "hdparm",
+            "diskutil",
+            "lvremove",
+            "vgremove",
+            "pvremove",
+            "zpool",
+            "zfs",
+            "mdadm",
+            "cryptsetup",
+            "format",
+            "newfs",
+            "nvme",
+            "shred",
+            "cp",
+            "cat",
+            "tee",
+            "umount",
+            "swapoff",
+            "fsck",
+            "losetup",
+            "btrfs",
+            "truncate",
         ],
         because: "it writes to a disk below its file system, and nothing brings that back",
         instead: "use an image file in the temporary folder (`dd of=/tmp/disk.img`), or ask the person",
@@ -56,10 +88,16 @@ pub(super) const RULES: &[Builtin] = &[
         because: "it writes to a disk below its file system, and nothing brings that back",
         instead: "use an image file in the temporary folder",
         look: Look::Paths(|scene| {
-            scene.call.analysis.into_iter().flat_map(|a| &a.writes).filter_map(|w| match &w.target {
-                Target::File(path) if is_device(&path.to_string_lossy()) => Some(path.clone()),
-                _ => None,
-            }).collect()
+            scene
+                .call
+                .analysis
+                .into_iter()
+                .flat_map(|a| &a.writes)
+                .filter_map(|w| match &w.target {
+                    Target::File(path) if is_device(&path.to_string_lossy()) => Some(path.clone()),
+                    _ => None,
+                })
+                .collect()
         }),
     },
     Builtin {
@@ -76,7 +114,9 @@ fn removes_everything(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
     if seen.name == "rm" && seen.any(&["--no-preserve-root"]) {
         return true;
     }
-    let recursive = seen.has('r', "recursive") || seen.letter('R') || matches!(seen.name, "rimraf" | "trash" | "rd" | "remove-item");
+    let recursive = seen.has('r', "recursive")
+        || seen.letter('R')
+        || matches!(seen.name, "rimraf" | "trash" | "rd" | "remove-item");
     seen.operands().into_iter().any(|word| {
         let all = word.text().ends_with(['*', '?']) || word.text().ends_with("/.");
         (recursive || all) && is_everything(seen, word, scene)
@@ -99,22 +139,30 @@ pub(super) fn is_everything(seen: &Seen<'_>, word: &Word, scene: &Scene<'_>) -> 
     let Some(path) = seen.path(&parent) else {
         return matches!(parent.as_str(), "." | ".." | "./" | "../" | ".git") && seen.call.cwd.is_none();
     };
-    is_precious(&path, scene.call) || scene.call.root.is_none() && matches!(text, "." | ".." | "*" | "./*" | "./" | "../")
+    is_precious(&path, scene.call)
+        || scene.call.root.is_none() && matches!(text, "." | ".." | "*" | "./*" | "./" | "../")
 }
 
 /// `/$X`, `$X/`, `$X/*`: the root, should the variable be empty. `${X:?}` is the safe way to write it.
 fn may_be_root(source: &str) -> bool {
-    if source.contains(":?") || source.contains("$(pwd)") || source.contains("mktemp") || source.contains("<standard input>") {
+    if source.contains(":?")
+        || source.contains("$(pwd)")
+        || source.contains("mktemp")
+        || source.contains("<standard input>")
+    {
         return false;
     }
     let name_end = |text: &str| match text.strip_prefix("${") {
         Some(rest) => rest.find('}').map(|at| at + 3),
-        None => text.strip_prefix('$').map(|rest| 1 + rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len())),
+        None => text
+            .strip_prefix('$')
+            .map(|rest| 1 + rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len())),
     };
     if let Some(rest) = source.strip_prefix('/') {
         return rest.starts_with('$') && name_end(rest).is_some_and(|end| end == rest.len() || &rest[end..] == "/*");
     }
-    name_end(source).is_some_and(|end| source.get(end..).is_some_and(|rest| matches!(rest, "/" | "/*" | "/.*" | "/**" | "/.")))
+    name_end(source)
+        .is_some_and(|end| source.get(end..).is_some_and(|rest| matches!(rest, "/" | "/*" | "/.*" | "/**" | "/.")))
 }
 
 fn deleted(scene: &Scene<'_>) -> Vec<PathBuf> {
@@ -136,9 +184,27 @@ fn is_file_of_root(path: &Path) -> bool {
 }
 
 fn find_deletes(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
-    let tests = ["-name", "-iname", "-path", "-regex", "-mtime", "-mmin", "-newer", "-size", "-empty", "-wholename", "-ipath", "-perm", "-user", "-inum"];
+    let tests = [
+        "-name",
+        "-iname",
+        "-path",
+        "-regex",
+        "-mtime",
+        "-mmin",
+        "-newer",
+        "-size",
+        "-empty",
+        "-wholename",
+        "-ipath",
+        "-perm",
+        "-user",
+        "-inum",
+    ];
     let removes = seen.any(&["-delete"])
-        || seen.texts().skip_while(|t| !t.starts_with("-exec") && !matches!(*t, "-ok" | "-x" | "-X" | "--exec")).any(|t| matches!(t, "rm" | "/bin/rm" | "shred" | "unlink"));
+        || seen
+            .texts()
+            .skip_while(|t| !t.starts_with("-exec") && !matches!(*t, "-ok" | "-x" | "-X" | "--exec"))
+            .any(|t| matches!(t, "rm" | "/bin/rm" | "shred" | "unlink"));
     let limited = seen.any(&tests);
     let starts: Vec<&str> = seen.texts().take_while(|t| !t.starts_with('-')).collect();
     let starts = if starts.is_empty() { vec!["."] } else { starts };
@@ -155,7 +221,8 @@ fn last_is_precious(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
 
 /// A disk or a part of one, by its name.
 pub(super) fn is_device(text: &str) -> bool {
-    const DISKS: &[&str] = &["sd", "hd", "nvme", "vd", "xvd", "disk", "rdisk", "mmcblk", "md", "dm-", "mapper/", "mem", "kmem", "port"];
+    const DISKS: &[&str] =
+        &["sd", "hd", "nvme", "vd", "xvd", "disk", "rdisk", "mmcblk", "md", "dm-", "mapper/", "mem", "kmem", "port"];
     text.strip_prefix("/dev/").is_some_and(|name| DISKS.iter().any(|disk| name.starts_with(disk)))
 }
 
@@ -165,14 +232,25 @@ fn disk(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
         "dd" => seen.texts().any(|text| text.strip_prefix("of=").is_some_and(is_device)),
         "cp" => seen.operands().last().is_some_and(|word| is_device(word.text())),
         "cat" => false,
-        "tee" | "shred" | "badblocks" | "truncate" | "losetup" | "fsck" | "swapoff" | "umount" => on_device() && !seen.has('n', ""),
-        "diskutil" => seen.texts().any(|t| matches!(t.to_lowercase().as_str(), "erasedisk" | "erasevolume" | "partitiondisk" | "zerodisk" | "secureerase" | "reformat")),
+        "tee" | "shred" | "badblocks" | "truncate" | "losetup" | "fsck" | "swapoff" | "umount" => {
+            on_device() && !seen.has('n', "")
+        }
+        "diskutil" => seen.texts().any(|t| {
+            matches!(
+                t.to_lowercase().as_str(),
+                "erasedisk" | "erasevolume" | "partitiondisk" | "zerodisk" | "secureerase" | "reformat"
+            )
+        }),
         "zpool" | "zfs" => seen.any(&["destroy", "labelclear"]),
         "btrfs" => seen.is(&[], &["subvolume", "delete"]),
         "mdadm" => seen.any(&["--zero-superblock", "--create", "--stop"]),
         "cryptsetup" => seen.any(&["luksFormat", "erase", "luksErase", "reencrypt"]),
-        "hdparm" | "nvme" => seen.texts().any(|t| t.contains("security-erase") || t.contains("trim") || t == "format" || t == "sanitize"),
-        "fdisk" | "sfdisk" | "parted" | "gdisk" | "cfdisk" => on_device() && !seen.has('l', "list") && !seen.any(&["print"]),
+        "hdparm" | "nvme" => {
+            seen.texts().any(|t| t.contains("security-erase") || t.contains("trim") || t == "format" || t == "sanitize")
+        }
+        "fdisk" | "sfdisk" | "parted" | "gdisk" | "cfdisk" => {
+            on_device() && !seen.has('l', "list") && !seen.any(&["print"])
+        }
         // An image file is no disk.
         "mkfs" | "mke2fs" | "mkswap" => on_device(),
         "format" => seen.texts().any(|text| text.len() == 2 && text.ends_with(':')),
@@ -181,14 +259,38 @@ fn disk(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
 }
 
 fn opens_up(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
-    let everybody = seen.texts().any(|text| matches!(text, "777" | "0777" | "a+rwx" | "ugo+rwx" | "o+rwx" | "a=rwx" | "666" | "0666" | "a+w" | "o+w" | "000" | "0000" | "a-rwx" | "1777" | "u+s" | "4777" | "6777"));
+    let everybody = seen.texts().any(|text| {
+        matches!(
+            text,
+            "777"
+                | "0777"
+                | "a+rwx"
+                | "ugo+rwx"
+                | "o+rwx"
+                | "a=rwx"
+                | "666"
+                | "0666"
+                | "a+w"
+                | "o+w"
+                | "000"
+                | "0000"
+                | "a-rwx"
+                | "1777"
+                | "u+s"
+                | "4777"
+                | "6777"
+        )
+    });
     let recursive = seen.has('R', "recursive");
     let owners = seen.name != "chmod";
     seen.operands().iter().skip(1).any(|word| {
-        let inside = seen.path(word.text()).is_some_and(|path| scene.call.root.is_some_and(|root| path.starts_with(root)));
+        let inside =
+            seen.path(word.text()).is_some_and(|path| scene.call.root.is_some_and(|root| path.starts_with(root)));
         (recursive && !(inside && !everybody) || everybody && !inside) && is_everything(seen, word, scene)
-            || (everybody || owners && recursive) && !inside && seen.path(word.text()).is_some_and(|path| {
-                ["/etc", "/usr", "/bin", "/var", "/boot"].iter().any(|folder| path.starts_with(folder))
-            })
+            || (everybody || owners && recursive)
+                && !inside
+                && seen.path(word.text()).is_some_and(|path| {
+                    ["/etc", "/usr", "/bin", "/var", "/boot"].iter().any(|folder| path.starts_with(folder))
+                })
     })
 }

@@ -5,7 +5,8 @@ use super::{Builtin, Look, Scene};
 use crate::seen::Seen;
 
 /// Options of git itself that take a value in the next word.
-const VALUED: &[&str] = &["-C", "-c", "--git-dir", "--work-tree", "--namespace", "--exec-path", "--config-env", "--super-prefix"];
+const VALUED: &[&str] =
+    &["-C", "-c", "--git-dir", "--work-tree", "--namespace", "--exec-path", "--config-env", "--super-prefix"];
 const GIT: &[&str] = &["git"];
 
 pub(super) const RULES: &[Builtin] = &[
@@ -17,7 +18,9 @@ pub(super) const RULES: &[Builtin] = &[
         look: Look::Command(|seen, _| {
             verb(seen) == "push"
                 && !dry(seen)
-                && (forced(seen) || rest(seen).iter().any(|word| word.starts_with('+') && word.len() > 1) || seen.exact("--mirror"))
+                && (forced(seen)
+                    || rest(seen).iter().any(|word| word.starts_with('+') && word.len() > 1)
+                    || seen.exact("--mirror"))
         }),
     },
     Builtin {
@@ -28,7 +31,9 @@ pub(super) const RULES: &[Builtin] = &[
         look: Look::Command(|seen, _| {
             verb(seen) == "push"
                 && !dry(seen)
-                && (seen.has('d', "delete") || seen.exact("--prune") || rest(seen).iter().any(|w| w.starts_with(':') && w.len() > 1))
+                && (seen.has('d', "delete")
+                    || seen.exact("--prune")
+                    || rest(seen).iter().any(|w| w.starts_with(':') && w.len() > 1))
         }),
     },
     Builtin {
@@ -67,7 +72,8 @@ pub(super) const RULES: &[Builtin] = &[
         because: "it rewrites the history that all work trees share",
         instead: "make a new commit that reverts, or ask the person",
         look: Look::Command(|seen, _| {
-            seen.name != "git" && !seen.any(&["--help", "--version", "--analyze"]) || matches!(verb(seen), "filter-branch" | "filter-repo" | "replace")
+            seen.name != "git" && !seen.any(&["--help", "--version", "--analyze"])
+                || matches!(verb(seen), "filter-branch" | "filter-repo" | "replace")
         }),
     },
     Builtin {
@@ -107,7 +113,11 @@ pub(super) const RULES: &[Builtin] = &[
             verb(seen) == "rm"
                 && !dry(seen)
                 && !seen.exact("--cached")
-                && seen.operands().iter().skip(1).any(|word| super::files::is_everything(seen, word, scene) || whole_tree(word.text()))
+                && seen
+                    .operands()
+                    .iter()
+                    .skip(1)
+                    .any(|word| super::files::is_everything(seen, word, scene) || whole_tree(word.text()))
         }),
     },
     Builtin {
@@ -116,7 +126,8 @@ pub(super) const RULES: &[Builtin] = &[
         because: "it drops or moves names of commits by hand, past what branches are protected by",
         instead: "use `git branch` or `git tag`, which keep a log",
         look: Look::Command(|seen, _| {
-            verb(seen) == "update-ref" && (seen.letter('d') || seen.exact("--stdin")) || seen.is(VALUED, &["symbolic-ref"]) && seen.has('d', "delete")
+            verb(seen) == "update-ref" && (seen.letter('d') || seen.exact("--stdin"))
+                || seen.is(VALUED, &["symbolic-ref"]) && seen.has('d', "delete")
         }),
     },
     Builtin {
@@ -127,8 +138,16 @@ pub(super) const RULES: &[Builtin] = &[
         look: Look::Command(|seen, _| {
             let verbs = seen.verbs(&["-R", "--repo", "--hostname"]);
             let api = verbs.first() == Some(&"api")
-                && seen.value(&["-X", "--method"]).or_else(|| seen.texts().find_map(|t| t.strip_prefix("-X"))).is_some_and(|m| m.eq_ignore_ascii_case("delete"));
-            matches!(verbs.as_slice(), ["repo" | "project", "delete" | "archive", ..] | ["release" | "secret" | "variable", "delete" | "remove", ..] | ["delete", ..]) || api
+                && seen
+                    .value(&["-X", "--method"])
+                    .or_else(|| seen.texts().find_map(|t| t.strip_prefix("-X")))
+                    .is_some_and(|m| m.eq_ignore_ascii_case("delete"));
+            matches!(
+                verbs.as_slice(),
+                ["repo" | "project", "delete" | "archive", ..]
+                    | ["release" | "secret" | "variable", "delete" | "remove", ..]
+                    | ["delete", ..]
+            ) || api
         }),
     },
 ];
@@ -153,14 +172,16 @@ fn forced(seen: &Seen<'_>) -> bool {
 }
 
 fn whole_tree(text: &str) -> bool {
-    matches!(text, "." | "./" | ":/" | ":" | "*" | ":/." | "./*" | ":(top)" | "--all" | ":/*" | "**" | ":(top)." | ":^" )
+    matches!(text, "." | "./" | ":/" | ":" | "*" | ":/." | "./*" | ":(top)" | "--all" | ":/*" | "**" | ":(top)." | ":^")
 }
 
 fn discards(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
     let rest = rest(seen);
     let all = rest.iter().any(|text| whole_tree(text));
     match verb(seen) {
-        "reset" => seen.texts().any(|text| matches!(text, "--hard" | "--merge" | "--keep") || text.len() > 4 && "--hard".starts_with(text)),
+        "reset" => seen.texts().any(|text| {
+            matches!(text, "--hard" | "--merge" | "--keep") || text.len() > 4 && "--hard".starts_with(text)
+        }),
         "checkout" => all || seen.has('f', "force") || seen.long("ours") && all,
         "restore" => all && !(seen.has('S', "staged") && !seen.has('W', "worktree")),
         "switch" => seen.has('f', "force") || seen.exact("--discard-changes"),
@@ -172,8 +193,10 @@ fn discards(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
 }
 
 fn drops_objects(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
-    let soon = |option: &str| seen.texts().any(|t| t.strip_prefix(option).is_some_and(|v| matches!(v, "=now" | "=all" | "=0")))
-        || seen.value(&[option]).is_some_and(|v| matches!(v, "now" | "all" | "0"));
+    let soon = |option: &str| {
+        seen.texts().any(|t| t.strip_prefix(option).is_some_and(|v| matches!(v, "=now" | "=all" | "=0")))
+            || seen.value(&[option]).is_some_and(|v| matches!(v, "now" | "all" | "0"))
+    };
     match verb(seen) {
         "reflog" => matches!(rest(seen).first(), Some(&"expire" | &"delete")) && !dry(seen),
         "gc" => soon("--prune") || seen.texts().any(|t| t.starts_with("gc.") && t.ends_with("=now")),
@@ -186,15 +209,35 @@ fn drops_objects(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
 /// Settings through which git runs programs, or that hold for everybody.
 fn shared_settings(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
     const DANGEROUS: &[&str] = &[
-        "core.hookspath", "core.sshcommand", "core.fsmonitor", "core.editor", "core.pager", "core.gitproxy", "core.askpass", "core.worktree", "credential.helper",
-        "http.sslverify", "safe.directory", "receive.denynonfastforwards", "receive.denydeletes", "uploadpack.packobjectshook", "gpg.program",
-        "diff.external", "sequence.editor", "http.proxy",
+        "core.hookspath",
+        "core.sshcommand",
+        "core.fsmonitor",
+        "core.editor",
+        "core.pager",
+        "core.gitproxy",
+        "core.askpass",
+        "core.worktree",
+        "credential.helper",
+        "http.sslverify",
+        "safe.directory",
+        "receive.denynonfastforwards",
+        "receive.denydeletes",
+        "uploadpack.packobjectshook",
+        "gpg.program",
+        "diff.external",
+        "sequence.editor",
+        "http.proxy",
     ];
     let dangerous = |name: &str| {
         let name = name.to_lowercase();
-        DANGEROUS.contains(&name.as_str()) || name.ends_with(".insteadof") || name.ends_with(".pushinsteadof") || name.starts_with("filter.")
+        DANGEROUS.contains(&name.as_str())
+            || name.ends_with(".insteadof")
+            || name.ends_with(".pushinsteadof")
+            || name.starts_with("filter.")
     };
-    if seen.texts().any(|text| text.split_once('=').is_some_and(|(name, _)| matches!(name.to_lowercase().as_str(), "core.hookspath"))) {
+    if seen.texts().any(|text| {
+        text.split_once('=').is_some_and(|(name, _)| matches!(name.to_lowercase().as_str(), "core.hookspath"))
+    }) {
         return true;
     }
     if verb(seen) == "remote" {
@@ -207,7 +250,8 @@ fn shared_settings(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
     let words = rest(seen);
     let words = words.strip_prefix(&["set"]).or_else(|| words.strip_prefix(&["unset"])).unwrap_or(&words);
     let sets = words.len() >= 2 || seen.any(&["--unset", "--unset-all", "--add", "--replace-all", "set", "unset"]);
-    let alias = words.first().is_some_and(|name| name.to_lowercase().starts_with("alias.")) && words.get(1).is_some_and(|v| v.starts_with('!'));
+    let alias = words.first().is_some_and(|name| name.to_lowercase().starts_with("alias."))
+        && words.get(1).is_some_and(|v| v.starts_with('!'));
     let removes = seen.any(&["--remove-section"]) || seen.any(&["--edit"]);
     !asks && (sets && (words.first().is_some_and(|name| dangerous(name)) || alias) || removes)
         || !asks && sets && seen.any(&["--system"])

@@ -82,7 +82,16 @@ impl Found {
 
 pub(crate) fn all() -> &'static [&'static Builtin] {
     static ALL: LazyLock<Vec<&'static Builtin>> = LazyLock::new(|| {
-        let families = [files::RULES, git::RULES, infra::RULES, data::RULES, reading::RULES, network::RULES, places::RULES, system::RULES];
+        let families = [
+            files::RULES,
+            git::RULES,
+            infra::RULES,
+            data::RULES,
+            reading::RULES,
+            network::RULES,
+            places::RULES,
+            system::RULES,
+        ];
         families.into_iter().flatten().collect()
     });
     &ALL

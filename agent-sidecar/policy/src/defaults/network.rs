@@ -5,7 +5,38 @@ use rr_shell::Target;
 use super::{Builtin, Look, Scene};
 use crate::seen::{Seen, straight};
 
-const RUNNERS: &[&str] = &["sh", "bash", "zsh", "dash", "ksh", "ash", "fish", "rbash", "source", ".", "eval", "python", "python2", "python3", "perl", "ruby", "node", "nodejs", "php", "bun", "deno", "osascript", "pwsh", "powershell", "lua", "busybox", "iex", "csh", "tcsh", "tclsh"];
+const RUNNERS: &[&str] = &[
+    "sh",
+    "bash",
+    "zsh",
+    "dash",
+    "ksh",
+    "ash",
+    "fish",
+    "rbash",
+    "source",
+    ".",
+    "eval",
+    "python",
+    "python2",
+    "python3",
+    "perl",
+    "ruby",
+    "node",
+    "nodejs",
+    "php",
+    "bun",
+    "deno",
+    "osascript",
+    "pwsh",
+    "powershell",
+    "lua",
+    "busybox",
+    "iex",
+    "csh",
+    "tcsh",
+    "tclsh",
+];
 
 pub(super) const RULES: &[Builtin] = &[
     Builtin {
@@ -43,12 +74,39 @@ pub(super) const RULES: &[Builtin] = &[
 
 fn is_here(socket: &str) -> bool {
     let host = socket.split('/').nth(3).unwrap_or_default();
-    matches!(host, "localhost" | "127.0.0.1" | "::1" | "0.0.0.0") || !host.contains('.') && !host.is_empty() && !host.contains(':') && host.parse::<u32>().is_err()
+    matches!(host, "localhost" | "127.0.0.1" | "::1" | "0.0.0.0")
+        || !host.contains('.') && !host.is_empty() && !host.contains(':') && host.parse::<u32>().is_err()
 }
 
 fn is_fetch(seen: &Seen<'_>) -> bool {
-    matches!(seen.name, "curl" | "wget" | "fetch" | "aria2c" | "http" | "https" | "xh" | "lynx" | "nc" | "ncat" | "netcat" | "socat" | "ftp" | "iwr" | "irm" | "dig" | "w3m" | "links" | "curlie" | "axel" | "telnet" | "invoke-webrequest")
-        || seen.name == "gh" && seen.any(&["api"]) || seen.name == "ssh" || seen.name == "aws" && seen.any(&["s3"]) || seen.name == "gsutil"
+    matches!(
+        seen.name,
+        "curl"
+            | "wget"
+            | "fetch"
+            | "aria2c"
+            | "http"
+            | "https"
+            | "xh"
+            | "lynx"
+            | "nc"
+            | "ncat"
+            | "netcat"
+            | "socat"
+            | "ftp"
+            | "iwr"
+            | "irm"
+            | "dig"
+            | "w3m"
+            | "links"
+            | "curlie"
+            | "axel"
+            | "telnet"
+            | "invoke-webrequest"
+    ) || seen.name == "gh" && seen.any(&["api"])
+        || seen.name == "ssh"
+        || seen.name == "aws" && seen.any(&["s3"])
+        || seen.name == "gsutil"
 }
 
 fn is_decoder(seen: &Seen<'_>) -> bool {
@@ -61,7 +119,13 @@ fn is_decoder(seen: &Seen<'_>) -> bool {
         "gzip" | "xz" | "bzip2" | "zstd" => seen.has('d', "decompress"),
         "gpg" => seen.has('d', "decrypt"),
         "rev" | "tr" => true,
-        "perl" | "python" | "python3" | "ruby" | "node" | "php" => seen.texts().any(|t| t.contains("base64") || t.contains("b64decode") || t.contains("fromhex") || t.contains("unpack") || t.contains("atob")),
+        "perl" | "python" | "python3" | "ruby" | "node" | "php" => seen.texts().any(|t| {
+            t.contains("base64")
+                || t.contains("b64decode")
+                || t.contains("fromhex")
+                || t.contains("unpack")
+                || t.contains("atob")
+        }),
         "awk" | "sed" => false,
         _ => false,
     }
@@ -85,19 +149,30 @@ fn reads_code(seen: &Seen<'_>) -> bool {
     let operands = seen.operands();
     let first = operands.first().map(|word| word.text());
     let stdin = matches!(first, None | Some("-" | "/dev/stdin" | "/dev/fd/0" | "/proc/self/fd/0"));
-    let shell = matches!(seen.name, "sh" | "bash" | "zsh" | "dash" | "ksh" | "ash" | "rbash" | "fish" | "csh" | "tcsh" | "busybox");
+    let shell = matches!(
+        seen.name,
+        "sh" | "bash" | "zsh" | "dash" | "ksh" | "ash" | "rbash" | "fish" | "csh" | "tcsh" | "busybox"
+    );
     let given = seen.texts().take_while(|t| t.starts_with('-') || t.starts_with('+')).any(|t| {
         let cluster = t.starts_with('-') && !t.starts_with("--");
-        cluster && if shell { t.contains('c') } else { t.ends_with(['c', 'e', 'r', 'p', 'm', 'n']) || t.contains('e') } || matches!(t, "--eval" | "--print" | "--version" | "--help" | "-m")
+        cluster && if shell { t.contains('c') } else { t.ends_with(['c', 'e', 'r', 'p', 'm', 'n']) || t.contains('e') }
+            || matches!(t, "--eval" | "--print" | "--version" | "--help" | "-m")
     });
     let process = first.is_some_and(|text| text.starts_with("/dev/fd/"));
-    process || !given && (stdin || shell && seen.letter('s')) || seen.name == "busybox" && first.is_some_and(|t| t == "sh" || t == "ash")
+    process
+        || !given && (stdin || shell && seen.letter('s'))
+        || seen.name == "busybox" && first.is_some_and(|t| t == "sh" || t == "ash")
 }
 
 /// `sh -c "$(...)"`, `eval "$(...)"`: the text is what a substitution prints.
 fn code_is_unknown(seen: &Seen<'_>) -> bool {
-    let code = matches!(seen.name, "eval" | "source" | "." | "iex") || seen.texts().any(|t| t.starts_with('-') && !t.starts_with("--") && t.ends_with(['c', 'e', 'r']));
-    code && seen.call.args.iter().any(|word| matches!(word, rr_shell::Word::Dynamic(source) if source.contains("$(") || source.contains('`')))
+    let code = matches!(seen.name, "eval" | "source" | "." | "iex")
+        || seen.texts().any(|t| t.starts_with('-') && !t.starts_with("--") && t.ends_with(['c', 'e', 'r']));
+    code && seen
+        .call
+        .args
+        .iter()
+        .any(|word| matches!(word, rr_shell::Word::Dynamic(source) if source.contains("$(") || source.contains('`')))
         && !usual_eval(seen)
 }
 
@@ -108,28 +183,38 @@ fn usual_eval(seen: &Seen<'_>) -> bool {
 
 /// A variable that holds what a fetch printed: its source text tells.
 fn code_names(seen: &Seen<'_>, from: fn(&Seen<'_>) -> bool) -> bool {
-    let code = matches!(seen.name, "eval" | "source" | "." | "iex") || seen.texts().any(|t| t.starts_with('-') && !t.starts_with("--") && t.ends_with(['c', 'e']));
+    let code = matches!(seen.name, "eval" | "source" | "." | "iex")
+        || seen.texts().any(|t| t.starts_with('-') && !t.starts_with("--") && t.ends_with(['c', 'e']));
     let network = from as usize == is_fetch as fn(&Seen<'_>) -> bool as usize;
     code && network
         && seen.call.args.iter().any(|word| match word {
-            rr_shell::Word::Dynamic(source) => ["$(curl", "$(wget", "`curl", "`wget", "$( curl", "$( wget"].iter().any(|mark| source.contains(mark)),
+            rr_shell::Word::Dynamic(source) => {
+                ["$(curl", "$(wget", "`curl", "`wget", "$( curl", "$( wget"].iter().any(|mark| source.contains(mark))
+            }
             _ => false,
         })
 }
 
 /// A file that the same line downloads and runs.
 fn runs_download(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
-    let Some(analysis) = scene.call.analysis.filter(|_| scene.seen.iter().any(|s| s.at < seen.at && is_fetch(s))) else {
+    let Some(analysis) = scene.call.analysis.filter(|_| scene.seen.iter().any(|s| s.at < seen.at && is_fetch(s)))
+    else {
         return false;
     };
     let downloaded = |path: &std::path::Path| {
         let written = analysis.writes.iter().any(|write| match &write.target {
-            Target::File(file) | Target::Into { path: file, .. } => matches!(write.by.as_str(), "curl" | "wget" | "redirection" | "tee") && straight(file) == path,
+            Target::File(file) | Target::Into { path: file, .. } => {
+                matches!(write.by.as_str(), "curl" | "wget" | "redirection" | "tee") && straight(file) == path
+            }
             _ => false,
         });
         let named = scene.seen.iter().filter(|s| s.at < seen.at && is_fetch(s)).any(|s| {
-            s.value(&["-o", "--output", "-O", "--output-document"]).or_else(|| s.texts().find_map(|t| t.strip_prefix("-o").filter(|r| !r.is_empty()))).is_some_and(|t| s.path(t).as_deref() == Some(path))
-                || (s.letter('O') || s.name == "wget") && s.texts().any(|t| t.contains("://") && t.rsplit('/').next() == path.file_name().and_then(|n| n.to_str()))
+            s.value(&["-o", "--output", "-O", "--output-document"])
+                .or_else(|| s.texts().find_map(|t| t.strip_prefix("-o").filter(|r| !r.is_empty())))
+                .is_some_and(|t| s.path(t).as_deref() == Some(path))
+                || (s.letter('O') || s.name == "wget")
+                    && s.texts()
+                        .any(|t| t.contains("://") && t.rsplit('/').next() == path.file_name().and_then(|n| n.to_str()))
         });
         written || named
     };
@@ -140,12 +225,22 @@ fn reverse_shell(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
     let shell = |text: &str| matches!(text.rsplit('/').next(), Some("sh" | "bash" | "zsh" | "cmd.exe" | "powershell"));
     match seen.name {
         "nc" | "ncat" | "netcat" => {
-            (seen.letter('e') || seen.letter('c') || seen.long("exec") || seen.long("sh-exec")) && seen.texts().any(|t| shell(t) || t.contains("/bin/sh") || t.contains("/bin/bash"))
+            (seen.letter('e') || seen.letter('c') || seen.long("exec") || seen.long("sh-exec"))
+                && seen.texts().any(|t| shell(t) || t.contains("/bin/sh") || t.contains("/bin/bash"))
                 || scene.feeders(seen).any(|from| matches!(from.name, "sh" | "bash" | "zsh"))
         }
-        "socat" => seen.texts().any(|t| (t.to_lowercase().starts_with("exec:") || t.to_lowercase().starts_with("system:")) && (t.contains("sh") || t.contains("bash"))),
+        "socat" => seen.texts().any(|t| {
+            (t.to_lowercase().starts_with("exec:") || t.to_lowercase().starts_with("system:"))
+                && (t.contains("sh") || t.contains("bash"))
+        }),
         "openssl" | "telnet" => scene.feeders(seen).any(|from| matches!(from.name, "sh" | "bash" | "zsh")),
-        "bash" | "sh" | "zsh" => seen.letter('i') && scene.feeders(seen).any(|from| matches!(from.name, "nc" | "ncat" | "netcat" | "telnet" | "openssl" | "cat" | "mkfifo")) && scene.seen.iter().any(|s| matches!(s.name, "nc" | "ncat" | "netcat" | "telnet" | "openssl")),
+        "bash" | "sh" | "zsh" => {
+            seen.letter('i')
+                && scene
+                    .feeders(seen)
+                    .any(|from| matches!(from.name, "nc" | "ncat" | "netcat" | "telnet" | "openssl" | "cat" | "mkfifo"))
+                && scene.seen.iter().any(|s| matches!(s.name, "nc" | "ncat" | "netcat" | "telnet" | "openssl"))
+        }
         "ssh" => seen.texts().any(|t| t.starts_with("-R") && t.len() > 2) || seen.letter('R'),
         _ => false,
     }

@@ -33,7 +33,8 @@ fn written(scene: &Scene<'_>, wrong: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
 
 /// The policy, Railroad's folder, and the settings by which agents call it.
 fn is_own(path: &Path, root: Option<&Path>) -> bool {
-    let lower = |part: Option<&std::ffi::OsStr>| part.map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let lower =
+        |part: Option<&std::ffi::OsStr>| part.map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let name = lower(path.file_name());
     let folder = lower(path.parent().and_then(Path::file_name));
     let settings = match folder.as_str() {

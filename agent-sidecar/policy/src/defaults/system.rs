@@ -11,7 +11,10 @@ pub(super) const RULES: &[Builtin] = &[
         instead: "ask the person",
         look: Look::Command(|seen, _| match seen.name {
             "init" | "telinit" => seen.any(&["0", "1", "6"]),
-            "systemctl" => seen.any(&["poweroff", "reboot", "halt", "kexec", "suspend", "hibernate", "rescue", "emergency"]) || seen.any(&["isolate"]),
+            "systemctl" => {
+                seen.any(&["poweroff", "reboot", "halt", "kexec", "suspend", "hibernate", "rescue", "emergency"])
+                    || seen.any(&["isolate"])
+            }
             "shutdown" => !seen.any(&["-c", "--help", "--show"]),
             _ => !seen.any(&["--help", "--version"]),
         }),
@@ -32,14 +35,34 @@ pub(super) const RULES: &[Builtin] = &[
     },
     Builtin {
         name: "default/accounts",
-        programs: &["passwd", "chpasswd", "usermod", "userdel", "useradd", "adduser", "deluser", "visudo", "groupdel", "vipw", "dscl"],
+        programs: &[
+            "passwd", "chpasswd", "usermod", "userdel", "useradd", "adduser", "deluser", "visudo", "groupdel", "vipw",
+            "dscl",
+        ],
         because: "it changes who may use this machine",
         instead: "ask the person",
-        look: Look::Command(|seen, _| !seen.any(&["--help", "--version", "-S", "--status"]) && !(seen.name == "dscl" && seen.any(&["-read", "-list"]))),
+        look: Look::Command(|seen, _| {
+            !seen.any(&["--help", "--version", "-S", "--status"])
+                && !(seen.name == "dscl" && seen.any(&["-read", "-list"]))
+        }),
     },
     Builtin {
         name: "default/firewall-off",
-        programs: &["iptables", "ip6tables", "nft", "ufw", "firewall-cmd", "setenforce", "pfctl", "csrutil", "spctl", "sysctl", "apparmor_parser", "aa-teardown", "swapoff"],
+        programs: &[
+            "iptables",
+            "ip6tables",
+            "nft",
+            "ufw",
+            "firewall-cmd",
+            "setenforce",
+            "pfctl",
+            "csrutil",
+            "spctl",
+            "sysctl",
+            "apparmor_parser",
+            "aa-teardown",
+            "swapoff",
+        ],
         because: "it takes the machine's own protection away",
         instead: "ask the person",
         look: Look::Command(|seen, _| match seen.name {
@@ -48,7 +71,9 @@ pub(super) const RULES: &[Builtin] = &[
             "ufw" => seen.any(&["disable", "reset"]),
             "setenforce" => seen.any(&["0", "Permissive"]),
             "pfctl" | "csrutil" | "spctl" => seen.any(&["-d", "disable", "--master-disable", "-F"]),
-            "sysctl" => seen.texts().any(|t| t.starts_with("kernel.") && t.contains('=') || t.starts_with("kernel.randomize")),
+            "sysctl" => {
+                seen.texts().any(|t| t.starts_with("kernel.") && t.contains('=') || t.starts_with("kernel.randomize"))
+            }
             _ => false,
         }),
     },
@@ -101,17 +126,46 @@ fn kills(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
     let operands: Vec<&str> = seen.texts().collect();
     match seen.name {
         "kill" => {
-            let mut words = operands.iter().skip(usize::from(operands.first().is_some_and(|w| w.starts_with('-') && *w != "-1" && *w != "--" || *w == "-1" && operands.len() > 1)));
+            let mut words =
+                operands.iter().skip(usize::from(operands.first().is_some_and(|w| {
+                    w.starts_with('-') && *w != "-1" && *w != "--" || *w == "-1" && operands.len() > 1
+                })));
             if operands.iter().any(|w| *w == "-l" || *w == "-L") {
                 return false;
             }
-            words.any(|word| matches!(*word, "-1" | "1" | "0")) && !(operands.first() == Some(&"-0") && !operands.contains(&"-1") && !operands.contains(&"1"))
+            words.any(|word| matches!(*word, "-1" | "1" | "0"))
+                && !(operands.first() == Some(&"-0") && !operands.contains(&"-1") && !operands.contains(&"1"))
         }
         "killall5" => true,
-        "killall" | "skill" => seen.has('u', "user") || seen.any(&["claude", "codex", "node", "python", "python3", "bash", "sh", "zsh", "systemd", "dockerd", "sshd"]) && !seen.letter('0') || seen.texts().any(|t| t.contains("railroad") || t.contains("rrctl") || t.contains("rr-")),
+        "killall" | "skill" => {
+            seen.has('u', "user")
+                || seen.any(&[
+                    "claude", "codex", "node", "python", "python3", "bash", "sh", "zsh", "systemd", "dockerd", "sshd",
+                ]) && !seen.letter('0')
+                || seen.texts().any(|t| t.contains("railroad") || t.contains("rrctl") || t.contains("rr-"))
+        }
         _ => {
             let pattern = seen.operands().last().map(|word| word.text()).unwrap_or_default();
-            seen.has('u', "euid") || seen.letter('U') || seen.has('v', "inverse") || matches!(pattern, "." | ".*" | "claude" | "codex" | "bash" | "sh" | "zsh" | "sshd" | "systemd" | "rrctl" | "node" | "python" | "python3") || pattern.contains("railroad") || pattern.contains("rr-sidecar")
+            seen.has('u', "euid")
+                || seen.letter('U')
+                || seen.has('v', "inverse")
+                || matches!(
+                    pattern,
+                    "." | ".*"
+                        | "claude"
+                        | "codex"
+                        | "bash"
+                        | "sh"
+                        | "zsh"
+                        | "sshd"
+                        | "systemd"
+                        | "rrctl"
+                        | "node"
+                        | "python"
+                        | "python3"
+                )
+                || pattern.contains("railroad")
+                || pattern.contains("rr-sidecar")
         }
     }
 }
@@ -120,9 +174,19 @@ fn unpublishes(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
     let verbs = seen.verbs(&["--registry", "--prefix", "-w", "--workspace", "--manifest-path", "--tag"]);
     let two = |a: &str, b: &str| verbs.starts_with(&[a, b]);
     match seen.name {
-        "npm" | "pnpm" => matches!(verbs.first(), Some(&"unpublish")) || two("owner", "rm") || two("owner", "add") || two("token", "revoke") || two("access", "revoke"),
+        "npm" | "pnpm" => {
+            matches!(verbs.first(), Some(&"unpublish"))
+                || two("owner", "rm")
+                || two("owner", "add")
+                || two("token", "revoke")
+                || two("access", "revoke")
+        }
         "yarn" => verbs.starts_with(&["npm", "unpublish"]) || two("owner", "remove"),
-        "cargo" => verbs.first() == Some(&"yank") || verbs.first() == Some(&"owner") && seen.texts().any(|t| matches!(t, "--add" | "-a" | "--remove" | "-r")),
+        "cargo" => {
+            verbs.first() == Some(&"yank")
+                || verbs.first() == Some(&"owner")
+                    && seen.texts().any(|t| matches!(t, "--add" | "-a" | "--remove" | "-r"))
+        }
         "gem" => matches!(verbs.first(), Some(&"yank" | &"owner")),
         "dotnet" => two("nuget", "delete"),
         _ => false,

@@ -50,7 +50,10 @@ pub(crate) fn lines(text: &str) -> Vec<Line> {
     for (at, line) in text.lines().enumerate() {
         match line.strip_prefix("== ") {
             Some(name) => category = name.split(':').next().unwrap_or_default().to_owned(),
-            None if line.is_empty() || line.starts_with("# Commands") || line.starts_with("# One") || line.starts_with("# Everyday") => {}
+            None if line.is_empty()
+                || line.starts_with("# Commands")
+                || line.starts_with("# One")
+                || line.starts_with("# Everyday") => {}
             None => {
                 let command = line.replace('\u{2424}', "\n");
                 out.push(Line { number: at + 1, category: category.clone(), command });

@@ -42,8 +42,12 @@ pub(crate) fn base64_text(text: &str) -> Option<String> {
 }
 
 pub(crate) fn hex_text(text: &str) -> Option<String> {
-    let digits: Vec<u8> =
-        text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_digit(16)).map(|d| Some(d? as u8)).collect::<Option<_>>()?;
+    let digits: Vec<u8> = text
+        .chars()
+        .filter(|c| !c.is_whitespace())
+        .map(|c| c.to_digit(16))
+        .map(|d| Some(d? as u8))
+        .collect::<Option<_>>()?;
     let bytes = digits.chunks(2).map(|pair| Some(pair[0] << 4 | *pair.get(1)?)).collect::<Option<Vec<u8>>>()?;
     String::from_utf8(bytes).ok()
 }

@@ -12,8 +12,8 @@ mod sed;
 mod text;
 mod tools;
 
-pub(crate) use find::{FindQuery, effect as find_effect};
 pub(crate) use decode::{base64_text, hex_text};
+pub(crate) use find::{FindQuery, effect as find_effect};
 pub(crate) use packages::runner;
 pub(crate) use patches::diff_targets;
 

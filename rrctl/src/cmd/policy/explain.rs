@@ -76,7 +76,8 @@ fn certainty(analysis: &Analysis) -> String {
 fn text(analysis: &Analysis, foreseen: &Foreseen, judgement: &Judgement) -> String {
     let mut out = String::from("It is read as:\n");
     for call in &analysis.invocations {
-        let through = if call.wrappers.is_empty() { String::new() } else { format!("  (through {})", call.wrappers.join(", ")) };
+        let through =
+            if call.wrappers.is_empty() { String::new() } else { format!("  (through {})", call.wrappers.join(", ")) };
         let words: Vec<&str> = call.args.iter().map(Word::text).collect();
         let _ = writeln!(out, "  {}", plain(&format!("{} {}{through}", call.program.text(), words.join(" "))));
     }

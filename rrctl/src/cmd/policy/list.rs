@@ -92,7 +92,10 @@ fn parse(text: &str) -> Result<Vec<Expected>, Failure> {
         let found = parts.and_then(|(word, command)| Some((EXPECTED.iter().find(|e| **e == word)?, command)));
         let Some((word, command)) = found.filter(|(_, command)| !command.is_empty()) else {
             let what = format!("line {}: {trimmed:?}", at + 1);
-            let rule = format!("a line is one of {} and a command, as in `refuse: rm -rf /`", EXPECTED.map(|e| format!("`{e}:`")).join(", "));
+            let rule = format!(
+                "a line is one of {} and a command, as in `refuse: rm -rf /`",
+                EXPECTED.map(|e| format!("`{e}:`")).join(", ")
+            );
             return Err(Failure::new(Kind::Usage, what).because(rule));
         };
         if out.len() >= LINES_MAX {
