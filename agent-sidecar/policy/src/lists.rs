@@ -46,7 +46,7 @@ impl List {
                 Some(Pattern::Builtin(_)) => {}
                 Some(Pattern::Sql(words)) => list.by_statement.entry(words[0].clone()).or_default().push(at),
                 Some(pattern) if pattern.programs().iter().any(|name| name.contains(['*', '?'])) => {
-                    list.others.push(at)
+                    list.others.push(at);
                 }
                 Some(pattern) => {
                     for program in pattern.programs() {

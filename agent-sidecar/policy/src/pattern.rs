@@ -105,7 +105,7 @@ impl Pattern {
         let mut verbs = Vec::new();
         if GIT_VERBS.contains(&program.as_str()) {
             programs = vec!["git".to_owned()];
-            rest = &words[..];
+            rest = words;
         }
         let (mut flags, mut operands) = (Vec::new(), Vec::new());
         for word in rest {

@@ -382,7 +382,6 @@ fn printed(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
             two("secretsmanager", "get-secret-value")
                 || verbs.first() == Some(&"ssm") && seen.texts().any(|t| t == "--with-decryption")
                 || two("configure", "export-credentials")
-                || two("ecr", "get-login-password") && false
                 || two("sts", "get-session-token")
                 || two("configure", "get") && seen.texts().any(|t| t.contains("secret"))
         }
@@ -414,7 +413,6 @@ fn printed(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
         }
         "fly" => two("auth", "token"),
         "npm" => two("token", "create"),
-        "ssh-keygen" => seen.letter('y') && false,
         _ => false,
     }
 }
