@@ -129,6 +129,14 @@ impl Pattern {
         }
     }
 
+    /// The first subcommand, if it is a plain word.
+    pub(crate) fn first_verb(&self) -> Option<&str> {
+        match self {
+            Self::Command { verbs, .. } => verbs.first().map(String::as_str).filter(|verb| !verb.contains(['*', '?'])),
+            Self::Sql(_) | Self::Builtin(_) => None,
+        }
+    }
+
     pub(crate) fn matches(&self, seen: &Seen<'_>) -> bool {
         match self {
             Self::Command { programs, verbs, flags, operands } => {

@@ -154,7 +154,7 @@ pub(super) const RULES: &[Builtin] = &[
 
 /// The subcommand.
 fn verb<'a>(seen: &Seen<'a>) -> &'a str {
-    if seen.name != "git" { "" } else { seen.verbs(VALUED).first().copied().unwrap_or_default() }
+    if seen.name == "git" { seen.each_verb(VALUED).next().unwrap_or_default() } else { "" }
 }
 
 /// What the subcommand is given, without flags.

@@ -11,6 +11,7 @@ use crate::seen::Seen;
 /// Programs that take a file's content somewhere; what plain readers read is known from the parse.
 const CARRIERS: &[&str] = &[
     "cp",
+    "mv",
     "scp",
     "rsync",
     "curl",

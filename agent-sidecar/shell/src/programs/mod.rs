@@ -246,9 +246,15 @@ fn echo(args: &[Field]) -> Flow {
             decode::escapes(&words.join(" ")).map_or(Flow::Unknown, |text| Flow::Text(text + newline))
         }
         // Some shells decode escapes in `echo`, some do not.
-        Some(words) if !words.iter().any(|word| word.contains('\\')) => Flow::Text(words.join(" ") + newline),
+        Some(words) if !words.iter().any(|word| may_decode(word)) => Flow::Text(words.join(" ") + newline),
         _ => Flow::Unknown,
     }
+}
+
+/// Whether a shell whose `echo` decodes would change the text.
+fn may_decode(word: &str) -> bool {
+    let after = word.match_indices('\\').map(|(at, _)| word[at + 1..].chars().next());
+    after.into_iter().any(|next| next.is_some_and(|c| "abcefnrtvx0\\".contains(c)))
 }
 
 fn printf(args: &[Field]) -> Flow {
