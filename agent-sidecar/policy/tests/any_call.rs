@@ -23,7 +23,7 @@ const WRAPPERS: &[&str] = &[
     "if true; then {}; fi",
     "x() { {}; }; x",
     "for i in 1 2; do {}; done",
-    "echo $({})",
+    "echo $( {} )",
     "! {}",
     "sh -c {q}",
     "bash -lc {q}",
@@ -35,7 +35,7 @@ const WRAPPERS: &[&str] = &[
     "printf '%s\\n' {q} | bash",
     "flock /tmp/l -c {q}",
     "trap {q} EXIT",
-    "xargs -I% sh -c {q} < /dev/null",
+    "xargs -I@@ sh -c {q} < /dev/null",
     "find src -name x -exec sh -c {q} \\;",
     "C={q}; eval \"$C\"",
     "watch {q}",
@@ -60,7 +60,8 @@ fn simple() -> Vec<String> {
     let all = lines(include_str!("corpus/refused.txt"));
     let fits = |command: &String| {
         let plain = !command.contains(['\n', '&', '|', ';', '<', '>', '(', '{', '`', '*', '!', '='])
-            && !command.starts_with("cd ");
+            && !command.starts_with("cd ")
+            && !command.starts_with("coproc ");
         plain && !command.starts_with(['\\', '"', '\'']) && !command.contains(" .")
     };
     all.into_iter().map(|line| line.command).filter(fits).collect()

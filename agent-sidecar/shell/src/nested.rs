@@ -304,7 +304,12 @@ impl Walker<'_> {
         }
         inner.stdin = Flow::Nothing;
         match &shell.stdin {
-            Flow::Text(text) => self.text(&mut inner, text),
+            Flow::Text(text) => {
+                if text.contains('\\') {
+                    self.out.unforeseen(format!("`{name}` runs a text with escapes, which some shells decode before"));
+                }
+                self.text(&mut inner, text)
+            }
             _ => {
                 self.out.unforeseen(format!("`{name}` runs what it reads, which is known only when it runs"));
                 Flow::Unknown

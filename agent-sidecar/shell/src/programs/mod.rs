@@ -245,16 +245,10 @@ fn echo(args: &[Field]) -> Flow {
         Some(words) if decoded => {
             decode::escapes(&words.join(" ")).map_or(Flow::Unknown, |text| Flow::Text(text + newline))
         }
-        // Some shells decode escapes in `echo`, some do not.
-        Some(words) if !words.iter().any(|word| may_decode(word)) => Flow::Text(words.join(" ") + newline),
-        _ => Flow::Unknown,
+        // Some shells decode escapes in `echo`, some do not: whoever runs the text has to take care.
+        Some(words) => Flow::Text(words.join(" ") + newline),
+        None => Flow::Unknown,
     }
-}
-
-/// Whether a shell whose `echo` decodes would change the text.
-fn may_decode(word: &str) -> bool {
-    let after = word.match_indices('\\').map(|(at, _)| word[at + 1..].chars().next());
-    after.into_iter().any(|next| next.is_some_and(|c| "abcefnrtvx0\\".contains(c)))
 }
 
 fn printf(args: &[Field]) -> Flow {
