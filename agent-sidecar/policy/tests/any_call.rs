@@ -80,6 +80,8 @@ proptest! {
 
     #[test]
     fn a_wrapper_never_turns_a_refusal_into_a_pass(at in any::<prop::sample::Index>(), outer in FOR_SIMPLE..WRAPPERS.len(), inner in 0..WRAPPERS.len(), before in 0..BEFORE.len()) {
+        // `xargs -I` in itself replaces the mark of the inner one.
+        prop_assume!(outer != inner);
         let all = simple();
         let command = at.get(&all);
         prop_assert!(matches!(judge(command), Judgement::Deny(_)), "{}", command);
