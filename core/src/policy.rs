@@ -193,10 +193,12 @@ fn split(text: &str) -> Result<Vec<String>, WordsError> {
 
 /// Files an entry is about: in the repository, in the home folder (`~/`), or anywhere (`/`). One that names a folder
 /// covers all below it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathPattern {
     pub base: Base,
     glob: Glob,
+    /// Its first part, where that is a plain name: most paths are told apart by it.
+    first: Option<RepoPath>,
 }
 
 /// What a pattern is relative to.
@@ -216,13 +218,17 @@ impl PathPattern {
             (None, Some(rest)) => (Base::Root, rest),
             (None, None) => (Base::Repository, text),
         };
-        Ok(Self { base, glob: Glob::parse(rest.trim_end_matches('/'))? })
+        let rest = rest.trim_end_matches('/');
+        let glob = Glob::parse(rest)?;
+        let part = rest.split('/').next().filter(|part| !part.contains(['*', '?', '[']));
+        let first = part.and_then(|part| RepoPath::parse(part.as_bytes()).ok());
+        Ok(Self { base, glob, first })
     }
 
     /// Whether it covers a path given relative to its base.
     #[must_use]
     pub fn covers(&self, relative: &RepoPath) -> bool {
-        covers(&self.glob, relative)
+        self.first.as_ref().is_none_or(|first| first.covers(relative)) && covers(&self.glob, relative)
     }
 }
 

@@ -58,6 +58,7 @@ enum Command {
     Approvals(cmd::approvals::Args),
     Approve(cmd::approve::Args),
     Reject(cmd::reject::Args),
+    Policy(cmd::policy::Args),
     #[command(hide = true)]
     GitHook(cmd::git_hook::Args),
     #[command(hide = true)]
@@ -120,6 +121,7 @@ fn dispatch(command: Command, hand: &Hand) -> Result<(), Failure> {
         Command::Approvals(args) => hand.wait_for(cmd::approvals::run(&args, hand)),
         Command::Approve(args) => hand.wait_for(cmd::approve::run(&args, hand)),
         Command::Reject(args) => hand.wait_for(cmd::reject::run(&args, hand)),
+        Command::Policy(args) => cmd::policy::run(&args, hand),
         Command::GitHook(args) => cmd::git_hook::run(&args, hand),
         Command::DemoAgent(args) => cmd::demo_agent::run(&args, hand),
         Command::DemoLink(args) => hand.wait_for(cmd::demo_link::run(&args)),

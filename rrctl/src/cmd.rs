@@ -24,6 +24,7 @@ pub(crate) mod locks;
 pub(crate) mod log;
 pub(crate) mod man;
 pub(crate) mod pause_all;
+pub(crate) mod policy;
 pub(crate) mod post_restore;
 pub(crate) mod publish;
 pub(crate) mod reject;

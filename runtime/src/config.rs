@@ -6,6 +6,8 @@ mod last_good;
 mod machine;
 mod policy;
 mod repo;
+#[cfg(test)]
+mod schema_tests;
 mod suggest;
 mod words;
 

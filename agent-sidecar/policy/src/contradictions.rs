@@ -75,7 +75,7 @@ pub(crate) fn find(policy: &Policy) -> Vec<Contradiction> {
                 }
             }
             Some(pattern) if !pattern.is_narrow() && !lifts_an_approval(policy, listed) => {
-                out.push(told(listed, Wrong::TooWide))
+                out.push(told(listed, Wrong::TooWide));
             }
             _ => {}
         }

@@ -25,10 +25,17 @@ pub(crate) struct Matched<'a> {
     pub(crate) what: String,
 }
 
+/// The entries of one program: by their first subcommand, and those without one.
+#[derive(Clone, Debug, Default)]
+struct OfProgram {
+    by_verb: HashMap<String, Vec<usize>>,
+    rest: Vec<usize>,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct List {
     entries: Vec<Listed>,
-    by_program: HashMap<String, Vec<usize>>,
+    by_program: HashMap<String, OfProgram>,
     by_statement: HashMap<String, Vec<usize>>,
     /// Programs given by a pattern, and entries that name no command.
     others: Vec<usize>,
@@ -46,11 +53,15 @@ impl List {
                 Some(Pattern::Builtin(_)) => {}
                 Some(Pattern::Sql(words)) => list.by_statement.entry(words[0].clone()).or_default().push(at),
                 Some(pattern) if pattern.programs().iter().any(|name| name.contains(['*', '?'])) => {
-                    list.others.push(at)
+                    list.others.push(at);
                 }
                 Some(pattern) => {
                     for program in pattern.programs() {
-                        list.by_program.entry(program.to_owned()).or_default().push(at);
+                        let of = list.by_program.entry(program.to_owned()).or_default();
+                        match pattern.first_verb() {
+                            Some(verb) => of.by_verb.entry(verb.to_owned()).or_default().push(at),
+                            None => of.rest.push(at),
+                        }
                     }
                 }
             }
@@ -87,8 +98,13 @@ impl List {
     }
 
     fn candidates(&self, seen: &Seen<'_>) -> Vec<usize> {
-        let mut out: Vec<usize> = self.by_program.get(seen.name).into_iter().flatten().copied().collect();
-        out.extend(&self.others);
+        let mut out: Vec<usize> = self.others.clone();
+        if let Some(of) = self.by_program.get(seen.name) {
+            out.extend(&of.rest);
+            if !of.by_verb.is_empty() {
+                out.extend(seen.texts().filter_map(|text| of.by_verb.get(text)).flatten());
+            }
+        }
         if !self.by_statement.is_empty() {
             let words = seen.statements.iter().flatten();
             out.extend(words.filter_map(|word| self.by_statement.get(word)).flatten());

@@ -105,7 +105,7 @@ impl Pattern {
         let mut verbs = Vec::new();
         if GIT_VERBS.contains(&program.as_str()) {
             programs = vec!["git".to_owned()];
-            rest = &words[..];
+            rest = words;
         }
         let (mut flags, mut operands) = (Vec::new(), Vec::new());
         for word in rest {
@@ -126,6 +126,14 @@ impl Pattern {
             Self::Command { programs, .. } => programs.iter().map(String::as_str).collect(),
             Self::Sql(_) => sql::CLIENTS.to_vec(),
             Self::Builtin(_) => Vec::new(),
+        }
+    }
+
+    /// The first subcommand, if it is a plain word.
+    pub(crate) fn first_verb(&self) -> Option<&str> {
+        match self {
+            Self::Command { verbs, .. } => verbs.first().map(String::as_str).filter(|verb| !verb.contains(['*', '?'])),
+            Self::Sql(_) | Self::Builtin(_) => None,
         }
     }
 

@@ -97,21 +97,28 @@ impl<'a> Seen<'a> {
 
     /// Operands without the values of these options: subcommands and what they are given.
     pub(crate) fn verbs(&self, valued: &[&str]) -> Vec<&'a str> {
-        let mut out = Vec::new();
+        self.each_verb(valued).collect()
+    }
+
+    /// The same, one by one.
+    pub(crate) fn each_verb<'v>(&self, valued: &'v [&'v str]) -> impl Iterator<Item = &'a str> + use<'a, 'v> {
         let mut texts = self.texts();
-        while let Some(text) = texts.next() {
-            if valued.contains(&text) {
-                texts.next();
-            } else if !text.starts_with('-') {
-                out.push(text);
+        std::iter::from_fn(move || {
+            loop {
+                let text = texts.next()?;
+                if !text.starts_with('-') {
+                    return Some(text);
+                }
+                if valued.contains(&text) {
+                    texts.next();
+                }
             }
-        }
-        out
+        })
     }
 
     /// Whether the subcommands are these, in order.
     pub(crate) fn is(&self, valued: &[&str], verbs: &[&str]) -> bool {
-        self.verbs(valued).starts_with(verbs)
+        self.each_verb(valued).take(verbs.len()).eq(verbs.iter().copied())
     }
 
     pub(crate) fn any(&self, words: &[&str]) -> bool {

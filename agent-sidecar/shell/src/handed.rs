@@ -45,8 +45,9 @@ pub(crate) fn commands(name: &str, args: &[Field], stdin: &Flow) -> Vec<Handed> 
         "vim" | "vi" | "nvim" | "ex" => option_values(args).filter_map(bang).collect(),
         "make" | "gmake" => make(stdin),
         "at" | "batch" | "crontab" => scheduled(name, stdin),
-        "npx" | "bunx" | "pnpx" | "npm" | "pnpm" | "yarn" | "bun" | "uv" | "uvx" | "pipx" | "poetry" | "pipenv"
-        | "bundle" | "hatch" | "pdm" | "rye" => packaged(name, args),
+        "npx" | "bunx" | "pnpx" | "npm" | "pnpm" | "yarn" | "uv" | "uvx" | "pipx" | "poetry" | "pipenv" | "bundle"
+        | "hatch" | "pdm" | "rye" => packaged(name, args),
+        "bun" => packaged(name, args).into_iter().chain(inline::commands(name, args, stdin)).collect(),
         _ => inline::commands(name, args, stdin),
     }
 }

@@ -319,7 +319,7 @@ fn bare(code: &str, out: &mut Vec<Handed>) {
 fn quoted_commands(code: &str, out: &mut Vec<Handed>) {
     let ticks: Vec<&str> = code.split('`').collect();
     let mut texts: Vec<&str> = ticks.iter().skip(1).step_by(2).take(FOUND_MAX).copied().collect();
-    if ticks.len() % 2 == 0 {
+    if ticks.len().is_multiple_of(2) {
         texts.pop();
     }
     for mark in ["qx", "%x"] {

@@ -8,7 +8,7 @@ use crate::calls::Call;
 use crate::field::{Bit, Field, resolve};
 use crate::git;
 use crate::handed::{self, What};
-use crate::model::Invocation;
+use crate::model::{Invocation, Target};
 use crate::options::{Parsed, Spec};
 use crate::programs;
 use crate::shell::{Flow, Shell, Value};
@@ -290,15 +290,26 @@ impl Walker<'_> {
     }
 
     fn shell_script(&mut self, shell: &Shell, name: &str, script: Option<&Field>, mut inner: Shell) -> Flow {
-        let from_stdin = script.is_none_or(|field| matches!(field.known(), Some("-" | "/dev/stdin")));
+        let from_stdin =
+            script.is_none_or(|field| matches!(field.known(), Some("-" | "/dev/stdin" | "/dev/fd/0" | "/dev/fd/63")));
         if let (Some(script), false) = (script, from_stdin) {
             self.out.read(script, shell.cwd.as_deref());
             self.out.unforeseen(format!("`{name} {}` runs a script", script.source()));
+            if let Target::File(path) = script.target(shell.cwd.as_deref())
+                && let Some(text) = self.scripts.get(&path).cloned()
+            {
+                self.text(&mut inner, &text);
+            }
             return Flow::Unknown;
         }
         inner.stdin = Flow::Nothing;
         match &shell.stdin {
-            Flow::Text(text) => self.text(&mut inner, text),
+            Flow::Text(text) => {
+                if text.contains('\\') {
+                    self.out.unforeseen(format!("`{name}` runs a text with escapes, which some shells decode before"));
+                }
+                self.text(&mut inner, text)
+            }
             _ => {
                 self.out.unforeseen(format!("`{name}` runs what it reads, which is known only when it runs"));
                 Flow::Unknown

@@ -178,6 +178,7 @@ fn su(name: &str, args: &[Field], shell: &mut Shell, out: &mut Findings) -> Laye
     }
     match parsed.value(&["-c", "--command", "--session-command"]) {
         Some(text) => Layer::Text(text.clone()),
+        None if name == "runuser" && parsed.has(&["-u"]) => inner(parsed.operands.clone()),
         None => {
             out.unforeseen(format!("`{name}` starts a shell"));
             Layer::Nothing

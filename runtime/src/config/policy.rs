@@ -107,7 +107,7 @@ impl<'de> Visitor<'de> for EntryVisitor {
             match key {
                 "match" => entry.words = Some(map.next_value::<Command>()?.0),
                 "except" => {
-                    entry.except = map.next_value::<OneOrMore<Exception>>()?.0.into_iter().map(|e| e.0).collect()
+                    entry.except = map.next_value::<OneOrMore<Exception>>()?.0.into_iter().map(|e| e.0).collect();
                 }
                 "paths" => entry.paths = map.next_value::<OneOrMore<Path>>()?.0.into_iter().map(|p| p.0).collect(),
                 "tools" => entry.tools = names(map.next_value()?),

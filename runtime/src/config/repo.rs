@@ -269,7 +269,7 @@ mod tests {
             ("scopes:\n  a: { mya: [x] }\n", "2:", "did you mean `may`?"),
             ("scopes:\n  a: { for: { brunch: x } }\n", "2:", "did you mean `branch`?"),
             ("scopes:\n  a: { may: [\"a[\"] }\n", "2:", "unclosed"),
-            ("defaults: of\n", "1:11", "did you mean `off`?"),
+            ("defaults: offf\n", "1:11", "did you mean `off`?"),
             ("shadow: maybe\n", "1:", ""),
             ("block_list: []\n", "1:1", "did you mean `blocklist`?"),
         ] {

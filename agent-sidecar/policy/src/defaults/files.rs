@@ -286,7 +286,7 @@ fn opens_up(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
     seen.operands().iter().skip(1).any(|word| {
         let inside =
             seen.path(word.text()).is_some_and(|path| scene.call.root.is_some_and(|root| path.starts_with(root)));
-        (recursive && !(inside && !everybody) || everybody && !inside) && is_everything(seen, word, scene)
+        (recursive && (everybody || !inside) || everybody && !inside) && is_everything(seen, word, scene)
             || (everybody || owners && recursive)
                 && !inside
                 && seen.path(word.text()).is_some_and(|path| {

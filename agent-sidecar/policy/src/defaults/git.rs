@@ -154,7 +154,7 @@ pub(super) const RULES: &[Builtin] = &[
 
 /// The subcommand.
 fn verb<'a>(seen: &Seen<'a>) -> &'a str {
-    if seen.name != "git" { "" } else { seen.verbs(VALUED).first().copied().unwrap_or_default() }
+    if seen.name == "git" { seen.each_verb(VALUED).next().unwrap_or_default() } else { "" }
 }
 
 /// What the subcommand is given, without flags.
@@ -182,8 +182,8 @@ fn discards(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
         "reset" => seen.texts().any(|text| {
             matches!(text, "--hard" | "--merge" | "--keep") || text.len() > 4 && "--hard".starts_with(text)
         }),
-        "checkout" => all || seen.has('f', "force") || seen.long("ours") && all,
-        "restore" => all && !(seen.has('S', "staged") && !seen.has('W', "worktree")),
+        "checkout" => all || seen.has('f', "force"),
+        "restore" => all && (seen.has('W', "worktree") || !seen.has('S', "staged")),
         "switch" => seen.has('f', "force") || seen.exact("--discard-changes"),
         "checkout-index" => seen.has('f', "force") && seen.has('a', "all"),
         "read-tree" => seen.exact("--reset") && seen.letter('u'),

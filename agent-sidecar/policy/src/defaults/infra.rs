@@ -127,7 +127,7 @@ fn infrastructure(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
                 || verb == "apply" && words().any(|t| matches!(t, "-destroy" | "--destroy" | "-destroy=true"));
             let forgets = matches!(
                 verbs.as_slice(),
-                ["state", "rm" | "push", ..] | ["workspace", "delete", ..] | ["force-unlock", ..] | ["taint", ..]
+                ["state", "rm" | "push", ..] | ["workspace", "delete", ..] | ["force-unlock" | "taint", ..]
             );
             (destroys || forgets || verbs.contains(&"destroy-all")) && !seen.any(&["-dry-run", "-help", "--help"])
         }

@@ -5,6 +5,24 @@ use rr_shell::Target;
 use super::{Builtin, Look, Scene};
 use crate::seen::{Seen, straight};
 
+/// Code that fetches code and runs it.
+fn fetches_and_runs(seen: &Seen<'_>) -> bool {
+    const FETCH: &[&str] = &["urlopen(", "requests.get(", "fetch(", "https.get(", "open-uri", "LWP::", "httpx.get("];
+    const RUN: &[&str] = &["exec(", "eval(", "(eval)", "eval ", "vm.run"];
+    let has = |text: &str, marks: &[&str]| marks.iter().any(|mark| text.contains(mark));
+    let codes = seen.texts().chain(seen.call.stdin.as_deref());
+    matches!(seen.name, "python" | "python3" | "node" | "ruby" | "perl" | "deno" | "bun")
+        && codes.into_iter().any(|text| has(text, FETCH) && has(text, RUN))
+}
+
+/// A downloaded program, called by its path.
+fn calls_download(scene: &Scene<'_>) -> Option<usize> {
+    let by_path = scene.seen.iter().filter(|seen| seen.call.program.text().contains('/'));
+    let mut downloaded = by_path
+        .filter(|seen| seen.path(seen.call.program.text()).is_some_and(|path| is_downloaded(&path, seen, scene)));
+    downloaded.next().map(|seen| seen.at)
+}
+
 const RUNNERS: &[&str] = &[
     "sh",
     "bash",
@@ -44,7 +62,16 @@ pub(super) const RULES: &[Builtin] = &[
         programs: RUNNERS,
         because: "it runs code from the network that nobody has read",
         instead: "download it to a file, read it, check its sum, then run the file; or use the package manager",
-        look: Look::Command(|seen, scene| runs_what(seen, scene, is_fetch) || runs_download(seen, scene)),
+        look: Look::Command(|seen, scene| {
+            runs_what(seen, scene, is_fetch) || runs_download(seen, scene) || fetches_and_runs(seen)
+        }),
+    },
+    Builtin {
+        name: "default/run-downloaded",
+        programs: &[],
+        because: "it runs a program that the same line downloads, before anybody could look at it",
+        instead: "download it, read it or check its sum, and run it in a call of its own",
+        look: Look::Call(calls_download),
     },
     Builtin {
         name: "default/run-unreadable",
@@ -119,14 +146,9 @@ fn is_decoder(seen: &Seen<'_>) -> bool {
         "gzip" | "xz" | "bzip2" | "zstd" => seen.has('d', "decompress"),
         "gpg" => seen.has('d', "decrypt"),
         "rev" | "tr" => true,
-        "perl" | "python" | "python3" | "ruby" | "node" | "php" => seen.texts().any(|t| {
-            t.contains("base64")
-                || t.contains("b64decode")
-                || t.contains("fromhex")
-                || t.contains("unpack")
-                || t.contains("atob")
-        }),
-        "awk" | "sed" => false,
+        // What code prints is known only when it runs.
+        "perl" | "python" | "python3" | "ruby" | "node" | "php" => !seen.operands().is_empty() || seen.letter('e'),
+        "awk" | "sed" | "tee" => true,
         _ => false,
     }
 }
@@ -172,7 +194,7 @@ fn code_is_unknown(seen: &Seen<'_>) -> bool {
         .call
         .args
         .iter()
-        .any(|word| matches!(word, rr_shell::Word::Dynamic(source) if source.contains("$(") || source.contains('`')))
+        .any(|word| matches!(word, rr_shell::Word::Dynamic(source) if source.contains("$(") || source == "<standard input>" || source.contains('`')))
         && !usual_eval(seen)
 }
 
@@ -197,28 +219,31 @@ fn code_names(seen: &Seen<'_>, from: fn(&Seen<'_>) -> bool) -> bool {
 
 /// A file that the same line downloads and runs.
 fn runs_download(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
-    let Some(analysis) = scene.call.analysis.filter(|_| scene.seen.iter().any(|s| s.at < seen.at && is_fetch(s)))
-    else {
+    let script = seen.operands().first().and_then(|word| seen.path(word.text()));
+    script.is_some_and(|path| is_downloaded(&path, seen, scene))
+}
+
+fn is_downloaded(path: &std::path::Path, seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
+    let fetches = || scene.seen.iter().filter(|earlier| earlier.at < seen.at && is_fetch(earlier));
+    let Some(analysis) = scene.call.analysis.filter(|_| fetches().next().is_some()) else {
         return false;
     };
-    let downloaded = |path: &std::path::Path| {
-        let written = analysis.writes.iter().any(|write| match &write.target {
-            Target::File(file) | Target::Into { path: file, .. } => {
-                matches!(write.by.as_str(), "curl" | "wget" | "redirection" | "tee") && straight(file) == path
-            }
-            _ => false,
-        });
-        let named = scene.seen.iter().filter(|s| s.at < seen.at && is_fetch(s)).any(|s| {
-            s.value(&["-o", "--output", "-O", "--output-document"])
-                .or_else(|| s.texts().find_map(|t| t.strip_prefix("-o").filter(|r| !r.is_empty())))
-                .is_some_and(|t| s.path(t).as_deref() == Some(path))
-                || (s.letter('O') || s.name == "wget")
-                    && s.texts()
-                        .any(|t| t.contains("://") && t.rsplit('/').next() == path.file_name().and_then(|n| n.to_str()))
-        });
-        written || named
-    };
-    seen.operands().first().and_then(|word| seen.path(word.text())).is_some_and(|path| downloaded(&path))
+    let written = analysis.writes.iter().any(|write| match &write.target {
+        Target::File(file) | Target::Into { path: file, .. } => {
+            matches!(write.by.as_str(), "curl" | "wget" | "redirection" | "tee") && straight(file) == path
+        }
+        _ => false,
+    });
+    let name = path.file_name().and_then(|name| name.to_str());
+    written
+        || fetches().any(|fetch| {
+            let given = fetch.value(&["-o", "--output", "-O", "--output-document"]);
+            let given =
+                given.or_else(|| fetch.texts().find_map(|t| t.strip_prefix("-o").filter(|rest| !rest.is_empty())));
+            let remote = (fetch.letter('O') || fetch.name == "wget")
+                && fetch.texts().any(|t| t.contains("://") && t.rsplit('/').next() == name);
+            remote || given.is_some_and(|text| fetch.path(text).as_deref() == Some(path))
+        })
 }
 
 fn reverse_shell(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {

@@ -11,6 +11,7 @@ use crate::seen::Seen;
 /// Programs that take a file's content somewhere; what plain readers read is known from the parse.
 const CARRIERS: &[&str] = &[
     "cp",
+    "mv",
     "scp",
     "rsync",
     "curl",
@@ -382,7 +383,6 @@ fn printed(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
             two("secretsmanager", "get-secret-value")
                 || verbs.first() == Some(&"ssm") && seen.texts().any(|t| t == "--with-decryption")
                 || two("configure", "export-credentials")
-                || two("ecr", "get-login-password") && false
                 || two("sts", "get-session-token")
                 || two("configure", "get") && seen.texts().any(|t| t.contains("secret"))
         }
@@ -414,7 +414,6 @@ fn printed(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
         }
         "fly" => two("auth", "token"),
         "npm" => two("token", "create"),
-        "ssh-keygen" => seen.letter('y') && false,
         _ => false,
     }
 }

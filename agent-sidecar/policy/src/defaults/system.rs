@@ -42,8 +42,9 @@ pub(super) const RULES: &[Builtin] = &[
         because: "it changes who may use this machine",
         instead: "ask the person",
         look: Look::Command(|seen, _| {
-            !seen.any(&["--help", "--version", "-S", "--status"])
-                && !(seen.name == "dscl" && seen.any(&["-read", "-list"]))
+            let asks =
+                if seen.name == "dscl" { &["-read", "-list"][..] } else { &["--help", "--version", "-S", "--status"] };
+            !seen.any(asks)
         }),
     },
     Builtin {

@@ -79,8 +79,17 @@ const WRITERS: &[(&str, How)] = &[
     ("Deno.remove(", How::Delete),
 ];
 
-const READERS: &[&str] =
-    &["readFileSync(", "readFile(", "File.read(", "IO.read(", "file_get_contents(", "Bun.file(", "readTextFile("];
+const READERS: &[&str] = &[
+    "readFileSync(",
+    "readFile(",
+    "File.read(",
+    "IO.read(",
+    "file_get_contents(",
+    "Bun.file(",
+    "readTextFile(",
+    "dotenv_values(",
+    "expanduser(",
+];
 
 pub(super) fn foresee(call: &Call<'_>, code: &str, out: &mut Findings) {
     for (mark, how) in WRITERS {

@@ -46,7 +46,7 @@ pub(crate) fn hex_text(text: &str) -> Option<String> {
         .chars()
         .filter(|c| !c.is_whitespace())
         .map(|c| c.to_digit(16))
-        .map(|d| Some(d? as u8))
+        .map(|d| u8::try_from(d?).ok())
         .collect::<Option<_>>()?;
     let bytes = digits.chunks(2).map(|pair| Some(pair[0] << 4 | *pair.get(1)?)).collect::<Option<Vec<u8>>>()?;
     String::from_utf8(bytes).ok()

@@ -245,9 +245,9 @@ fn echo(args: &[Field]) -> Flow {
         Some(words) if decoded => {
             decode::escapes(&words.join(" ")).map_or(Flow::Unknown, |text| Flow::Text(text + newline))
         }
-        // Some shells decode escapes in `echo`, some do not.
-        Some(words) if !words.iter().any(|word| word.contains('\\')) => Flow::Text(words.join(" ") + newline),
-        _ => Flow::Unknown,
+        // Some shells decode escapes in `echo`, some do not: whoever runs the text has to take care.
+        Some(words) => Flow::Text(words.join(" ") + newline),
+        None => Flow::Unknown,
     }
 }
 
