@@ -483,7 +483,7 @@ async fn a_checkpoint_is_made_on_the_host_that_is_named() {
     assert!(refused.code() == Code::Unavailable && refused.message().ends_with("nothing was kept"), "{refused}");
 }
 
-async fn connect(socket: &Path) -> Channel {
+fn connect(socket: &Path) -> Channel {
     let path = socket.to_owned();
     let connector = service_fn(move |_| {
         let path = path.clone();
@@ -513,7 +513,7 @@ async fn it_is_asked_over_the_coordinators_socket() {
     while !socket.exists() {
         tokio::task::yield_now().await;
     }
-    let mut client = JournalClient::new(connect(&socket).await);
+    let mut client = JournalClient::new(connect(&socket));
     let lines = client.log(v1::LogRequest::default()).await.expect("answers").into_inner();
     let lines: Vec<v1::LogReply> = lines.try_collect().await.expect("reads");
     assert_eq!(told(&lines).0, [("box-1", 1), ("box-1", 2)]);

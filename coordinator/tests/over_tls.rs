@@ -26,6 +26,7 @@ use rr_proto::v1;
 use rr_proto::v1::approvals_client::ApprovalsClient;
 use rr_proto::v1::enrol_client::EnrolClient;
 use rr_proto::v1::fleet_client::FleetClient;
+use rr_proto::v1::journal_client::JournalClient;
 use rr_proto::v1::locks_client::LocksClient;
 use rr_runtime::clock::BootClock;
 use rr_runtime::entropy::OsEntropy;
@@ -317,6 +318,22 @@ async fn each_method_is_answered_from_its_role_on_and_says_which_it_needs() {
                 }
             }
         }
+    }
+}
+
+/// Sidecars do what the store asks of them: nobody else looks at the asker's right.
+#[tokio::test]
+async fn all_read_the_log_and_only_an_operator_has_files_changed_or_kept() {
+    let desk = Desk::open().await;
+    for role in Role::ALL {
+        let material = desk.machine(&format!("m-{role}"), role);
+        let mut client = JournalClient::new(desk.channel(&material).await);
+        client.log(v1::LogRequest::default()).await.unwrap();
+        // Past the gate these make no sense.
+        let rollback = client.rollback(v1::RollbackRequest::default()).await.unwrap_err();
+        let checkpoint = client.checkpoint(v1::CheckpointRequest::default()).await.unwrap_err();
+        let expected = if role >= Role::Operator { Code::InvalidArgument } else { Code::PermissionDenied };
+        assert_eq!([rollback.code(), checkpoint.code()], [expected; 2], "{role}: {rollback}; {checkpoint}");
     }
 }
 

@@ -241,8 +241,11 @@ async fn an_asker_whose_watch_ends_or_falls_silent_hears_all_the_same() {
             stage.faulty.end_watches();
         }
         stage.fleet.answer(&taken, b"done").await.unwrap();
-        let answered = Heard::Answered { host: host(1), answer: b"done".to_vec() };
+        let (answered, begun) =
+            (Heard::Answered { host: host(1), answer: b"done".to_vec() }, stage.fleet.clock().now());
         assert_eq!(next(&stage, &mut asking).await, Some(answered), "silent: {silent}");
+        let waited = stage.fleet.clock().now().since(begun);
+        assert!(waited < Span::from_secs(2), "not only at the end: {waited:?}");
     }
 }
 

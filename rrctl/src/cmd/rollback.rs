@@ -11,6 +11,7 @@ use crate::exit::{Failure, Kind};
 use crate::hand::Hand;
 use crate::journal::{place, when};
 use crate::out;
+use crate::publish::Pusher;
 use crate::table::{plain, table};
 use crate::view::short;
 
@@ -45,6 +46,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
+    check(&Pusher::of_environment(), args)?;
     let request = request(args, hand.who(), unix_ms(), &TimeZone::system())?;
     let reply = Door::to_look(&hand.dirs).await?.rollback(request).await?;
     hand.answer(&as_json(&reply, args.dry_run), || as_text(&reply, args.dry_run, out::columns()))?;
@@ -52,6 +54,18 @@ pub(crate) async fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::new(Kind::Refused, "the changes cannot be told apart from the others'").told())
+}
+
+/// An agent may look, and take back its own work; what another did is a person's to undo.
+fn check(who: &Pusher, args: &Args) -> Result<(), Failure> {
+    match who {
+        Pusher::Agent { session } if !args.dry_run && args.session != *session => {
+            Err(Failure::new(Kind::Refused, "only a person can roll back another session")
+                .because(format!("this is a command of agent session {session}"))
+                .hint("--dry-run shows what it would come to"))
+        }
+        Pusher::Agent { .. } | Pusher::Person => Ok(()),
+    }
 }
 
 fn request(args: &Args, who: String, now_unix_ms: u64, zone: &TimeZone) -> Result<v1::RollbackRequest, Failure> {
@@ -248,17 +262,28 @@ To undo this: rrctl rollback --session 63636363636363636363636363636363
         assert_eq!(json["conflicts"][0]["without"], json!("x\n".repeat(SIDE_LINES_MAX + 2)), "programs get all");
     }
 
+    #[derive(clap::Parser)]
+    struct Typed {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn typed(words: &str) -> Result<Typed, clap::Error> {
+        use clap::Parser as _;
+        Typed::try_parse_from(std::iter::once("rollback").chain(words.split(' ')))
+    }
+
+    #[test]
+    fn an_agent_undoes_its_own_work_and_nobody_elses() {
+        let agent = Pusher::Agent { session: "abcd-1".into() };
+        let may = |who: &Pusher, words: &str| check(who, &typed(words).expect("understood").args).is_ok();
+        assert!(may(&agent, "--session abcd-1") && may(&agent, "--session 5e5e --dry-run"));
+        assert!(!may(&agent, "--session 5e5e") && !may(&agent, "--session abcd"));
+        assert!(may(&Pusher::Person, "--session 5e5e"));
+    }
+
     #[test]
     fn what_was_typed_becomes_a_request() {
-        use clap::Parser as _;
-
-        #[derive(clap::Parser)]
-        struct Typed {
-            #[command(flatten)]
-            args: Args,
-        }
-
-        let typed = |words: &str| Typed::try_parse_from(std::iter::once("rollback").chain(words.split(' ')));
         let asked = |words: &str| {
             let args = typed(words).expect("understood").args;
             request(&args, "kim".into(), NOW, &TimeZone::UTC).expect("makes sense")
