@@ -66,7 +66,10 @@ impl Before {
 
 /// The last version of each file that was kept, by work tree: a file is read again only when it has changed.
 #[derive(Default)]
-struct LastKept(Mutex<HashMap<PathBuf, HashMap<PathBuf, (Option<Stamp>, Content)>>>);
+struct LastKept(Mutex<HashMap<PathBuf, Versions>>);
+
+/// By path below the work tree: how the file looked, and what it held.
+type Versions = HashMap<PathBuf, (Option<Stamp>, Content)>;
 
 impl LastKept {
     fn of(&self, root: &Path, file: &Path, stamp: Option<Stamp>) -> Option<Content> {
