@@ -34,7 +34,11 @@ pub(super) fn snapshots(dirs: &Dirs) -> Row {
     if damage.len() > NAMED_MAX {
         named.push(format!("{} more", damage.len() - NAMED_MAX));
     }
-    Row::fail(CHECK, named.join("; "), "the rest stays usable; a rollback that needs one of these says so and writes nothing")
+    Row::fail(
+        CHECK,
+        named.join("; "),
+        "the rest stays usable; a rollback that needs one of these says so and writes nothing",
+    )
 }
 
 #[cfg(test)]
