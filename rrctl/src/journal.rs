@@ -14,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rr_core::id::SessionId;
 use rr_core::path::RepoPath;
-use rr_journal::{Contents, Filter, Reader};
+use rr_journal::{Contents, Entry, Event, Filter, Kind as EntryKind, Reader};
 use rr_runtime::dirs::Dirs;
 
 use crate::exit::{Failure, Kind};
@@ -30,10 +30,13 @@ pub(crate) fn contents(dirs: &Dirs) -> Box<dyn Contents> {
     Box::new(move |blob| peek.bytes(blob))
 }
 
-/// The one session that is meant, by the begin of its id.
+/// The one session that is meant, by the begin of its id or by the agent's own name for it.
 pub(crate) fn session(reader: &Reader, wanted: &str) -> Result<SessionId, Failure> {
-    let filter = Filter { session: Some(begin(wanted)?), ..Filter::default() };
-    let found: BTreeSet<SessionId> = reader.query(&filter).flatten().filter_map(|(_, entry)| entry.session).collect();
+    let mut found = named(reader, wanted);
+    if let Some(begin) = begin(wanted) {
+        let filter = Filter { session: Some(begin), ..Filter::default() };
+        found.extend(reader.query(&filter).flatten().filter_map(|(_, entry)| entry.session));
+    }
     let mut found = found.into_iter();
     match (found.next(), found.next()) {
         (Some(one), None) => Ok(one),
@@ -42,19 +45,37 @@ pub(crate) fn session(reader: &Reader, wanted: &str) -> Result<SessionId, Failur
         (Some(one), Some(other)) => {
             let more = found.map(|id| id.to_string());
             let ids: Vec<String> = [one.to_string(), other.to_string()].into_iter().chain(more).collect();
-            let what = format!("{} sessions begin with {wanted}", ids.len());
+            let what = format!("{} sessions are called {wanted}", ids.len());
             Err(Failure::new(Kind::NotFound, what).because(ids.join("\n")).hint("give more of its id"))
         }
     }
 }
 
-/// The begin of a session's id, as typed.
-pub(crate) fn begin(typed: &str) -> Result<String, Failure> {
-    let ok = (1..=32).contains(&typed.len()) && typed.bytes().all(|b| b.is_ascii_hexdigit());
-    if ok {
-        return Ok(typed.to_ascii_lowercase());
+/// What the ids begin with of the sessions that are meant, of several if it is short.
+pub(crate) fn sessions(reader: &Reader, wanted: &str) -> Result<String, Failure> {
+    match begin(wanted) {
+        Some(begin) if named(reader, wanted).is_empty() => Ok(begin),
+        _ => session(reader, wanted).map(|id| id.to_string()),
     }
-    Err(Failure::new(Kind::Usage, format!("{typed:?} is not the begin of a session's id: hex digits")))
+}
+
+/// The sessions that agents have this name for.
+fn named(reader: &Reader, wanted: &str) -> BTreeSet<SessionId> {
+    let filter = Filter { kinds: Some(vec![EntryKind::SessionStarted]), ..Filter::default() };
+    let is_meant =
+        |entry: &Entry| matches!(&entry.event, Event::SessionStarted { agent_session, .. } if agent_session == wanted);
+    reader
+        .query(&filter)
+        .flatten()
+        .filter(|(_, entry)| is_meant(entry))
+        .filter_map(|(_, entry)| entry.session)
+        .collect()
+}
+
+/// The begin of a session's id, if that is what was typed.
+fn begin(typed: &str) -> Option<String> {
+    let ok = (1..=32).contains(&typed.len()) && typed.bytes().all(|b| b.is_ascii_hexdigit());
+    ok.then(|| typed.to_ascii_lowercase())
 }
 
 /// A path as typed: in which work tree, and where in it. Outside of any it is taken as it stands.
@@ -153,9 +174,9 @@ pub(crate) mod tests {
     #[test]
     fn a_path_is_tidied_by_its_text() {
         assert_eq!(tidy(Path::new("/a/./b/../c")), Path::new("/a/c"));
-        assert_eq!(begin("AbC1").expect("digits"), "abc1");
+        assert_eq!(begin("AbC1").as_deref(), Some("abc1"));
         for wrong in ["", "xyz", &"a".repeat(33)] {
-            assert_eq!(begin(wrong).expect_err("refused").kind, Kind::Usage);
+            assert_eq!(begin(wrong), None);
         }
     }
 }

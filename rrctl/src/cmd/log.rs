@@ -24,7 +24,7 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(200);
 /// entries are shown, oldest first.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only of this session (the begin of its id)
+    /// Only of this session (the begin of its id, or the agent's own name for it)
     #[arg(long, value_name = "S")]
     session: Option<String>,
     /// Only what names this path, or something below it
@@ -59,7 +59,7 @@ fn kind(word: &str) -> Result<EntryKind, String> {
 
 pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     let (reader, zone) = (journal::reader(&hand.dirs), TimeZone::system());
-    let filter = filter(args, unix_ms(), &zone)?;
+    let filter = filter(args, &reader, unix_ms(), &zone)?;
     if args.all_hosts {
         return hand.wait_for(crate::cmd::log_all::run(&filter, args.limit, hand));
     }
@@ -90,14 +90,14 @@ fn keep_on(mut follow: rr_journal::Follow, hand: &Hand, zone: &TimeZone) -> Resu
     }
 }
 
-fn filter(args: &Args, now_unix_ms: u64, zone: &TimeZone) -> Result<Filter, Failure> {
+fn filter(args: &Args, reader: &Reader, now_unix_ms: u64, zone: &TimeZone) -> Result<Filter, Failure> {
     let time = |typed: &Option<String>| typed.as_ref().map(|typed| when::parse(typed, now_unix_ms, zone)).transpose();
     let (since_unix_ms, until_unix_ms) = (time(&args.since)?, time(&args.until)?);
     if since_unix_ms.zip(until_unix_ms).is_some_and(|(since, until)| since >= until) {
         return Err(Failure::new(Kind::Usage, "--since is not before --until"));
     }
     Ok(Filter {
-        session: args.session.as_deref().map(journal::begin).transpose()?,
+        session: args.session.as_deref().map(|typed| journal::sessions(reader, typed)).transpose()?,
         path: args.path.as_deref().map(|typed| journal::place(typed).map(|(_, path)| path)).transpose()?,
         since_unix_ms,
         until_unix_ms,
@@ -205,12 +205,14 @@ NUMBER  TIME                 SESSION   KIND     WHAT
             all_hosts: false,
             limit: 5,
         };
-        let filter_of = |args: &Args| filter(args, AT, &TimeZone::UTC).map_err(|f| f.kind);
+        let empty = tempfile::tempdir().expect("folder");
+        let reader = Reader::open(empty.path());
+        let filter_of = |args: &Args| filter(args, &reader, AT, &TimeZone::UTC).map_err(|f| f.kind);
         let typed = filter_of(&args("10m", "5m", "0A")).expect("understood");
         assert_eq!((typed.since_unix_ms, typed.until_unix_ms), (Some(AT - 600_000), Some(AT - 300_000)));
         assert_eq!((typed.session.as_deref(), typed.kinds), (Some("0a"), None));
         assert_eq!(filter_of(&args("5m", "10m", "0a")).map(drop), Err(Kind::Usage));
-        assert_eq!(filter_of(&args("5m", "1m", "x")).map(drop), Err(Kind::Usage));
+        assert_eq!(filter_of(&args("5m", "1m", "x")).map(drop), Err(Kind::NotFound));
         assert!(kind("verdict").is_ok() && kind("nothing").is_err_and(|why| why.contains("verdict")));
     }
 }

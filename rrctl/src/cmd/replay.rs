@@ -29,7 +29,7 @@ const TICK: Duration = Duration::from_millis(40);
 /// diffs, j and k scroll, q ends. Elsewhere, or with --plain, all of it as text.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Whose (the begin of its id; rrctl sessions and rrctl log show them)
+    /// Whose (the begin of its id, or the agent's own name for it; rrctl sessions and rrctl log show them)
     #[arg(long, value_name = "S")]
     session: String,
     /// How many times as fast as it was

@@ -10,9 +10,9 @@ const NAMES_MAX: usize = 3;
 
 pub(crate) fn of(event: &Event) -> String {
     plain(&match event {
-        Event::SessionStarted { agent, workspace, pid, task, .. } => {
+        Event::SessionStarted { agent, agent_session, workspace, pid, task, .. } => {
             let task = if task.shown.is_empty() { String::new() } else { format!(": {task}") };
-            format!("{agent} (pid {pid}) in {}{task}", workspace.display())
+            format!("{agent} {agent_session} (pid {pid}) in {}{task}", workspace.display())
         }
         Event::SessionEnded { how } => how.to_string(),
         Event::Intent { tool, does, .. } => format!("{tool} {}", intent(does)).trim_end().to_owned(),
