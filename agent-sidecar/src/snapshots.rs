@@ -19,6 +19,8 @@ use crate::repos::{Place, Repo, Repos};
 /// Files that git ignores and a command may change with a whole folder: what can be made anew is not kept without bound.
 const IGNORED_KEPT_MAX: usize = 2_000;
 const IGNORED_BYTES_MAX: u64 = 64 << 20;
+/// Contents taken over after a call; the rest follows within a minute.
+const ADOPT_AT_ONCE_MAX: usize = 64;
 
 /// The machine's snapshot store, and what it was last given of each work tree. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -66,7 +68,10 @@ impl Before {
 
 /// The last version of each file that was kept, by work tree: a file is read again only when it has changed.
 #[derive(Default)]
-struct LastKept(Mutex<HashMap<PathBuf, HashMap<PathBuf, (Option<Stamp>, Content)>>>);
+struct LastKept(Mutex<HashMap<PathBuf, Versions>>);
+
+/// By path below the work tree: how the file looked, and what it held.
+type Versions = HashMap<PathBuf, (Option<Stamp>, Content)>;
 
 impl LastKept {
     fn of(&self, root: &Path, file: &Path, stamp: Option<Stamp>) -> Option<Content> {
@@ -108,7 +113,7 @@ impl Snapshots {
     }
 
     /// What is committed in a work tree's clone need not be stored a second time.
-    fn borrow(&self, tree: &Worktree) {
+    pub(crate) fn borrow(&self, tree: &Worktree) {
         let first = self.borrowed.lock().unwrap_or_else(PoisonError::into_inner).insert(tree.common_dir.clone());
         if first && let Err(error) = self.vault.borrow_from(tree) {
             // Without it everything is kept as bytes of our own: slower, no less safe.
@@ -131,6 +136,10 @@ impl Snapshots {
             if let Some(now) = now {
                 self.note_kept(&tree.repo.tree.root, now, &changes);
             }
+        }
+        // At once: until then they are only as safe as the work repository.
+        if let Err(error) = self.vault.adopt(ADOPT_AT_ONCE_MAX) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "take over contents");
         }
         changes
     }

@@ -80,8 +80,14 @@ impl Service {
             return Err(Declined::Refused(why));
         }
         let mut found: BTreeSet<SessionId> = BTreeSet::new();
+        if let Ok(sid) = SessionId::parse(named) {
+            // A whole id needs no look at all the others.
+            let own = Filter { session: Some(named.to_owned()), limit: Some(1), ..Filter::default() };
+            found.extend(self.journal.reader().query(&own).find_map(Result::ok).map(|_| sid));
+        }
         let all = Filter { kinds: Some(vec![Kind::SessionStarted]), ..Filter::default() };
-        for entry in self.journal.reader().query(&all).filter_map(Result::ok).map(|(_, entry)| entry) {
+        let others = if found.is_empty() { Some(self.journal.reader().query(&all)) } else { None };
+        for entry in others.into_iter().flatten().filter_map(Result::ok).map(|(_, entry)| entry) {
             let Fact::SessionStarted { agent_session, .. } = &entry.event else { continue };
             let Some(sid) = entry.session else { continue };
             if sid.as_str().starts_with(named) || agent_session == named {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rr_core::content::BlobId;
 use rr_core::id::SessionId;
 use rr_fleet::{HeadRecorded, LogHead};
-use rr_journal::{Entry, Event as Fact, Filter, Kind, Reader};
+use rr_journal::{Entry, Event as Fact, Filter, Kind, Order, Reader};
 use rr_runtime::clock::unix_ms;
 use rr_runtime::errors::chain;
 use tokio_util::sync::CancellationToken;
@@ -30,9 +30,12 @@ const TIDY_OLDER_THAN: Duration = Duration::from_secs(24 * 3_600);
 const CHECKPOINTS_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Contents taken over at a time: a round must not keep the disk busy.
 const ADOPT_MAX: usize = 1_000;
+/// More entries than are written between a call and its contents being taken over.
+const LATEST_MAX: usize = 2_000;
 
 impl Service {
     pub(crate) async fn keep_records(self: Arc<Self>, shutdown: CancellationToken) {
+        self.adopt_what_was_left().await;
         let (mut round, mut told) = (0u64, None);
         while tokio::time::timeout(EVERY, shutdown.cancelled()).await.is_err() {
             round += 1;
@@ -84,6 +87,29 @@ impl Service {
             Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "take over contents"),
             Err(_) => {}
         }
+    }
+
+    /// What an earlier life had named in the journal and not taken over yet, when it ended.
+    async fn adopt_what_was_left(&self) {
+        let (snapshots, repos, reader) = (self.snapshots.clone(), self.last_roots(), self.journal.reader());
+        let adopt = move || {
+            repos.iter().for_each(|repo| snapshots.borrow(&repo.tree));
+            snapshots.vault.adopt_these(latest(&reader))
+        };
+        match tokio::task::spawn_blocking(adopt).await {
+            Ok(Ok(adopted)) => tracing::debug!(?adopted, "took over what an earlier life had left"),
+            Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "take over contents"),
+            Err(_) => {}
+        }
+    }
+
+    /// The work trees that the journal's last entries name.
+    fn last_roots(&self) -> Vec<Arc<Repo>> {
+        let mut roots = HashSet::new();
+        for entry in latest_entries(&self.journal.reader()) {
+            entry.event.for_each_path(|root, _| roots.extend(root.map(Path::to_owned)));
+        }
+        roots.iter().filter_map(|root| self.repos.around(root).ok().flatten()).collect()
     }
 
     async fn checkpoint_all(self: &Arc<Self>) {
@@ -155,18 +181,35 @@ impl Service {
     }
 }
 
+fn latest_entries(reader: &Reader) -> Vec<Entry> {
+    let kinds = Some(vec![Kind::Snapped, Kind::Done]);
+    let filter = Filter { kinds, limit: Some(LATEST_MAX), order: Order::NewestFirst, ..Filter::default() };
+    reader.query(&filter).filter_map(Result::ok).map(|(_, entry)| entry).collect()
+}
+
+/// The contents that the journal's last entries name.
+fn latest(reader: &Reader) -> HashSet<BlobId> {
+    let mut all = HashSet::new();
+    latest_entries(reader).iter().for_each(|entry| note_blobs(&entry.event, &mut all));
+    all
+}
+
+fn note_blobs(fact: &Fact, all: &mut HashSet<BlobId>) {
+    match fact {
+        Fact::Snapped { files } => all.extend(files.iter().filter_map(|f| f.content.blob())),
+        Fact::Done { changes, .. } | Fact::RolledBack { changes, .. } => {
+            all.extend(changes.iter().flat_map(|c| [c.before, c.after]).filter_map(|content| content.blob()));
+        }
+        _ => {}
+    }
+}
+
 /// Every content that the journal names. None if a part of it cannot be read: what that names must stay.
 fn named(reader: &Reader) -> Option<HashSet<BlobId>> {
     let kinds = Some(vec![Kind::Snapped, Kind::Done, Kind::RolledBack]);
     let mut all = HashSet::new();
     for found in reader.query(&Filter { kinds, ..Filter::default() }) {
-        match found.ok()?.1.event {
-            Fact::Snapped { files } => all.extend(files.iter().filter_map(|f| f.content.blob())),
-            Fact::Done { changes, .. } | Fact::RolledBack { changes, .. } => {
-                all.extend(changes.iter().flat_map(|c| [c.before, c.after]).filter_map(|content| content.blob()));
-            }
-            _ => {}
-        }
+        note_blobs(&found.ok()?.1.event, &mut all);
     }
     Some(all)
 }

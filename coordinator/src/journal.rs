@@ -1,7 +1,7 @@
-//! What happened on all hosts, and what is undone on one (`railroad/v1/journal.proto`). Journals and work trees are the sidecars';
-//! they are asked through the store (docs/adr/0019). `asked` puts a question and hears the answers, `merge` makes one
-//! log of many, `whose` finds the host of a session, `words` says who did not answer. As in [`crate::ops`] no socket is
-//! involved, so `rrctl` asks by the same rules on a cluster of its own.
+//! What happened on all hosts, and what is undone on one (`railroad/v1/journal.proto`). Journals and work trees are
+//! the sidecars'; they are asked through the store (docs/adr/0019). `asked` puts a question and hears the answers,
+//! `merge` makes one log of many, `whose` finds the host of a session, `words` says who did not answer. As in
+//! [`crate::ops`] no socket is involved, so `rrctl` asks by the same rules on a cluster of its own.
 
 mod asked;
 mod merge;

@@ -1,6 +1,6 @@
-//! What the coordinator asks sidecars, with sidecars that answer as they are told to: one log of many, nobody left out without a
-//! word, a rollback at one host and nowhere else, and nothing said to be undone or left alone that is not known to be.
-//! That a host acts at most once is proven in `rr_fleet`.
+//! What the coordinator asks sidecars, with sidecars that answer as they are told to: one log of many, nobody left
+//! out without a word, a rollback at one host and nowhere else, and nothing said to be undone or left alone that is
+//! not known to be. That a host acts at most once is proven in `rr_fleet`.
 
 use std::path::Path;
 use std::pin::pin;

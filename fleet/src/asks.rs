@@ -1,13 +1,14 @@
-//! Questions to sidecars, through the store: whoever may read the fleet's keys puts one under a lease, the sidecar of each host
-//! (or of one) takes it up exactly once and puts its answer, and all of it vanishes with the lease. `asking` is the
-//! asker's side, `answering` the sidecar's. What is asked, and whether that may be asked, is not known here.
+//! Questions to sidecars, through the store: whoever may read the fleet's keys puts one under a lease, the sidecar of
+//! each host (or of one) takes it up exactly once and puts its answer, and all of it vanishes with the lease.
+//! `asking` is the asker's side, `answering` the sidecar's. What is asked, and whether that may be asked, is not
+//! known here.
 //!
 //! # Why a host acts on a question at most once
 //!
-//! `reply/<id>/at/<host>` says how far a host is. It is made in one transaction that compares that it is absent and that the
-//! question is still open, under the question's lease: it cannot go while the question can come back. Who made it holds a
-//! [`TakenUp`] and may act; every other life of that sidecar finds it and may not. `reply/<id>/asked` does the same for the
-//! asker: a late copy of a question that was put and withdrawn finds it and puts nothing.
+//! `reply/<id>/at/<host>` says how far a host is. It is made in one transaction that compares that it is absent and
+//! that the question is still open, under the question's lease: it cannot go while the question can come back. Who
+//! made it holds a [`TakenUp`] and may act; every other life of that sidecar finds it and may not. `reply/<id>/asked`
+//! does the same for the asker: a late copy of a question that was put and withdrawn finds it and puts nothing.
 
 mod answering;
 mod asking;
@@ -106,7 +107,8 @@ impl Question {
 }
 
 impl Fleet {
-    /// The question that a change below [`crate::Keyspace::fleet`] puts, if it is one. A hint: taking it up is what counts.
+    /// The question that a change below [`crate::Keyspace::fleet`] puts, if it is one. A hint: taking it up is what
+    /// counts.
     #[must_use]
     pub fn question_in(&self, event: &WatchEvent) -> Option<Question> {
         let prefix = self.keys.questions();

@@ -1,6 +1,7 @@
-//! How far each host's journal goes (lock-protocol §3, `log/head/<host>`): its last sequence number and the hash over all before
-//! it, kept where the host's own disk cannot take it back, so that a journal that was cut short is found out. And, since
-//! only a host with a journal has one, who can be asked for what happened. What is in a journal is not known here.
+//! How far each host's journal goes (lock-protocol §3, `log/head/<host>`): its last sequence number and the hash over
+//! all before it, kept where the host's own disk cannot take it back, so that a journal that was cut short is found
+//! out. And, since only a host with a journal has one, who can be asked for what happened. What is in a journal is
+//! not known here.
 
 use std::collections::BTreeMap;
 

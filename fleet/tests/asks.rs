@@ -1,4 +1,5 @@
-//! Questions to sidecars: each host acts at most once whatever is lost, the asker knows who may have acted, and nothing stays.
+//! Questions to sidecars: each host acts at most once whatever is lost, the asker knows who may have acted, and
+//! nothing stays.
 
 mod common;
 

@@ -151,6 +151,19 @@ impl Vault {
             make(dir)?;
         }
         loose::settle(&objects, disk.as_ref())?;
+        Self::at(dir, disk, keep_bytes_max)
+    }
+
+    /// A store that another process may be writing, to be looked through: nothing of it is made or tidied.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn to_look(dir: &Path) -> Result<Self, VaultError> {
+        Self::at(dir, Arc::new(crate::disk::RealDisk), KEEP_BYTES_MAX)
+    }
+
+    fn at(dir: &Path, disk: Arc<dyn Disk>, keep_bytes_max: u64) -> Result<Self, VaultError> {
+        let objects = dir.join("objects");
         let packs = RwLock::new(borrow::odb_of(&objects)?);
         Ok(Self(Arc::new(Inner {
             dir: dir.to_owned(),

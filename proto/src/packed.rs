@@ -1,5 +1,5 @@
-//! Messages of the wire as bytes, where they go through the store and not over a connection: what a coordinator asks a sidecar
-//! (`Ask`), and what that answers (`Answer`). Whoever packs and unpacks need not know how.
+//! Messages of the wire as bytes, where they go through the store and not over a connection: what a coordinator asks
+//! a sidecar (`Ask`), and what that answers (`Answer`). Whoever packs and unpacks need not know how.
 
 use prost::Message;
 

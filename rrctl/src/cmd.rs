@@ -22,6 +22,7 @@ pub(crate) mod join;
 pub(crate) mod join_token;
 pub(crate) mod locks;
 pub(crate) mod log;
+pub(crate) mod log_all;
 pub(crate) mod man;
 pub(crate) mod pause_all;
 pub(crate) mod policy;

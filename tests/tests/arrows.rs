@@ -164,7 +164,7 @@ fn each_kind_of_wrong_import_is_found() {
         ("rr-fleet", "rr-history", json!("dev"), true, false),
         ("rr-sidecar", "rr-history", Value::Null, true, true),
         ("rrctl", "xtask", Value::Null, true, true),
-        ("rrctl", "rr-shell", json!("build"), true, true),
+        ("rr-watcher", "rr-policy", json!("build"), true, true),
         ("rr-hook", "libc", Value::Null, false, true),
         ("rr-hook", "rr-core", Value::Null, true, true),
         ("rr-sidecar", "git2", Value::Null, false, true),

@@ -97,23 +97,34 @@ fn shown(text: &Text) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rr_core::content::BlobId;
+    use rr_core::id::SessionId;
+    use rr_core::path::RepoPath;
+
     use super::*;
-    use crate::journal::tests::{AT, Shelf, edit};
 
     #[test]
     fn an_entry_is_an_object_with_its_particulars() {
-        let mut shelf = Shelf::default();
-        let (a, b) = (shelf.put("a"), shelf.put("b"));
-        let entries = edit(1, "t1", "src/a.rs", a, b);
-        let value = of(7, &entries[0]);
-        assert_eq!(
-            value.to_string(),
-            format!(
-                r#"{{"sequence":7,"at_unix_ms":{AT},"session":"{}","agent_id":null,"call":"t1","revision":0,"kind":"intent","tool":"Edit","does":"write","paths":[{{"root":"/repo","path":"src/a.rs"}}],"command":null,"cut":0,"cwd":"/repo"}}"#,
-                "01".repeat(16)
-            )
-        );
-        let value = of(11, &entries[4]);
-        assert_eq!((&value["kind"], &value["changes"][0]["before"]), (&json!("done"), &json!(a)));
+        let entry = |event| Entry {
+            at_unix_ms: 1_700_000_000_000,
+            session: Some(SessionId::from_random([1; 16])),
+            agent_id: None,
+            call: Some("t1".to_owned()),
+            revision: 0,
+            event,
+        };
+        let path = RepoPath::parse(b"src/a.rs").expect("legal");
+        let spot = Spot { root: "/repo".into(), path: path.clone() };
+        let intent = entry(Event::Intent { tool: "Edit".into(), does: Does::Write(vec![spot]), cwd: "/repo".into() });
+        let expected = json!({
+            "sequence": 7, "at_unix_ms": 1_700_000_000_000_u64, "session": "01".repeat(16), "agent_id": null,
+            "call": "t1", "revision": 0, "kind": "intent", "tool": "Edit", "does": "write",
+            "paths": [{ "root": "/repo", "path": "src/a.rs" }], "command": null, "cut": 0, "cwd": "/repo",
+        });
+        assert_eq!(of(7, &intent), expected);
+        let before = Content::File { blob: BlobId([1; 20]), mode: 0o644 };
+        let change = FileChange { root: "/repo".into(), path, before, after: Content::Absent, foreseen: true };
+        let value = of(11, &entry(Event::Done { ok: true, changes: vec![change] }));
+        assert_eq!((&value["kind"], &value["changes"][0]["before"]), (&json!("done"), &json!(before)));
     }
 }

@@ -1,5 +1,6 @@
-//! One question to sidecars and its answers: of all hosts within a time, with a line for each that does not answer; or of one,
-//! where it matters whether it acted. Of an order that nobody took up in time it is made sure that nobody ever does.
+//! One question to sidecars and its answers: of all hosts within a time, with a line for each that does not answer;
+//! or of one, where it matters whether it acted. Of an order that nobody took up in time it is made sure that nobody
+//! ever does.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +59,8 @@ pub(super) async fn all(fleet: &Fleet, what: What, who: &str, wait: Span) -> Res
     Ok(answers)
 }
 
-/// Whether nobody is left to wait for: all who are known to have something to say, and all who took it up, have answered.
+/// Whether nobody is left to wait for: all who are known to have something to say, and all who took it up, have
+/// answered.
 fn has_heard_all(asking: &Asking) -> bool {
     let mut known = asking.hosts().iter().filter(|host| host.denied.is_none());
     let nobody_is_known = asking.hosts().is_empty() && asking.taken_up().next().is_none();

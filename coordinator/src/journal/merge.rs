@@ -1,5 +1,5 @@
-//! One log out of many hosts' answers: by time, then host, then sequence number, cut to what was asked for; then a line for each
-//! host of which something is missing. An entry's text is the sidecar's; only its time is looked at.
+//! One log out of many hosts' answers: by time, then host, then sequence number, cut to what was asked for; then a
+//! line for each host of which something is missing. An entry's text is the sidecar's; only its time is looked at.
 
 use rr_proto::v1;
 use rr_proto::v1::answer::What as Said;

@@ -1,6 +1,6 @@
-//! On which host a session worked, by the begin of its id or the agent's own name for it: one that lives is in the store; of one
-//! that has ended only its host's journal tells, so all hosts are asked what a rollback would come to, and exactly one must
-//! know the session. Nothing is changed here.
+//! On which host a session worked, by the begin of its id or the agent's own name for it: one that lives is in the
+//! store; of one that has ended only its host's journal tells, so all hosts are asked what a rollback would come to,
+//! and exactly one must know the session. Nothing is changed here.
 
 use rr_core::id::{HostId, SessionId};
 use rr_core::time::Span;
@@ -70,7 +70,8 @@ fn decided(answer: HostAnswer, request: &RollbackRequest, unheard: &[String]) ->
     if !is_whole_id && !unheard.is_empty() {
         // Another session of that name may be there.
         return Err(Status::not_found(format!(
-            "{shown} knows session {} as {}, but not all hosts have answered, and one may know another: {}; name it in full",
+            "{shown} knows session {} as {}, but not all hosts have answered, and one may know another: {}; name it in \
+             full",
             plan.of,
             request.session,
             unheard.join("; ")

@@ -1,5 +1,5 @@
-//! The sidecar's side of a question: take it up, once, and answer it. A host that is shut out, or a store that was restored
-//! meanwhile, takes nothing up. What the answer says is not known here.
+//! The sidecar's side of a question: take it up, once, and answer it. A host that is shut out, or a store that was
+//! restored meanwhile, takes nothing up. What the answer says is not known here.
 
 use rr_core::id::{HostId, OpId};
 use rr_store::{Compare, KeyValue, Keys, Op, OpReply, Revision, StoreError, Txn, TxnReply};
@@ -50,7 +50,8 @@ impl Fleet {
     /// Takes up a question for a host: of many who try, over all its lives, exactly one may act.
     ///
     /// # Errors
-    /// If the host is shut out, or the store does not answer clearly: then it may count as taken up, and nobody may act.
+    /// If the host is shut out, or the store does not answer clearly: then it may count as taken up, and nobody may
+    /// act.
     pub async fn take_up(&self, question: &Question, host: &HostId) -> Result<TakeUp, FleetError> {
         if !question.is_for(host) {
             return Ok(TakeUp::NotAsked);

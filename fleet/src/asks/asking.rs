@@ -1,6 +1,6 @@
-//! The asker's side of a question: put it, hear who takes it up and what they answer, withdraw it. For each host it is known
-//! whether it took the question up: one that did and does not answer may have acted; one that did not before the
-//! question was closed never will.
+//! The asker's side of a question: put it, hear who takes it up and what they answer, withdraw it. For each host it
+//! is known whether it took the question up: one that did and does not answer may have acted; one that did not before
+//! the question was closed never will.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -77,8 +77,8 @@ impl Fleet {
     /// Asks the sidecars of all hosts, or of one. It ends after `ttl` at the latest.
     ///
     /// # Errors
-    /// If it is too long, too many are open, or the store does not answer clearly: then nobody will act on it, or not for
-    /// longer than `ttl`.
+    /// If it is too long, too many are open, or the store does not answer clearly: then nobody will act on it, or not
+    /// for longer than `ttl`.
     pub async fn ask_hosts(
         &self,
         to: Option<&HostId>,

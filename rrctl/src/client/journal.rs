@@ -1,5 +1,5 @@
-//! What is asked of a coordinator about the hosts' journals, and what it has done there. How it is dialled, and what a failure
-//! means, is the parent's. Next: `rr_coordinator::journal` answers.
+//! What is asked of a coordinator about the hosts' journals, and what it has done there. How it is dialled, and what
+//! a failure means, is the parent's. Next: `rr_coordinator::journal` answers.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! `rrctl checkpoint`: keeps the work tree of the present folder as it stands, or lists what was kept. It is made by this host's
-//! sidecar; how and where is not known here.
+//! `rrctl checkpoint`: keeps the work tree of the present folder as it stands, or lists what was kept. It is made by
+//! this host's sidecar; how and where is not known here.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,8 @@ const LISTED_MAX: u32 = 500;
 
 /// Keep the whole work tree of the present folder as it stands now, or list what was kept
 ///
-/// Checkpoints are also made every few minutes and at each green check. `rrctl rollback --to-checkpoint` goes back to the last.
+/// Checkpoints are also made every few minutes and at each green check. `rrctl rollback --to-checkpoint` goes back to
+/// the last.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What it is good for: it is recorded
@@ -102,7 +103,9 @@ mod tests {
     fn checkpoints_of_this_work_tree_are_listed() {
         let entry = |root: &str, why: &str| {
             let commit = "c0ffee00".repeat(5);
-            let entry = json!({ "at_unix_ms": 1_700_000_000_000_u64, "kind": "checkpoint", "root": root, "commit": commit, "why": why });
+            let entry = json!({
+                "at_unix_ms": 1_700_000_000_000_u64, "kind": "checkpoint", "root": root, "commit": commit, "why": why,
+            });
             entry.to_string()
         };
         let entries =

@@ -6,6 +6,7 @@ mod etcd;
 mod journal;
 mod machine;
 mod repo;
+mod snapshots;
 
 use serde::Serialize;
 use serde_json::json;
@@ -75,6 +76,7 @@ pub(crate) async fn run(hand: &Hand) -> Result<(), Failure> {
     rows.extend(certificate::certificate());
     rows.push(daemon::store(&hand.dirs));
     rows.extend(journal::journal(&hand.dirs));
+    rows.push(snapshots::snapshots(&hand.dirs));
     rows.extend(etcd::cluster().await);
     rows.extend(daemon::answers(&hand.dirs).await);
     rows.push(daemon::hook(&hand.dirs).await);

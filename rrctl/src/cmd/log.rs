@@ -20,10 +20,11 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(200);
 
 /// Show what happened on this machine: each call with its verdict, what it changed, locks, pauses and rollbacks
 ///
-/// Reads the journal's files, so it works with no daemon. The newest entries are shown, oldest first.
+/// Reads the journal's files, so it works with no daemon; with --all-hosts the sidecars of all hosts are asked. The newest
+/// entries are shown, oldest first.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only of this session (the begin of its id, or the agent's own name for it)
+    /// Only of this session (the begin of its id, or the name that an agent of this machine has for it)
     #[arg(long, value_name = "S")]
     session: Option<String>,
     /// Only what names this path, or something below it
@@ -41,6 +42,9 @@ pub(crate) struct Args {
     /// Go on as more happens, until interrupted; with --json one line an entry
     #[arg(long)]
     follow: bool,
+    /// Of all hosts of the fleet, by time; a host that does not answer is named
+    #[arg(long, conflicts_with = "follow")]
+    all_hosts: bool,
     /// How many, the newest
     #[arg(long, value_name = "N", default_value_t = LIMIT_DEFAULT)]
     limit: usize,
@@ -56,6 +60,9 @@ fn kind(word: &str) -> Result<EntryKind, String> {
 pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     let (reader, zone) = (journal::reader(&hand.dirs), TimeZone::system());
     let filter = filter(args, &reader, unix_ms(), &zone)?;
+    if args.all_hosts {
+        return hand.wait_for(crate::cmd::log_all::run(&filter, args.limit, hand));
+    }
     let page = Page::read(&reader, &filter, args.limit);
     if !args.follow {
         return hand.answer(&page.json(), || page.text(&zone, out::columns()));
@@ -195,6 +202,7 @@ NUMBER  TIME                 SESSION   KIND     WHAT
             until: Some(until.into()),
             kinds: vec![],
             follow: false,
+            all_hosts: false,
             limit: 5,
         };
         let empty = tempfile::tempdir().expect("folder");

@@ -1,5 +1,5 @@
-//! `rrctl rollback`: takes one session's own changes out of what stands now. What that comes to is decided on the session's
-//! host; here it is asked for and shown. With a conflict nothing was written, and both sides are shown.
+//! `rrctl rollback`: takes one session's own changes out of what stands now. What that comes to is decided on the
+//! session's host; here it is asked for and shown. With a conflict nothing was written, and both sides are shown.
 
 use jiff::tz::TimeZone;
 use rr_proto::v1;
@@ -20,9 +20,9 @@ const SIDE_LINES_MAX: usize = 30;
 
 /// Take a session's own changes out of the files as they stand now
 ///
-/// Works on whatever host the session worked, whether it has ended or not. Later edits of the others stay. If a change cannot be
-/// told apart from theirs, nothing is written, both sides are shown, and the command ends with 4. The rollback is itself on
-/// record and can be undone like a session.
+/// Works on whatever host the session worked, whether it has ended or not. Later edits of the others stay. If a
+/// change cannot be told apart from theirs, nothing is written, both sides are shown, and the command ends with 4.
+/// The rollback is itself on record and can be undone like a session.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The begin of its id (four digits at least), or the agent's own name for it
@@ -117,7 +117,7 @@ fn as_text(reply: &v1::RollbackReply, dry_run: bool, columns: Option<u16>) -> St
     if !reply.conflicts.is_empty() {
         let of = short(&reply.of);
         text.push_str(&format!(
-            "\nrrctl rollback --session {of} --path FILE takes out one file at a time; these have to be settled by hand.\n"
+            "\nrrctl rollback --session {of} --path FILE takes out one file at a time; these are to be settled by hand.\n"
         ));
     }
     if !reply.session.is_empty() {

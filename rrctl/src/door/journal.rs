@@ -1,5 +1,5 @@
-//! The ways to the hosts' journals. A log may be asked for again on the next way; an order to change files is given once, on a
-//! way that has just answered, since a second one could undo a second time.
+//! The ways to the hosts' journals. A log may be asked for again on the next way; an order to change files is given
+//! once, on a way that has just answered, since a second one could undo a second time.
 
 use futures::StreamExt as _;
 use rr_coordinator::journal;

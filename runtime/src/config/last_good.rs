@@ -171,7 +171,7 @@ mod tests {
         fs::write(temp.path().join(REPO_FILE), "flet: one").unwrap();
         let mut config = LastGood::new(temp.path());
         let (good, error) = config.current();
-        assert_eq!(*good, RepoConfig::default());
+        assert_eq!(**good, RepoConfig::default());
         assert!(error.unwrap().to_string().contains("did you mean `fleet`?"));
     }
 
