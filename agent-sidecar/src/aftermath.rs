@@ -61,6 +61,12 @@ impl Service {
     pub(crate) async fn call_over(self: &Arc<Self>, who: &Arc<AgentSession>, id: &str) {
         let unheard = who.lock().in_flight.get(id).filter(|f| f.may_change && !f.recorded).cloned();
         if let Some(flight) = unheard {
+            if flight.earlier {
+                let text = messages::end_unknown(id);
+                let fact = rr_journal::Event::Told { text: text.as_str().into() };
+                self.journal.note(self.entry(who, None, Some(id), fact));
+                who.notify(text);
+            }
             let seen = self.compare(who, None, &flight).await;
             self.record(who, id, &flight, false, &seen).await;
         }

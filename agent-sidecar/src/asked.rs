@@ -99,6 +99,8 @@ impl Service {
 
     async fn log_answer(&self, asked: v1::LogRequest, room: usize) -> Result<v1::LogAnswer, Declined> {
         let filter = filter_of(&asked).map_err(Declined::Refused)?;
+        // What was noted a moment ago belongs to the answer; on a disk that refuses there is the rest.
+        drop(self.journal.settled().await);
         let (reader, host, host_name) = (self.journal.reader(), self.host.to_string(), self.host_name.clone());
         let read = move || {
             let mut answer = v1::LogAnswer::default();

@@ -9,6 +9,7 @@ use rr_core::id::SessionId;
 use rr_journal::{Came, Entry, Event as Fact, OpenCall};
 use rr_runtime::clock::unix_ms;
 
+use crate::messages;
 use crate::service::Service;
 use crate::snapshots::Before;
 use crate::table::InFlight;
@@ -70,14 +71,17 @@ impl Service {
                 files = changes.len(),
                 "a call was under way when the sidecar last ended, and nobody reported its end"
             );
-            self.journal.note(Entry {
-                at_unix_ms: unix_ms(),
-                session: open.session,
-                agent_id: open.agent_id,
-                call: Some(open.call),
-                revision: 0,
-                event: Fact::Done { ok: false, changes },
-            });
+            let told = Fact::Told { text: messages::end_unknown(&open.call).as_str().into() };
+            for event in [told, Fact::Done { ok: false, changes }] {
+                self.journal.note(Entry {
+                    at_unix_ms: unix_ms(),
+                    session: open.session.clone(),
+                    agent_id: open.agent_id.clone(),
+                    call: Some(open.call.clone()),
+                    revision: 0,
+                    event,
+                });
+            }
         }
     }
 }

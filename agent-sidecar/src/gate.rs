@@ -117,7 +117,10 @@ impl Service {
         }
         let found = match self.effects(event, call) {
             Ok(found) => found,
-            Err(objection) => return self.object(who, objection),
+            Err(objection) => {
+                let by_rule = self.refused_by_rule(who, event, call);
+                return by_rule.unwrap_or_else(|| self.object(who, objection));
+            }
         };
         if call.action.may_change()
             && let Some(reason) = self.other_fleet(&found)

@@ -26,6 +26,8 @@ use crate::table::AgentSession;
 
 /// The task that an agent was started for, in its environment.
 const TASK: &str = "RAILROAD_TASK";
+/// Built-in rules about where something is, not what it does.
+const PLACES: [&str; 2] = ["default/own-files", "default/outside-repository"];
 /// After a watch has ended it is opened again this much later.
 const REOPEN_AFTER: std::time::Duration = std::time::Duration::from_millis(500);
 
@@ -90,6 +92,24 @@ impl Service {
             }
             Judgement::Approve(hit) => self.ask_a_person(who, event, call, repo.as_deref(), &hit).await,
         }
+    }
+
+    /// What the rules say of a command that has met an objection besides: a rule tells why, and what to do instead. Those about
+    /// places say no more than the objection.
+    pub(crate) fn refused_by_rule(&self, who: &AgentSession, event: &Event, call: &ToolCall) -> Option<Answer> {
+        let Action::Shell { command } = &call.action else { return None };
+        let repo = self.repos.around(&event.cwd).ok().flatten();
+        let rules = repo.as_ref().map_or_else(Rules::built_in, |repo| repo.rules());
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        let env = rr_shell::Env { cwd: &event.cwd, home: home.as_deref() };
+        let parse = || rr_shell::analyse(command, &env);
+        let found = Effects { analysis: Some(tokio::task::block_in_place(parse)), ..Effects::default() };
+        let Judgement::Deny(hit) = judge(&rules.policy, who, call, &found, repo.as_deref()) else { return None };
+        if PLACES.contains(&hit.rule.as_str()) {
+            return None;
+        }
+        let answer = self.refuse(who, &hit.what, messages::blocked(&hit));
+        Some(Answer { rule: Some(hit.rule), ..answer })
     }
 
     /// The first change outside of a session's scopes, as a refusal that says whom to ask (G7).

@@ -311,6 +311,15 @@ pub(crate) fn not_kept(why: &str) -> String {
     )
 }
 
+/// A call was under way when the sidecar died, and its agent never said how it ended (H31).
+pub(crate) fn end_unknown(call: &str) -> String {
+    format!(
+        "Railroad's sidecar ended while call {} was under way: whether that came to its end is not known. What the files it named hold \
+         now is written down as its work, and `rrctl rollback` can take it back.",
+        quote(call)
+    )
+}
+
 /// A rule of the policy refuses it (R12).
 pub(crate) fn blocked(hit: &Hit) -> String {
     let from = match hit.origin {

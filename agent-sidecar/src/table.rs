@@ -59,6 +59,8 @@ pub(crate) struct Inner {
     pub refusals: HashMap<String, u32>,
     /// The waiters this session has been told of.
     pub told_waiters: BTreeSet<u64>,
+    /// The error of railroad.yaml that it knows of.
+    pub told_fault: Option<String>,
     /// What the agent started, as far as seen.
     pub children: BTreeSet<Process>,
     /// Stopped by a hard pause, to be continued on resume.
@@ -172,6 +174,7 @@ impl Inner {
             notices: Vec::new(),
             refusals: HashMap::new(),
             told_waiters: BTreeSet::new(),
+            told_fault: None,
             children: BTreeSet::new(),
             frozen: BTreeSet::new(),
             keep_alive_sent: now,

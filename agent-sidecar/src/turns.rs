@@ -187,7 +187,9 @@ impl Service {
         who.lock().hooks_seen = gate(Path::new(&project)) == Gate::On;
         let mut facts = vec![self.surroundings(who, event)];
         facts.extend(self.without_scope(who, event));
-        facts.extend(self.config_fault(event));
+        let fault = self.config_fault(event);
+        who.lock().told_fault.clone_from(&fault);
+        facts.extend(fault);
         facts.extend(self.pending(who));
         Answer::with(facts)
     }
@@ -209,8 +211,17 @@ impl Service {
             }
         }
         let mut facts = self.pending(who);
+        facts.extend(self.new_config_fault(who, event));
         facts.extend(self.news(who, event));
         Answer::with(facts)
+    }
+
+    /// An error that railroad.yaml has had since this agent was told of it last: told once, in the middle of a session too.
+    fn new_config_fault(&self, who: &AgentSession, event: &Event) -> Option<String> {
+        let fault = self.config_fault(event);
+        let mut inner = who.lock();
+        let known = std::mem::replace(&mut inner.told_fault, fault.clone());
+        fault.filter(|now| known.as_ref() != Some(now))
     }
 
     /// The awareness text, if it says something else than last time (R9).

@@ -45,7 +45,9 @@ impl Service {
         self: &Arc<Self>,
         asked: &v1::RollbackRequest,
     ) -> Result<v1::RollbackReply, Declined> {
+        let settled = self.journal.settled().await;
         let target = self.target(&asked.session)?;
+        settled.map_err(|error| Declined::Refused(not_all_written(&error)))?;
         self.roll_back_target(asked, &target).await.map_err(Declined::Refused)
     }
 
@@ -139,15 +141,11 @@ impl Service {
 
     /// Everybody's changes since the session's first one.
     async fn history_of(self: &Arc<Self>, sid: &SessionId) -> Result<Vec<Change>, String> {
+        // A call's end is written a moment after it: without it a step would be overlooked, and an earlier one taken for the last.
+        self.journal.settled().await.map_err(|error| not_all_written(&error))?;
         let (reader, sid) = (self.journal.reader(), sid.clone());
         let read = move || {
-            let own = Filter {
-                session: Some(sid.to_string()),
-                kinds: Some(vec![Kind::Done]),
-                limit: Some(1),
-                ..Filter::default()
-            };
-            let Some(Ok((first, _))) = reader.query(&own).next() else { return Ok(Vec::new()) };
+            let Some(first) = first_of(&reader, &sid) else { return Ok(Vec::new()) };
             let all = Filter {
                 kinds: Some(vec![Kind::Done, Kind::RolledBack]),
                 after: Some(first.saturating_sub(1)),
@@ -476,6 +474,31 @@ type Sides = Vec<(String, String)>;
 fn repo_path(place: &Place) -> Result<RepoPath, String> {
     let bytes = std::os::unix::ffi::OsStrExt::as_bytes(place.path.as_os_str());
     RepoPath::parse(bytes).map_err(|why| format!("{}: {why}", place.path.display()))
+}
+
+/// Where what has to be known of a session's changes begins: at its first one. A rollback's begin with those that it took out.
+fn first_of(reader: &rr_journal::Reader, sid: &SessionId) -> Option<u64> {
+    let own = Filter {
+        session: Some(sid.to_string()),
+        kinds: Some(vec![Kind::Done, Kind::RolledBack]),
+        limit: Some(1),
+        ..Filter::default()
+    };
+    let (mut first, mut entry) = reader.query(&own).find_map(Result::ok)?;
+    // One rollback may have taken out another: each step leads to an earlier entry, so this ends.
+    while let Fact::RolledBack { undone, .. } = &entry.event {
+        let Some(earlier) = undone.iter().min().copied().filter(|seq| *seq < first) else { break };
+        let Ok(Some(found)) = reader.get(earlier) else { break };
+        (first, entry) = (earlier, found);
+    }
+    Some(first)
+}
+
+fn not_all_written(error: &rr_journal::JournalError) -> String {
+    format!(
+        "The journal cannot be written ({}), so the last calls are not in it and cannot be told apart. Nothing was changed: `rrctl doctor`.",
+        chain(error)
+    )
 }
 
 fn note_changes(history: &mut Vec<Change>, sequence: u64, entry: Entry) {

@@ -115,6 +115,15 @@ impl Journal {
         }
     }
 
+    /// Waits until all that was noted or appended before is durable, and so to be found by a reader. It writes nothing of its own.
+    ///
+    /// # Errors
+    /// If something of it could not be written: a reader does not find it yet.
+    pub async fn settled(&self) -> Result<(), JournalError> {
+        let answer = self.send(vec![])?;
+        answer.await.unwrap_or(Err(JournalError::Closed)).map(drop)
+    }
+
     fn send(&self, entries: Vec<Entry>) -> Result<oneshot::Receiver<Result<u64, JournalError>>, JournalError> {
         let (reply, answer) = oneshot::channel();
         let job = encoded(entries);

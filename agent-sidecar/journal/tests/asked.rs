@@ -5,8 +5,9 @@ mod common;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use common::{AT, Recorded, all, entry, file, path, session};
+use common::{AT, Recorded, all, call, entry, file, path, session};
 use proptest::prelude::*;
 use rr_core::content::Content;
 use rr_journal::{
@@ -217,4 +218,21 @@ fn a_follower_gets_each_entry_once_and_nothing_from_before() {
     }
     let expected: Vec<u64> = (0..29).flat_map(|n| [4 * n + 4, 4 * n + 5, 4 * n + 6]).collect();
     assert_eq!(came, expected);
+}
+
+#[tokio::test]
+async fn after_settling_a_reader_finds_every_note_and_settling_writes_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    // A note would wait for company longer than any test runs.
+    let options = Options { note_delay: Duration::from_secs(3_600), ..Options::default() };
+    let (journal, _) = Journal::open(dir.path(), &options, Arc::new(rr_journal::RealDisk)).expect("opened");
+    let entries = call(1, 1);
+    entries.iter().for_each(|entry| journal.note(entry.clone()));
+    assert!(all(dir.path()).is_empty(), "not yet");
+    journal.settled().await.expect("settles");
+    let found: Vec<Entry> = all(dir.path()).into_iter().map(|(_, entry)| entry).collect();
+    assert_eq!(found, entries);
+    let head = journal.head();
+    journal.settled().await.expect("settles");
+    assert_eq!((journal.head(), all(dir.path()).len()), (head, entries.len()), "nothing was written for it");
 }
