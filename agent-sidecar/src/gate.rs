@@ -7,6 +7,7 @@ use rr_core::lock::LockState;
 use rr_core::permit::Standstill;
 use rr_core::scope::{Claim, Scope};
 use rr_core::session::SessionState;
+use rr_core::time::BootTime;
 use rr_runtime::config::LockMode;
 
 use crate::call::{Action, Answer, Event, ToolCall, Verdict};
@@ -159,6 +160,8 @@ impl Service {
         if let Some((what, reason)) = self.stale(who, event, call, found) {
             return Err(self.refuse(who, &what, reason));
         }
+        // Whatever others note from here on is theirs: the look below may or may not have seen it.
+        let since = self.now();
         let compared = self.look_before(found).await.map_err(Answer::deny)?;
         if let Some((what, reason)) = self.sweeps_others(who, found, compared.as_ref()) {
             return Err(self.refuse(who, &what, reason));
@@ -177,7 +180,7 @@ impl Service {
         if call.action.may_change() {
             self.write_down(who, event, call, &before, cleared.shadowed).await.map_err(Answer::deny)?;
         }
-        self.begin(who, event, call, before, found);
+        self.begin(who, event, call, before, found, since);
         Ok(())
     }
 
@@ -442,8 +445,16 @@ impl Service {
         }
     }
 
-    fn begin(&self, who: &AgentSession, event: &Event, call: &ToolCall, before: Before, found: &Effects) {
-        let started = self.now();
+    /// `started`: before anything was looked at.
+    fn begin(
+        &self,
+        who: &AgentSession,
+        event: &Event,
+        call: &ToolCall,
+        before: Before,
+        found: &Effects,
+        started: BootTime,
+    ) {
         let may_change = call.action.may_change();
         let flight = InFlight {
             agent_id: event.agent_id.clone(),

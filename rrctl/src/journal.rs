@@ -91,7 +91,9 @@ pub(crate) fn place(typed: &str) -> Result<(Option<PathBuf>, RepoPath), Failure>
     };
     let bytes = std::os::unix::ffi::OsStrExt::as_bytes(relative.as_os_str());
     let path = RepoPath::parse(bytes);
-    let path = path.map_err(|e| Failure::at(format!("understand the path {typed}"), &e).of_kind(Kind::Usage))?;
+    let path = path.map_err(|e| {
+        Failure::at(format!("understand the path {typed}"), &e).of_kind(Kind::Usage).hint("name a path in a repository")
+    })?;
     Ok((root, path))
 }
 

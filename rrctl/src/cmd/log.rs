@@ -24,7 +24,7 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(200);
 /// entries are shown, oldest first.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only of this session (the begin of its id, or the agent's own name for it)
+    /// Only of this session (the begin of its id, or the name that an agent of this machine has for it)
     #[arg(long, value_name = "S")]
     session: Option<String>,
     /// Only what names this path, or something below it

@@ -183,8 +183,9 @@ fn lines(side: &str) -> String {
     text
 }
 
+/// A file's mode stands before its id, which is what tells one content from another.
 fn id(content: &str) -> String {
-    short(content).to_owned()
+    short(content.split_once(':').map_or(content, |(_, id)| id)).to_owned()
 }
 
 #[cfg(test)]
@@ -197,7 +198,7 @@ mod tests {
         let file = |path: &str, after: &str, what: &str| v1::UndoneFile {
             root: "/work".into(),
             path: path.into(),
-            before: "1a2b3c4d5e6f".into(),
+            before: "644:1a2b3c4d5e6f".into(),
             after: after.into(),
             what: what.into(),
         };
