@@ -97,23 +97,38 @@ fn shown(text: &Text) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
+    use rr_core::content::BlobId;
+    use rr_core::id::SessionId;
+    use rr_core::path::RepoPath;
+
     use super::*;
-    use crate::journal::tests::{AT, Shelf, edit};
+
+    const AT: u64 = 1_700_000_000_000;
+
+    fn entry(event: Event) -> Entry {
+        let session = Some(SessionId::from_random([1; 16]));
+        Entry { at_unix_ms: AT, session, agent_id: None, call: Some("t1".into()), revision: 0, event }
+    }
 
     #[test]
     fn an_entry_is_an_object_with_its_particulars() {
-        let mut shelf = Shelf::default();
-        let (a, b) = (shelf.put("a"), shelf.put("b"));
-        let entries = edit(1, "t1", "src/a.rs", a, b);
-        let value = of(7, &entries[0]);
-        assert_eq!(
-            value.to_string(),
+        let (root, path) = (PathBuf::from("/repo"), RepoPath::parse(b"src/a.rs").expect("legal"));
+        let spot = Spot { root: root.clone(), path: path.clone() };
+        let value =
+            of(7, &entry(Event::Intent { tool: "Edit".into(), does: Does::Write(vec![spot]), cwd: root.clone() }));
+        // The order of the fields is whatever the program's JSON library keeps.
+        let expected: Value = serde_json::from_str(&
             format!(
                 r#"{{"sequence":7,"at_unix_ms":{AT},"session":"{}","agent_id":null,"call":"t1","revision":0,"kind":"intent","tool":"Edit","does":"write","paths":[{{"root":"/repo","path":"src/a.rs"}}],"command":null,"cut":0,"cwd":"/repo"}}"#,
                 "01".repeat(16)
             )
-        );
-        let value = of(11, &entries[4]);
-        assert_eq!((&value["kind"], &value["changes"][0]["before"]), (&json!("done"), &json!(a)));
+        ).expect("JSON");
+        assert_eq!(value, expected);
+        let file = |n| Content::File { blob: BlobId([n; 20]), mode: 0o644 };
+        let change = FileChange { root, path, before: file(1), after: file(2), foreseen: true };
+        let value = of(11, &entry(Event::Done { ok: true, changes: vec![change] }));
+        assert_eq!((&value["kind"], &value["changes"][0]["before"]), (&json!("done"), &json!(file(1))));
     }
 }
