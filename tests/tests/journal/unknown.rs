@@ -56,3 +56,55 @@ fn a_call_without_an_end_is_told_as_unknown_and_what_it_did_can_be_taken_back() 
         assert_eq!(sandbox.text(file), "1\n");
     }
 }
+
+#[test]
+fn what_a_command_changed_unforeseen_while_the_daemon_died_can_be_taken_back() {
+    let sandbox = Sandbox::new();
+    sandbox.commit(&[("quiet.txt", "1\n")]);
+    let mut daemon = Daemon::start(&sandbox);
+    let mut one = Agent::start(&sandbox, "first");
+    let call = one.pre("Bash", &json!({"command": "python3 -c \"open('quiet' + '.txt', 'w').write('2\\n')\""}));
+    assert!(call.passed(), "{call:?}");
+    one.act(&call.id);
+    assert_eq!(sandbox.text("quiet.txt"), "2\n");
+    daemon.kill9();
+    daemon.restart();
+    one.post(&call.id);
+    one.stop();
+    let session = id_of(&sandbox, "first");
+    until("its end is written", || {
+        let all = log(&sandbox, &["--session", &session, "--kind", "done"]);
+        all.iter().any(|entry| entry["call"] == call.id)
+    });
+    let told = sandbox.json(&["rollback", "--session", &session]);
+    assert_eq!((&told["calls"], sandbox.text("quiet.txt").as_str()), (&json!(1), "1\n"), "{told}");
+}
+
+#[test]
+fn of_two_calls_under_a_crash_each_is_told_its_own_changes_and_unsaved_work_of_others_is_nobodys() {
+    let sandbox = Sandbox::new();
+    sandbox.commit(&[("quiet.txt", "1\n"), ("named.txt", "1\n"), ("by-hand.txt", "1\n")]);
+    let mut daemon = Daemon::start(&sandbox);
+    let (mut one, mut two) = (Agent::start(&sandbox, "first"), Agent::start(&sandbox, "second"));
+    sandbox.put("by-hand.txt", "2\n");
+    two.read("named.txt").must_pass();
+    let command = "python3 -c \"open('quiet' + '.txt', 'w').write('2\\n')\"";
+    let shell = one.pre("Bash", &json!({ "command": command })).must_pass().id;
+    let write = two.pre("Write", &json!({"file_path": "named.txt", "content": "2\n"})).must_pass().id;
+    one.act(&shell);
+    two.act(&write);
+    daemon.kill9();
+    daemon.restart();
+    one.post(&shell);
+    two.post(&write);
+    let done = |call: &str| {
+        let all = log(&sandbox, &["--kind", "done"]);
+        all.into_iter().find(|entry| entry["call"] == call)
+    };
+    until("both ends are written", || done(&shell).is_some() && done(&write).is_some());
+    let paths = |call: &str| {
+        let changes = done(call).expect("its end")["changes"].as_array().cloned().expect("changes");
+        changes.iter().map(|change| change["path"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!((paths(&shell), paths(&write)), (vec![json!("quiet.txt")], vec![json!("named.txt")]));
+}
