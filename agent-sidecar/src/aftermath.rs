@@ -154,7 +154,10 @@ impl Service {
             return seen;
         };
         let mut own = Vec::new();
-        for file in tree.dirty.changed_until(&now, &repo.tree.root) {
+        let mut changed = tree.dirty.changed_until(&now, &repo.tree.root);
+        let earlier: Vec<PathBuf> = tree.found.iter().filter(|file| !changed.contains(file)).cloned().collect();
+        changed.extend(earlier);
+        for file in changed {
             let Ok(path) = RepoPath::parse(file.as_os_str().as_bytes()) else { continue };
             match self.whose(who, repo, &path, flight.started) {
                 Whose::Another => continue,

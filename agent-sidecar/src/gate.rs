@@ -32,6 +32,9 @@ const STOPPED_AFTER: u32 = 8;
 const SETTLE_LOOKS: u32 = 10;
 const SETTLE_EVERY: std::time::Duration = std::time::Duration::from_millis(20);
 
+/// Of a command, as far as a secret that begins in its first eighty characters may go.
+const SECRET_CHARS_MAX: usize = 1_000;
+
 impl Service {
     pub(crate) async fn before(self: &Arc<Self>, who: &Arc<AgentSession>, event: &Event, call: &ToolCall) -> Answer {
         let facts = self.pending(who);
@@ -508,7 +511,11 @@ fn dedup(needs: Vec<Need>) -> Vec<Need> {
 
 fn doing(call: &ToolCall) -> String {
     match &call.action {
-        Action::Shell { command } => format!("{}: {}", call.tool, command.chars().take(80).collect::<String>()),
+        Action::Shell { command } => {
+            // Others read it, in the store of the whole fleet. What is longer than a secret is not looked through.
+            let begin: String = command.chars().take(SECRET_CHARS_MAX).collect();
+            format!("{}: {}", call.tool, rr_journal::redact(&begin).chars().take(80).collect::<String>())
+        }
         _ => call.tool.clone(),
     }
 }

@@ -21,6 +21,8 @@ const IGNORED_KEPT_MAX: usize = 2_000;
 const IGNORED_BYTES_MAX: u64 = 64 << 20;
 /// Contents taken over after a call; the rest follows within a minute.
 const ADOPT_AT_ONCE_MAX: usize = 64;
+/// Files that are looked at for a command that outlived its sidecar: a start must not read a whole tree.
+pub(crate) const FOUND_MAX: usize = 1_000;
 
 /// The machine's snapshot store, and what it was last given of each work tree. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -47,6 +49,8 @@ pub(crate) struct TreeBefore {
     pub dirty: Arc<Dirty>,
     /// What differed from the last commit, relative to the work tree.
     contents: Arc<HashMap<PathBuf, Content>>,
+    /// Changed already when this was looked at: the call began in an earlier life of the sidecar.
+    pub found: Arc<Vec<PathBuf>>,
 }
 
 impl Before {
@@ -58,6 +62,31 @@ impl Before {
             Some((Place { repo, path: kept.path.clone(), disk }, kept.content))
         };
         Self { named: files.iter().filter_map(place).collect(), ..Self::default() }
+    }
+
+    /// With a work tree as it stands after that life, and what was last `known` of files that differ from the last commit there.
+    /// One of which nothing is known was as committed. `not` its own: named by others that were at work too. Blocks.
+    pub(crate) fn and_besides(
+        mut self,
+        snapshots: &Snapshots,
+        repo: Arc<Repo>,
+        dirty: Dirty,
+        known: HashMap<PathBuf, Content>,
+        not: &HashSet<PathBuf>,
+    ) -> Self {
+        let now = |file: &Path| snapshots.vault.keep(&repo.tree.root.join(file)).unwrap_or(Content::Unkept);
+        let changed = |file: &&Path| {
+            !not.contains(&repo.tree.root.join(file)) && known.get(*file).is_none_or(|known| *known != now(file))
+        };
+        let found: Vec<PathBuf> = dirty.paths().take(FOUND_MAX).filter(changed).map(Path::to_owned).collect();
+        self.tree =
+            Some(TreeBefore { repo, dirty: Arc::new(dirty), contents: Arc::new(known), found: Arc::new(found) });
+        self
+    }
+
+    /// What was found changed, as the repository names it.
+    pub(crate) fn found(&self) -> Vec<RepoPath> {
+        self.tree.iter().flat_map(|tree| tree.found.iter()).filter_map(|file| repo_path(file)).collect()
     }
 
     /// What was kept for this call and not for an earlier one.
@@ -182,7 +211,7 @@ fn keep_tree(vault: &Vault, last: &LastKept, repo: Arc<Repo>, dirty: Dirty, newl
         contents.insert(file.to_owned(), content);
     }
     last.note(root, &dirty, &contents);
-    TreeBefore { repo, dirty: Arc::new(dirty), contents: Arc::new(contents) }
+    TreeBefore { repo, dirty: Arc::new(dirty), contents: Arc::new(contents), found: Arc::default() }
 }
 
 /// Folders that a call will make for its file: they go with it.
@@ -197,7 +226,7 @@ fn absent_above(place: &Place) -> Vec<(Place, Content)> {
     rr_git::absent_folders(&spot).into_iter().filter_map(folder).collect()
 }
 
-fn repo_path(file: &Path) -> Option<RepoPath> {
+pub(crate) fn repo_path(file: &Path) -> Option<RepoPath> {
     RepoPath::parse(std::os::unix::ffi::OsStrExt::as_bytes(file.as_os_str())).ok()
 }
 

@@ -197,8 +197,9 @@ impl Service {
     pub(crate) async fn prompted(self: &Arc<Self>, who: &Arc<AgentSession>, event: &Event, text: &str) -> Answer {
         // A background task's report is no new task.
         if !text.starts_with("<task-notification>") {
-            let task: String =
-                text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(TASK_CHARS_MAX).collect();
+            let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            // It is read by all of the fleet: a person may have told the agent a secret.
+            let task: String = rr_journal::redact(&words).chars().take(TASK_CHARS_MAX).collect();
             let record = {
                 let mut inner = who.lock();
                 inner.record.task = task;
