@@ -151,7 +151,7 @@ impl Vault {
             make(dir)?;
         }
         loose::settle(&objects, disk.as_ref())?;
-        Self::at(dir, disk, keep_bytes_max)
+        Self::opened(dir, disk, keep_bytes_max)
     }
 
     /// A store that another process may be writing, to be looked through: nothing of it is made or tidied.
@@ -159,10 +159,10 @@ impl Vault {
     /// # Errors
     /// If it cannot be opened.
     pub fn to_look(dir: &Path) -> Result<Self, VaultError> {
-        Self::at(dir, Arc::new(crate::disk::RealDisk), KEEP_BYTES_MAX)
+        Self::opened(dir, Arc::new(crate::disk::RealDisk), KEEP_BYTES_MAX)
     }
 
-    fn at(dir: &Path, disk: Arc<dyn Disk>, keep_bytes_max: u64) -> Result<Self, VaultError> {
+    fn opened(dir: &Path, disk: Arc<dyn Disk>, keep_bytes_max: u64) -> Result<Self, VaultError> {
         let objects = dir.join("objects");
         let packs = RwLock::new(borrow::odb_of(&objects)?);
         Ok(Self(Arc::new(Inner {
