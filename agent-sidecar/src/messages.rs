@@ -305,7 +305,7 @@ pub(crate) fn not_written_down(why: &str) -> String {
 
 pub(crate) fn not_kept(why: &str) -> String {
     format!(
-        "What stands there now could not be kept ({}), so no change is let through: it could not be taken back. It is tried again \
+        "Railroad could not keep what stands there now ({}), so no change is let through: it could not be taken back. It is tried again \
          at your next call; a person looks with `rrctl doctor`.",
         cut(why, ERROR_CHARS_MAX)
     )

@@ -121,9 +121,7 @@ impl Named {
 
 /// All that the call touches.
 pub(crate) fn touched(call: &Call<'_>) -> Vec<Named> {
-    let foreseen = call.analysis.map(Foreseen::of).unwrap_or_default();
     let mut paths: Vec<&PathBuf> = call.reads.iter().chain(call.writes).collect();
-    paths.extend(foreseen.reads.iter().chain(&foreseen.writes));
     paths.sort_unstable();
     paths.dedup();
     paths.into_iter().take(PATHS_MAX).map(|path| Named::new(path, call)).collect()
