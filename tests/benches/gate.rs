@@ -160,7 +160,7 @@ fn changing_calls(sandbox: &Sandbox, bench: &mut Hooked<'_>) {
         reading.push(bench.read("src/f01.rs"));
         syncs.push(disk.sync(round));
         if round + 1 == WARM_UP {
-            [&mut changing, &mut reading, &mut syncs].map(Vec::clear);
+            [&mut changing, &mut reading, &mut syncs].into_iter().for_each(Vec::clear);
         }
     }
     let floor = percentile(&reading, 50) + percentile(&syncs, 50);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Builtin, Look, Scene};
-use crate::paths::{Foreseen, is_outside};
+use crate::paths::is_outside;
 
 pub(super) const RULES: &[Builtin] = &[
     Builtin {
@@ -23,12 +23,8 @@ pub(super) const RULES: &[Builtin] = &[
 ];
 
 fn written(scene: &Scene<'_>, wrong: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
-    let foreseen = scene.call.analysis.map(Foreseen::of).unwrap_or_default();
-    let mut paths: Vec<PathBuf> = scene.call.writes.iter().cloned().chain(foreseen.writes).collect();
-    paths.sort_unstable();
-    paths.dedup();
-    paths.retain(|path| wrong(path));
-    paths
+    // Where they land, not how they are called: that is for callers to have looked up.
+    scene.call.writes.iter().filter(|path| wrong(path)).cloned().collect()
 }
 
 /// The policy, Railroad's folder, and the settings by which agents call it.
