@@ -95,7 +95,10 @@ impl Before {
 
 /// The last version of each file that was kept, by work tree: a file is read again only when it has changed.
 #[derive(Default)]
-struct LastKept(Mutex<HashMap<PathBuf, HashMap<PathBuf, (Option<Stamp>, Content)>>>);
+struct LastKept(Mutex<HashMap<PathBuf, Versions>>);
+
+/// By path in one work tree.
+type Versions = HashMap<PathBuf, (Option<Stamp>, Content)>;
 
 impl LastKept {
     fn of(&self, root: &Path, file: &Path, stamp: Option<Stamp>) -> Option<Content> {
