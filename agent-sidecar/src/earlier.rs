@@ -70,7 +70,7 @@ impl Service {
     }
 
     /// What became of the calls of sessions that are over.
-    pub(crate) async fn settle_earlier(&self) {
+    pub(crate) fn settle_earlier(&self) {
         for open in self.earlier.rest() {
             let changes = tokio::task::block_in_place(|| {
                 let before = self.before_earlier(&open);

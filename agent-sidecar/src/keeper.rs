@@ -324,7 +324,7 @@ impl Service {
             inner.in_flight.extend(self.earlier_calls(&row.sid));
             self.enrol(key, agent, session, inner);
         }
-        self.settle_earlier().await;
+        self.settle_earlier();
         Ok(())
     }
 
