@@ -26,8 +26,8 @@ use crate::table::AgentSession;
 
 /// The task that an agent was started for, in its environment.
 const TASK: &str = "RAILROAD_TASK";
-/// Built-in rules about where something is, not what it does.
-const PLACES: [&str; 2] = ["default/own-files", "default/outside-repository"];
+/// Built-in rules about where something is or how it reads, not what it does.
+const NO_MORE_THAN_AN_OBJECTION: [&str; 3] = ["default/own-files", "default/outside-repository", "default/unreadable"];
 /// After a watch has ended it is opened again this much later.
 const REOPEN_AFTER: std::time::Duration = std::time::Duration::from_millis(500);
 
@@ -95,7 +95,7 @@ impl Service {
     }
 
     /// What the rules say of a command that has met an objection besides: a rule tells why, and what to do instead. Those about
-    /// places say no more than the objection.
+    /// places and spelling say no more than the objection.
     pub(crate) fn refused_by_rule(&self, who: &AgentSession, event: &Event, call: &ToolCall) -> Option<Answer> {
         let Action::Shell { command } = &call.action else { return None };
         let repo = self.repos.around(&event.cwd).ok().flatten();
@@ -105,7 +105,7 @@ impl Service {
         let parse = || rr_shell::analyse(command, &env);
         let found = Effects { analysis: Some(tokio::task::block_in_place(parse)), ..Effects::default() };
         let Judgement::Deny(hit) = judge(&rules.policy, who, call, &found, repo.as_deref()) else { return None };
-        if PLACES.contains(&hit.rule.as_str()) {
+        if NO_MORE_THAN_AN_OBJECTION.contains(&hit.rule.as_str()) {
             return None;
         }
         let answer = self.refuse(who, &hit.what, messages::blocked(&hit));
