@@ -5,10 +5,17 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+const FILES: [&str; 5] = [
+    "railroad/v1/approvals.proto",
+    "railroad/v1/enrol.proto",
+    "railroad/v1/fleet.proto",
+    "railroad/v1/journal.proto",
+    "railroad/v1/publish.proto",
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=railroad");
-    let files =
-        protox::compile(["railroad/v1/fleet.proto", "railroad/v1/enrol.proto", "railroad/v1/publish.proto"], ["."])?;
+    let files = protox::compile(FILES, ["."])?;
     let mut methods = String::from("&[\n");
     for file in &files.file {
         for service in &file.service {

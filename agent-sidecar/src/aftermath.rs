@@ -28,7 +28,7 @@ impl Service {
         who: &Arc<AgentSession>,
         event: &Event,
         call: &ToolCall,
-        _ok: bool,
+        ok: bool,
     ) -> Answer {
         // A failed call may have changed something before it failed: it is looked at all the same.
         let flight = who.lock().in_flight.get(&call.id).cloned();
@@ -39,7 +39,9 @@ impl Service {
             Action::Read(_) | Action::Harmless => {}
         }
         if let Some(flight) = &flight {
-            facts.extend(self.compare(who, event, flight).await);
+            let seen = self.compare(who, Some(event), flight).await;
+            self.record(who, &call.id, flight, ok, &seen).await;
+            facts.extend(seen.facts);
             if flight.stages {
                 who.lock().keep_index(&call.id);
             }
@@ -54,8 +56,20 @@ impl Service {
         Answer::with(facts)
     }
 
-    /// The end of a call, however it ended: what was locked for it alone is given back.
-    pub(crate) async fn call_over(&self, who: &AgentSession, id: &str) {
+    /// The end of a call, however it ended: what was locked for it alone is given back. One that never said what came of it is
+    /// looked at first.
+    pub(crate) async fn call_over(self: &Arc<Self>, who: &Arc<AgentSession>, id: &str) {
+        let unheard = who.lock().in_flight.get(id).filter(|f| f.may_change && !f.recorded).cloned();
+        if let Some(flight) = unheard {
+            if flight.earlier {
+                let text = messages::end_unknown(id);
+                let fact = rr_journal::Event::Told { text: text.as_str().into() };
+                self.journal.note(self.entry(who, None, Some(id), fact));
+                who.notify(text);
+            }
+            let seen = self.compare(who, None, &flight).await;
+            self.record(who, id, &flight, false, &seen).await;
+        }
         let over = {
             let mut inner = who.lock();
             inner.in_flight.remove(id);
@@ -63,6 +77,22 @@ impl Service {
             inner.take_locks(|l| l.only_for.as_deref() == Some(id))
         };
         self.give_back(who, over).await;
+    }
+
+    /// Writes down what a call has changed, its bytes kept.
+    async fn record(&self, who: &AgentSession, id: &str, flight: &InFlight, ok: bool, seen: &Seen) {
+        if !flight.may_change {
+            return;
+        }
+        let (snapshots, before, touched, now) =
+            (self.snapshots.clone(), flight.before.clone(), seen.touched.clone(), seen.now.clone());
+        let changes = tokio::task::spawn_blocking(move || snapshots.changes(&before, &touched, now.as_ref())).await;
+        let changes = changes.unwrap_or_default();
+        who.lock().unsaved.extend(changes.iter().map(|c| c.root.clone()));
+        self.note_done(who, flight.agent_id.as_ref(), id, ok, changes);
+        if let Some(flight) = who.lock().in_flight.get_mut(id) {
+            flight.recorded = true;
+        }
     }
 
     fn wrote(&self, who: &AgentSession, event: &Event, paths: &[PathBuf]) {
@@ -112,27 +142,33 @@ impl Service {
         }
     }
 
-    /// Compares the tree with how it was before the call.
-    async fn compare(self: &Arc<Self>, who: &Arc<AgentSession>, event: &Event, flight: &InFlight) -> Vec<String> {
-        let Some((repo, before)) = &flight.before else { return vec![] };
+    /// Compares the tree with how it was before the call. `event`: the agent's report of its end, if there is one.
+    async fn compare(self: &Arc<Self>, who: &Arc<AgentSession>, event: Option<&Event>, flight: &InFlight) -> Seen {
+        let mut seen = Seen::default();
+        let Some(tree) = &flight.before.tree else { return seen };
+        let repo = &tree.repo;
         let looked = repo.clone();
         let Ok(Ok(now)) = tokio::task::spawn_blocking(move || looked.tree.dirty()).await else {
             self.look_at_commits(who, repo, Some(flight.started)).await;
-            return vec![
-                "The work tree could not be looked at after this command: what it changed is not known.".to_owned(),
-            ];
+            seen.facts.push(messages::not_compared());
+            return seen;
         };
-        let mut facts = Vec::new();
         let mut own = Vec::new();
-        for file in before.changed_until(&now, &repo.tree.root) {
-            match self.whose(who, repo, &file, flight.started) {
-                Whose::Known | Whose::Another => {}
-                Whose::Ours(path) => own.push(path),
-                Whose::Hit(path, holder) => facts.push(self.hit(who, repo, &path, &holder)),
+        let mut changed = tree.dirty.changed_until(&now, &repo.tree.root);
+        let earlier: Vec<PathBuf> = tree.found.iter().filter(|file| !changed.contains(file)).cloned().collect();
+        changed.extend(earlier);
+        for file in changed {
+            let Ok(path) = RepoPath::parse(file.as_os_str().as_bytes()) else { continue };
+            match self.whose(who, repo, &path, flight.started) {
+                Whose::Another => continue,
+                Whose::Known => {}
+                Whose::Ours => own.push(path.clone()),
+                Whose::Hit(holder) => seen.facts.push(self.hit(who, repo, &path, &holder)),
             }
+            seen.touched.push(path);
         }
-        facts.extend(self.count_as_own(who, event, repo, own).await);
-        if before.head_moved(&now) {
+        seen.facts.extend(self.count_as_own(who, event, repo, own).await);
+        if tree.dirty.head_moved(&now) {
             who.lock().reads.retain(|(_, p), v| v.is_current(p));
             let moved = messages::tree_moved(&repo.tree.branch());
             for other in self.all().into_iter().filter(|o| o.sid() != who.sid() && works_in(o, repo)) {
@@ -145,19 +181,19 @@ impl Service {
             let over = who.lock().take_locks(|l| committed(l, repo, &now));
             self.give_back(who, over).await;
         }
-        facts
+        seen.now = Some(now);
+        seen
     }
 
     /// Whose change a changed file is.
-    fn whose(&self, who: &AgentSession, repo: &Arc<Repo>, file: &Path, since: BootTime) -> Whose {
-        let Ok(path) = RepoPath::parse(file.as_os_str().as_bytes()) else { return Whose::Known };
+    fn whose(&self, who: &AgentSession, repo: &Arc<Repo>, path: &RepoPath, since: BootTime) -> Whose {
         let claim = Claim::exclusive(Scope::Path(path.clone()));
-        let change = self.changes().of(repo, &path).cloned();
+        let change = self.changes().of(repo, path).cloned();
         if who.lock().covering(repo, &claim).is_some() {
             // Held all along: named before, or counted before. Noted unless this very call has noted it.
             return match change {
                 Some(c) if c.session == *who.sid() && c.at >= since => Whose::Known,
-                _ => Whose::Ours(path),
+                _ => Whose::Ours,
             };
         }
         if change.is_some_and(|c| c.session != *who.sid() && c.at >= since) {
@@ -167,8 +203,8 @@ impl Service {
         match holder {
             // It is writing just now itself: the change may well be its own.
             Some(h) if h.lock().may_change_in_flight() > 0 => Whose::Another,
-            Some(h) => Whose::Hit(path, h),
-            None => Whose::Ours(path),
+            Some(h) => Whose::Hit(h),
+            None => Whose::Ours,
         }
     }
 
@@ -185,14 +221,14 @@ impl Service {
     async fn count_as_own(
         self: &Arc<Self>,
         who: &Arc<AgentSession>,
-        event: &Event,
+        event: Option<&Event>,
         repo: &Arc<Repo>,
         own: Vec<RepoPath>,
     ) -> Option<String> {
         let mut unforeseen = Vec::new();
         for path in own {
             let disk = repo.tree.root.join(path.shown());
-            self.note_change(who, Some(event), repo, &path, &disk);
+            self.note_change(who, event, repo, &path, &disk);
             let claim = Claim::exclusive(Scope::Path(path.clone()));
             if who.lock().covering(repo, &claim).is_none() {
                 unforeseen.push((path, claim));
@@ -244,12 +280,21 @@ impl Service {
 }
 
 enum Whose {
-    /// Noted already.
+    /// Its own, and noted already.
     Known,
-    Ours(RepoPath),
+    Ours,
     /// Another session changed it itself, meanwhile.
     Another,
-    Hit(RepoPath, Arc<AgentSession>),
+    Hit(Arc<AgentSession>),
+}
+
+/// What a look at the tree after a call has shown.
+#[derive(Default)]
+struct Seen {
+    facts: Vec<String>,
+    /// What the call changed, named or not.
+    touched: Vec<RepoPath>,
+    now: Option<rr_git::Dirty>,
 }
 
 /// Written while somebody else had it.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use rr_core::id::{FleetName, HostId};
 use rr_fleet::{Fleet, FleetError};
+use rr_git::{Vault, VaultError};
+use rr_journal::{Journal, JournalError};
 use rr_runtime::dirs::Dirs;
 use rr_runtime::entropy::OsEntropy;
 use rr_runtime::exit::Failure;
@@ -14,10 +16,12 @@ use rr_runtime::tasks::Kind::Essential;
 use rr_runtime::trouble::patiently;
 use tokio_util::sync::CancellationToken;
 
+use crate::earlier::Earlier;
 use crate::guarded::Guarded;
 use crate::history::History;
 use crate::memory::Memory;
 use crate::service::{Belongings, Service};
+use crate::snapshots::Snapshots;
 use crate::socket::{self, SocketError};
 use crate::view::{self, SharedView};
 
@@ -72,6 +76,10 @@ pub enum SidecarError {
     Socket(#[from] SocketError),
     #[error("take over the sessions of an earlier life")]
     Adopt(#[source] rr_fleet::FleetError),
+    #[error("open the journal")]
+    Journal(#[from] JournalError),
+    #[error("open the snapshots")]
+    Snapshots(#[from] VaultError),
     #[error("a part of the sidecar ended unexpectedly")]
     PartEnded,
 }
@@ -86,7 +94,13 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
     let guarded = Guarded::new(&[dirs.state.clone(), dirs.runtime.clone()]);
     let history = History::load(&dirs.state);
     let memory = Memory::read(&dirs.state);
-    let belongings = Belongings { name, host, view: view.clone(), guarded, history, metrics, memory };
+    let (journal, recovered) =
+        Journal::open(&dirs.journal_dir(), &rr_journal::Options::default(), Arc::new(rr_journal::RealDisk))?;
+    let vault = Vault::open(&dirs.snapshots_dir(), Arc::new(rr_git::disk::RealDisk))?;
+    let snapshots = Snapshots::new(vault);
+    let earlier = Earlier::new(recovered.open_calls);
+    let belongings =
+        Belongings { name, host, view: view.clone(), guarded, history, metrics, memory, journal, snapshots, earlier };
     let service = Arc::new(Service::new(fleet.clone(), belongings));
 
     let adopting = patiently("take over the sessions", FleetError::is_outage, || service.adopt());
@@ -109,6 +123,8 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
         () = whole(service.clone().keep(shutdown.clone())) => {}
         () = whole(service.clone().follow_permit(shutdown.clone())) => {}
         () = whole(service.clone().follow_work(shutdown.clone())) => {}
+        () = whole(service.clone().follow_answers(shutdown.clone())) => {}
+        () = whole(service.clone().keep_records(shutdown.clone())) => {}
     }
     let told = shutdown.is_cancelled();
     if told && !served {

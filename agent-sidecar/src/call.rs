@@ -85,6 +85,10 @@ pub(crate) struct Answer {
     pub verdict: Verdict,
     /// Facts for the agent, most important first.
     pub context: Vec<String>,
+    /// The policy's rule behind a denial.
+    pub rule: Option<String>,
+    /// Not denied for good: a person has been asked.
+    pub asked: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,10 +103,10 @@ pub(crate) enum Verdict {
 
 impl Answer {
     pub(crate) fn deny(reason: String) -> Self {
-        Self { verdict: Verdict::Deny(reason), context: Vec::new() }
+        Self { verdict: Verdict::Deny(reason), ..Self::default() }
     }
 
     pub(crate) fn with(context: Vec<String>) -> Self {
-        Self { verdict: Verdict::Pass, context }
+        Self { context, ..Self::default() }
     }
 }

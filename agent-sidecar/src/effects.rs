@@ -31,6 +31,8 @@ pub(crate) struct Effects {
     pub shell: bool,
     /// A command of it goes past the repository's git hooks.
     pub skips_hooks: Option<String>,
+    /// The parse of a shell command.
+    pub analysis: Option<Analysis>,
 }
 
 /// A git command that moves or takes along files of a whole work tree.
@@ -115,6 +117,7 @@ fn shell(command: &str, cwd: &Path, repos: &Repos, guarded: &Guarded, found: &mu
     if analysis.certainty != Certainty::ReadOnly {
         found.compare = compared(&analysis, cwd, repos);
     }
+    found.analysis = Some(analysis);
     Ok(())
 }
 

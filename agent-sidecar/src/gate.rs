@@ -7,15 +7,19 @@ use rr_core::lock::LockState;
 use rr_core::permit::Standstill;
 use rr_core::scope::{Claim, Scope};
 use rr_core::session::SessionState;
+use rr_core::time::BootTime;
 use rr_runtime::config::LockMode;
 
 use crate::call::{Action, Answer, Event, ToolCall, Verdict};
 use crate::effects::{self, Effects};
 use crate::guarded::Objection;
+use crate::judged::Cleared;
 use crate::locking::{Got, Need};
 use crate::messages;
+use crate::record::lock_step;
 use crate::repos::{Place, Repo, Shared};
 use crate::service::Service;
+use crate::snapshots::Before;
 use crate::table::{AgentSession, HeldLock, InFlight, LostClaim};
 use crate::versions::Version;
 use crate::view::current;
@@ -27,6 +31,9 @@ const STOPPED_AFTER: u32 = 8;
 /// A reader waits this often this long for a write that is under way: a tenth of the hook's budget in all.
 const SETTLE_LOOKS: u32 = 10;
 const SETTLE_EVERY: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// Of a command, as far as a secret that begins in its first eighty characters may go.
+const SECRET_CHARS_MAX: usize = 1_000;
 
 impl Service {
     pub(crate) async fn before(self: &Arc<Self>, who: &Arc<AgentSession>, event: &Event, call: &ToolCall) -> Answer {
@@ -46,6 +53,7 @@ impl Service {
         if answer.verdict != Verdict::Pass {
             self.call_over(who, &call.id).await;
         }
+        self.note_verdict(who, event, call, &answer);
         answer.context.splice(0..0, facts);
         answer
     }
@@ -105,11 +113,17 @@ impl Service {
             if let Some(answer) = self.tell_losses(who) {
                 return answer;
             }
+            if who.lock().held_back {
+                return Answer::deny(messages::held_back());
+            }
             self.forget_unfinished(who, event, call).await;
         }
         let found = match self.effects(event, call) {
             Ok(found) => found,
-            Err(objection) => return self.object(who, objection),
+            Err(objection) => {
+                let by_rule = self.refused_by_rule(who, event, call);
+                return by_rule.unwrap_or_else(|| self.object(who, objection));
+            }
         };
         if call.action.may_change()
             && let Some(reason) = self.other_fleet(&found)
@@ -119,14 +133,18 @@ impl Service {
         if let Some(stop) = stop_file_of(&found) {
             return self.refuse(who, "a call", messages::stop_file(&stop.display().to_string()));
         }
+        let cleared = match self.put_to_policy(who, event, call, &found).await {
+            Ok(cleared) => cleared,
+            Err(answer) => return answer,
+        };
         self.let_settle(who, &found).await;
         let facts = self.under_edit(who, &found);
         let mut answer = self.lock_all(who, call, &found, facts).await;
         if answer.verdict == Verdict::Pass {
             // Only under the lock does a look at the files stay true until the write.
-            match self.look_under_lock(who, event, call, &found).await {
+            match self.look_under_lock(who, event, call, &found, cleared).await {
                 Ok(()) => {}
-                Err(refused) => answer.verdict = refused.verdict,
+                Err(refused) => answer = Answer { context: answer.context, ..refused },
             }
         }
         answer
@@ -140,10 +158,13 @@ impl Service {
         event: &Event,
         call: &ToolCall,
         found: &Effects,
+        cleared: Cleared,
     ) -> Result<(), Answer> {
         if let Some((what, reason)) = self.stale(who, event, call, found) {
             return Err(self.refuse(who, &what, reason));
         }
+        // Whatever others note from here on is theirs: the look below may or may not have seen it.
+        let since = self.now();
         let compared = self.look_before(found).await.map_err(Answer::deny)?;
         if let Some((what, reason)) = self.sweeps_others(who, found, compared.as_ref()) {
             return Err(self.refuse(who, &what, reason));
@@ -155,15 +176,34 @@ impl Service {
         if let Some(what) = &found.skips_hooks {
             self.report_bypass(who, what).await;
         }
-        let before = found.compare.clone().zip(compared);
-        self.begin(who, event, call, before, found);
+        let before = self.keep_before(call, found, compared)?;
+        if let Some(id) = &cleared.approval {
+            self.use_word(who, id).await?;
+        }
+        if call.action.may_change() {
+            self.write_down(who, event, call, &before, cleared.shadowed).await.map_err(Answer::deny)?;
+        }
+        self.begin(who, event, call, before, found, since);
         Ok(())
+    }
+
+    /// What a changing call may change, kept before it may.
+    fn keep_before(&self, call: &ToolCall, found: &Effects, dirty: Option<rr_git::Dirty>) -> Result<Before, Answer> {
+        if !call.action.may_change() {
+            return Ok(Before::default());
+        }
+        let tree = found.compare.clone().zip(dirty);
+        let kept = tokio::task::block_in_place(|| self.snapshots.keep_before(found, tree));
+        kept.map_err(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "keep what a call may change");
+            Answer::deny(messages::not_kept(&rr_runtime::errors::chain(&error)))
+        })
     }
 
     /// A repository that belongs to another fleet is not locked in this one: agents of that fleet would not see it.
     fn other_fleet(&self, found: &Effects) -> Option<String> {
         let repos = repos_of(found).chain(&found.compare).chain(found.trees.iter().map(|t| &t.repo));
-        let mut named = repos.filter_map(|repo| repo.config().0.fleet);
+        let mut named = repos.filter_map(|repo| repo.config().0.fleet.clone());
         named.find(|fleet| *fleet != self.name).map(|fleet| messages::other_fleet(&fleet, &self.name))
     }
 
@@ -190,7 +230,7 @@ impl Service {
     }
 
     /// A denial, counted: the third in a row says that asking again is useless, the eighth stops the agent (X8).
-    fn refuse(&self, who: &AgentSession, what: &str, reason: String) -> Answer {
+    pub(crate) fn refuse(&self, who: &AgentSession, what: &str, reason: String) -> Answer {
         let times = {
             let mut inner = who.lock();
             let times = inner.refusals.entry(what.to_owned()).or_default();
@@ -200,7 +240,7 @@ impl Service {
         match times {
             STOPPED_AFTER.. => {
                 let reason = format!("{} {reason}", messages::stopped(what, times));
-                Answer { verdict: Verdict::DenyAndStop(reason), context: vec![] }
+                Answer { verdict: Verdict::DenyAndStop(reason), ..Answer::default() }
             }
             SPINNING_AFTER.. => Answer::deny(format!("{reason} {}", messages::spinning(what, times))),
             _ => Answer::deny(reason),
@@ -213,8 +253,16 @@ impl Service {
         let is_lost = |l: &HeldLock| matches!(l.state, LockState::Lost(_));
         let lost: Vec<String> = inner.locks.iter().filter(|l| is_lost(l) && l.is_file()).map(HeldLock::shown).collect();
         let gone: Vec<LostClaim> = inner.locks.iter().filter(|l| is_lost(l)).map(HeldLock::as_lost).collect();
+        let told: Vec<_> = inner
+            .locks
+            .iter()
+            .filter(|l| is_lost(l))
+            .map(|l| lock_step(&l.grant, rr_journal::LockStep::Lost))
+            .collect();
         gone.into_iter().for_each(|claim| inner.note_lost(claim));
         inner.locks.retain(|l| !is_lost(l));
+        drop(inner);
+        told.into_iter().for_each(|fact| self.note(who, fact));
         (!lost.is_empty()).then(|| Answer::deny(messages::lock_lost(&lost.join(", "))))
     }
 
@@ -400,21 +448,24 @@ impl Service {
         }
     }
 
+    /// `started`: before anything was looked at.
     fn begin(
         &self,
         who: &AgentSession,
         event: &Event,
         call: &ToolCall,
-        before: Option<(Arc<Repo>, rr_git::Dirty)>,
+        before: Before,
         found: &Effects,
+        started: BootTime,
     ) {
-        let started = self.now();
         let may_change = call.action.may_change();
         let flight = InFlight {
             agent_id: event.agent_id.clone(),
             started,
             may_change,
             before,
+            recorded: false,
+            earlier: false,
             commits: found.commits,
             stages: found.stages && !found.commits,
         };
@@ -423,7 +474,7 @@ impl Service {
 
     /// An agent makes its changing calls one after the other: one that never reported its end (refused by its user, cut off)
     /// is over when the next one comes.
-    async fn forget_unfinished(&self, who: &AgentSession, event: &Event, call: &ToolCall) {
+    async fn forget_unfinished(self: &Arc<Self>, who: &Arc<AgentSession>, event: &Event, call: &ToolCall) {
         let old: Vec<String> = {
             let inner = who.lock();
             let same = inner
@@ -460,7 +511,11 @@ fn dedup(needs: Vec<Need>) -> Vec<Need> {
 
 fn doing(call: &ToolCall) -> String {
     match &call.action {
-        Action::Shell { command } => format!("{}: {}", call.tool, command.chars().take(80).collect::<String>()),
+        Action::Shell { command } => {
+            // Others read it, in the store of the whole fleet. What is longer than a secret is not looked through.
+            let begin: String = command.chars().take(SECRET_CHARS_MAX).collect();
+            format!("{}: {}", call.tool, rr_journal::redact(&begin).chars().take(80).collect::<String>())
+        }
         _ => call.tool.clone(),
     }
 }

@@ -239,6 +239,7 @@ impl Service {
         }
         let first = !std::mem::replace(&mut who.lock().ended, true);
         if first {
+            self.calls_over(who).await;
             self.look_everywhere(who).await;
             self.forget(who);
             self.withdraw_requests(who).await;
@@ -320,8 +321,10 @@ impl Service {
                 row.record.warning.starts_with(UNGUARDED) || gate(Path::new(&row.record.workspace)) == Gate::On;
             inner.memory_gaps = true;
             inner.assume_busy(sent);
+            inner.in_flight.extend(self.earlier_calls(&row.sid));
             self.enrol(key, agent, session, inner);
         }
+        self.settle_earlier();
         Ok(())
     }
 

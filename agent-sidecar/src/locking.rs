@@ -8,9 +8,11 @@ use rr_core::lock::{Blocker, LockEvent, LockState, place_in_line};
 use rr_core::scope::{Claim, Mode};
 use rr_core::time::BootTime;
 use rr_fleet::{Answer as Asked, Grant, GrantedLock, Released, Request, WaitEnd, Waiter};
+use rr_journal::LockStep;
 use rr_runtime::clock::unix_ms;
 
 use crate::messages;
+use crate::record::lock_step;
 use crate::repos::{Repo, Shared};
 use crate::service::Service;
 use crate::table::{AgentSession, HeldLock, LostClaim, Waiting};
@@ -163,10 +165,12 @@ impl Service {
         let cooling = grant.must_cool();
         let cool_until = now + self.cool(repo);
         let facts: Vec<String> = grant.unclean.iter().map(|u| messages::unclean(&u.shown, u.session.short())).collect();
+        let mut granted = Vec::new();
         {
             let mut inner = who.lock();
             for (lock, need) in grant.locks.into_iter().zip(needs) {
                 inner.regained(&lock);
+                granted.push(lock_step(&lock, LockStep::Granted));
                 let state = LockState::Queued.on(LockEvent::Granted { token: lock.token, cooling });
                 inner.locks.push(HeldLock {
                     grant: lock,
@@ -181,6 +185,7 @@ impl Service {
                 });
             }
         }
+        granted.into_iter().for_each(|fact| self.note(who, fact));
         if cooling {
             let what = needs.first().map(Need::shown).unwrap_or_default();
             return Got::Refused { reason: messages::cooling(&what, cool_until.since(now)), what };
@@ -389,8 +394,9 @@ impl Service {
     pub(crate) async fn give_back(&self, who: &AgentSession, locks: Vec<GrantedLock>) {
         for lock in locks {
             match self.fleet.release(&lock).await {
-                Ok(Released::Yes) => {}
+                Ok(Released::Yes) => self.note(who, lock_step(&lock, LockStep::Released)),
                 Ok(Released::WasLost) => {
+                    self.note(who, lock_step(&lock, LockStep::Lost));
                     who.lock().note_lost(LostClaim::of(&lock));
                     who.notify(messages::lock_lost(&messages::scope(&lock.claim.scope)));
                 }

@@ -5,6 +5,7 @@ use rr_core::id::FleetName;
 use rr_core::scope::Scope;
 use rr_core::time::Span;
 use rr_fleet::Denial;
+use rr_policy::{Hit, Origin, Why};
 
 /// Longest piece of somebody else's prompt or path that is repeated.
 const QUOTE_CHARS_MAX: usize = 120;
@@ -288,6 +289,141 @@ pub(crate) fn hit_others(file: &str, who: &Who) -> String {
 
 pub(crate) fn hit_by(file: &str, who: &Who) -> String {
     format!("{file}, which you hold, was changed by a command of {}. Read it again before writing.", who.named())
+}
+
+pub(crate) fn not_compared() -> String {
+    "The work tree could not be looked at after this command: what it changed is not known.".to_owned()
+}
+
+pub(crate) fn not_written_down(why: &str) -> String {
+    format!(
+        "Railroad's journal cannot be written ({}), so no change is let through: nobody could say later what was done, or take it \
+         back. Reading is possible, and it is tried again at your next call. A person looks with `rrctl doctor`.",
+        cut(why, ERROR_CHARS_MAX)
+    )
+}
+
+pub(crate) fn not_kept(why: &str) -> String {
+    format!(
+        "Railroad could not keep what stands there now ({}), so no change is let through: it could not be taken back. It is tried again \
+         at your next call; a person looks with `rrctl doctor`.",
+        cut(why, ERROR_CHARS_MAX)
+    )
+}
+
+/// A call was under way when the sidecar died, and its agent never said how it ended (H31).
+pub(crate) fn end_unknown(call: &str) -> String {
+    format!(
+        "Railroad's sidecar ended while call {} was under way: whether that came to its end is not known. What the files it named hold \
+         now is written down as its work, and `rrctl rollback` can take it back.",
+        quote(call)
+    )
+}
+
+/// A rule of the policy refuses it (R12).
+pub(crate) fn blocked(hit: &Hit) -> String {
+    let from = match hit.origin {
+        Origin::DefaultSet => "a built-in rule".to_owned(),
+        Origin::Line(line) => format!("railroad.yaml, line {line}"),
+    };
+    let instead = hit.instead.as_ref().map_or_else(String::new, |way| format!(" Instead: {way}."));
+    format!(
+        "Refused in every session by the rule `{}` ({from}): {}. It matched {}.{instead}",
+        quote(&hit.rule),
+        hit.because.trim_end_matches('.'),
+        quote(&hit.what)
+    )
+}
+
+pub(crate) fn approval_waits(rule: &str, because: &str, id: &str, ahead: usize) -> String {
+    let because = if because.is_empty() { String::new() } else { format!(" ({})", because.trim_end_matches('.')) };
+    let place = if ahead == 0 { String::new() } else { format!(" {ahead} other request(s) are before it.") };
+    format!(
+        "A person has to approve this first: rule `{}`{because}. They have been asked (request {id}, `rrctl approvals`).{place} Go on \
+         with other work; you are told the answer, and then the same call passes once. No answer in time means no.",
+        quote(rule)
+    )
+}
+
+pub(crate) fn approval_granted(id: &str, by: &str) -> String {
+    format!("Request {id} was approved by {}: make the same call again, it passes once.", quote(by))
+}
+
+pub(crate) fn approval_refused(id: &str, by: &str, reason: &str) -> String {
+    format!("Request {id} was rejected by {}: {}. That call will not pass; go on without it.", quote(by), quote(reason))
+}
+
+pub(crate) fn approval_rejected(what: &str, by: &str, reason: &str) -> String {
+    format!(
+        "`{}` was rejected by {}: {}. It will not pass in this session; go on without it.",
+        quote(what),
+        quote(by),
+        quote(reason)
+    )
+}
+
+pub(crate) fn approval_expired(what: &str) -> String {
+    format!(
+        "Nobody answered in time whether `{}` may run, which means no. Go on without it, or tell the person you work for.",
+        quote(what)
+    )
+}
+
+pub(crate) fn approval_over() -> String {
+    "A request for approval has run out without an answer, which means no.".to_owned()
+}
+
+pub(crate) fn approval_gone() -> String {
+    "The approval of this call was used or taken back meanwhile: the next try asks a person again.".to_owned()
+}
+
+pub(crate) fn too_many_approvals() -> String {
+    "A person would have to approve this, and too many requests are waiting already. Go on with other work.".to_owned()
+}
+
+/// A change outside of what a session may write (G7, T4).
+pub(crate) fn out_of_scope(what: &str, why: Why, scope: &str, owner: Option<&str>) -> String {
+    let why = match why {
+        Why::NotInMay => "it is not among what the scope may change",
+        Why::Never => "the scope never changes it",
+        Why::CreateOnly => "there the scope only creates new files",
+        Why::ReadOnly => "the scope only reads it",
+    };
+    let ask = owner.map_or_else(
+        || "Tell the person you work for what would be needed there.".to_owned(),
+        |owner| format!("Its owner is {}: say what is needed, and leave the change to them; they have been told if they are at work here.", quote(owner)),
+    );
+    format!("{what} is outside of this session's scope `{}`: {why}. Nothing was changed. {ask}", quote(scope))
+}
+
+pub(crate) fn asked_of_owner(what: &str, by: &Who) -> String {
+    format!(
+        "{} wanted to change {what}, which is in your scope and not in theirs; it was refused. They may ask you for it.",
+        by.named()
+    )
+}
+
+/// `scopes`: those that are this session's.
+pub(crate) fn scopes(scopes: &[String]) -> String {
+    if scopes.is_empty() {
+        return "This repository has scopes, and none is for this session: it may change every file that no other rule forbids.".to_owned();
+    }
+    format!(
+        "You may write within the scope {} only; other changes are refused, with whom to ask.",
+        scopes.join(" and ")
+    )
+}
+
+/// `own`: it is told to the session whose changes they were.
+pub(crate) fn rolled_back(files: &[String], own: bool, session: &str, by: &str) -> String {
+    let shown = cut(&files.join(", "), ERROR_CHARS_MAX);
+    let whose = if own { "Your changes".to_owned() } else { format!("Changes of session {session}") };
+    format!("{whose} to {shown} were taken back by {} (a rollback). Read those files again before going on.", quote(by))
+}
+
+pub(crate) fn held_back() -> String {
+    "This session is being rolled back by a person at this moment: try again in a few seconds, and read the files again first."
+        .to_owned()
 }
 
 pub(crate) fn waited_for(what: &str, who: &Who) -> String {

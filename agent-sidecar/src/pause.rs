@@ -29,6 +29,7 @@ impl Service {
                 self.permit().observe(sent, state.permit.clone(), state.revision);
                 let mut known = self.state();
                 if known.as_ref().is_none_or(|k| k.revision <= state.revision) {
+                    self.note_state(known.as_ref(), &state);
                     *known = Some(state);
                 }
             }
@@ -46,6 +47,7 @@ impl Service {
                 pause_for(&shutdown, Duration::from_millis(500)).await;
                 continue;
             };
+            self.look_for_questions().await;
             loop {
                 self.read_permit().await;
                 self.follow_state().await;
@@ -55,7 +57,10 @@ impl Service {
                 };
                 match event {
                     // Believed at once; the read that follows says the rest.
-                    Ok(Some(Ok(event))) => self.believe(&event),
+                    Ok(Some(Ok(event))) => {
+                        self.believe(&event);
+                        self.fleet.question_in(&event).into_iter().for_each(|question| self.hear(question));
+                    }
                     Ok(Some(Err(_)) | None) => break,
                     Err(_) => {}
                 }

@@ -151,8 +151,8 @@ impl Service {
     /// Whether another session has a command under way in the same clone: an unnamed commit may be either's.
     fn another_may_commit(&self, who: &AgentSession, repo: &Repo) -> bool {
         let here = |other: &AgentSession| {
-            let flights = other.lock().in_flight.values().filter_map(|f| f.before.clone()).collect::<Vec<_>>();
-            flights.iter().any(|(r, _)| r.tree.common_dir == repo.tree.common_dir)
+            let flights = other.lock().in_flight.values().filter_map(|f| f.before.tree.clone()).collect::<Vec<_>>();
+            flights.iter().any(|before| before.repo.tree.common_dir == repo.tree.common_dir)
         };
         self.all().iter().any(|other| other.sid() != who.sid() && here(other))
     }
@@ -291,7 +291,7 @@ impl Service {
         let Ok(Some(repo)) = self.repos.around(folder) else {
             return refuse("the sidecar finds no work tree here");
         };
-        let since = who.lock().in_flight.values().filter(|f| f.before.is_some()).map(|f| f.started).min();
+        let since = who.lock().in_flight.values().filter(|f| f.before.tree.is_some()).map(|f| f.started).min();
         if self.look_at_commits(&who, &repo, since).await {
             Output::default()
         } else {

@@ -14,6 +14,8 @@ use rr_core::scope::{Name, Scope};
 use rr_git::Worktree;
 use rr_runtime::config::{LastGood, RepoConfig};
 
+use crate::judged::Rules;
+
 /// How long "this folder lies in that work tree" is believed: a new work tree is seen within this.
 const BELIEVED_FOR: Duration = Duration::from_secs(2);
 /// Longest path the kernel takes; a longer one names nothing.
@@ -30,6 +32,8 @@ pub(crate) struct Repo {
     tree_tag: String,
     clone_tag: String,
     config: Mutex<LastGood>,
+    /// The rules of one version of its file.
+    rules: Mutex<Option<(Arc<RepoConfig>, Arc<Rules>)>>,
 }
 
 /// One file or folder inside a work tree.
@@ -74,17 +78,30 @@ impl Repo {
         let mut config = LastGood::new(&tree.root);
         let id = tree.repo_id(config.current().0.repo.as_deref());
         let (tree_tag, clone_tag) = (tree.tree_tag(), tree.clone_tag());
-        Self { tree, id, tree_tag, clone_tag, config: Mutex::new(config) }
+        Self { tree, id, tree_tag, clone_tag, config: Mutex::new(config), rules: Mutex::default() }
     }
 
     /// The rules of this repository now, and what is wrong with its file, if anything is; and whether an earlier version of it
     /// goes on (rather than the defaults).
-    pub(crate) fn config(&self) -> (RepoConfig, Option<(String, bool)>) {
+    pub(crate) fn config(&self) -> (Arc<RepoConfig>, Option<(String, bool)>) {
         let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         let (current, error) = config.current();
         let (current, error) = (current.clone(), error.map(ToString::to_string));
         let kept = config.was_good();
         (current, error.map(|why| (why, kept)))
+    }
+
+    /// What `make` makes of a version of the file, made once.
+    pub(crate) fn compiled(&self, config: &Arc<RepoConfig>, make: impl Fn(&RepoConfig) -> Arc<Rules>) -> Arc<Rules> {
+        let mut known = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some((of, rules)) if Arc::ptr_eq(of, config) => rules.clone(),
+            _ => {
+                let rules = make(config);
+                *known = Some((config.clone(), rules.clone()));
+                rules
+            }
+        }
     }
 
     /// The lock's name for something of which this work tree or clone has one.
@@ -178,6 +195,11 @@ impl Repos {
         }
         Ok(place)
     }
+}
+
+/// Where a path lands, as far as it can be told: rules are put to that, not to a link's name.
+pub(crate) fn landing(path: &Path) -> PathBuf {
+    resolve(path, true).map_or_else(|_| path.to_owned(), |(disk, _)| disk)
 }
 
 fn leads_out(path: &Path, disk: &Path) -> PlaceError {

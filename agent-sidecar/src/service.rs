@@ -11,9 +11,12 @@ use rr_core::permit::PermitView;
 use rr_core::session::SessionState;
 use rr_core::time::{BootTime, Clock};
 use rr_fleet::{Denial, Fleet, FleetState};
+use rr_journal::Journal;
 use rr_runtime::metrics::{CallWord, Metrics, SessionWord};
 
+use crate::asked::Met;
 use crate::call::{Answer, Event, Kind, Verdict};
+use crate::earlier::Earlier;
 use crate::guarded::Guarded;
 use crate::history::History;
 use crate::hosts::{Output, claude};
@@ -21,6 +24,7 @@ use crate::memory::Memory;
 use crate::messages::{self, Who};
 use crate::publish::{GIT_HOOK, VerdictsLease};
 use crate::repos::Repos;
+use crate::snapshots::Snapshots;
 use crate::socket::Question;
 use crate::table::{AgentKey, AgentSession, Changes};
 use crate::view::{SharedView, current, in_words};
@@ -50,6 +54,10 @@ pub(crate) struct Service {
     metrics: Metrics,
     pub verdicts: VerdictsLease,
     pub memory: Memory,
+    pub journal: Journal,
+    pub snapshots: Snapshots,
+    pub earlier: Earlier,
+    pub met: Met,
 }
 
 /// What is a sidecar's own, beside the fleet.
@@ -61,11 +69,14 @@ pub(crate) struct Belongings {
     pub history: History,
     pub metrics: Metrics,
     pub memory: Memory,
+    pub journal: Journal,
+    pub snapshots: Snapshots,
+    pub earlier: Earlier,
 }
 
 impl Service {
     pub(crate) fn new(fleet: Fleet, own: Belongings) -> Self {
-        let Belongings { name, host, view, guarded, history, metrics, memory } = own;
+        let Belongings { name, host, view, guarded, history, metrics, memory, journal, snapshots, earlier } = own;
         Self {
             name,
             host,
@@ -88,6 +99,10 @@ impl Service {
             metrics,
             verdicts: VerdictsLease::default(),
             memory,
+            journal,
+            snapshots,
+            earlier,
+            met: Met::default(),
         }
     }
 

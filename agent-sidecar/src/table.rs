@@ -5,18 +5,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rr_core::id::{RepoId, SessionId, Token};
+use rr_core::id::{CallPrint, RepoId, SessionId, Token};
 use rr_core::lock::{LockEvent, LockState};
 use rr_core::path::RepoPath;
 use rr_core::scope::{Claim, Mode, Scope};
 use rr_core::session::Heartbeat;
 use rr_core::time::BootTime;
 use rr_fleet::{GrantedLock, Session, SessionRecord, Unclean, Waiter};
-use rr_git::{Dirty, Tips};
+use rr_git::Tips;
 
 use crate::messages::Who;
 use crate::processes::Process;
 use crate::repos::Repo;
+use crate::snapshots::Before;
 use crate::versions::Version;
 
 /// Notices kept for a session that does not come to fetch them: the newest count.
@@ -58,6 +59,8 @@ pub(crate) struct Inner {
     pub refusals: HashMap<String, u32>,
     /// The waiters this session has been told of.
     pub told_waiters: BTreeSet<u64>,
+    /// The error of railroad.yaml that it knows of.
+    pub told_fault: Option<String>,
     /// What the agent started, as far as seen.
     pub children: BTreeSet<Process>,
     /// Stopped by a hard pause, to be continued on resume.
@@ -78,6 +81,14 @@ pub(crate) struct Inner {
     pub tips: HashMap<PathBuf, Tips>,
     /// What it lost, or wrote while somebody else had it, and has not locked again since.
     pub lost: Vec<LostClaim>,
+    /// The task that it was started for, by which scopes may name it.
+    pub scope_task: Option<String>,
+    /// Calls that a person was asked about.
+    pub asked: BTreeSet<CallPrint>,
+    /// Work trees that it has changed since they were last kept whole.
+    pub unsaved: BTreeSet<PathBuf>,
+    /// It is being rolled back: nothing of it may change anything meanwhile.
+    pub held_back: bool,
     /// Counts turns: a release that waits for the end of one must not touch the next.
     pub turn: u64,
 }
@@ -121,8 +132,12 @@ pub(crate) struct InFlight {
     pub agent_id: Option<String>,
     pub started: BootTime,
     pub may_change: bool,
-    /// The tree before a shell call, to see after it what it changed.
-    pub before: Option<(Arc<Repo>, Dirty)>,
+    /// What stood before it, kept; with the tree where it may change more than it names.
+    pub before: Before,
+    /// What it changed is in the journal already.
+    pub recorded: bool,
+    /// It began before this process did: [`EARLIER_CALL`] counts for it.
+    pub earlier: bool,
     pub commits: bool,
     /// It stages without committing: the index stays its session's until that has been done.
     pub stages: bool,
@@ -159,6 +174,7 @@ impl Inner {
             notices: Vec::new(),
             refusals: HashMap::new(),
             told_waiters: BTreeSet::new(),
+            told_fault: None,
             children: BTreeSet::new(),
             frozen: BTreeSet::new(),
             keep_alive_sent: now,
@@ -170,6 +186,10 @@ impl Inner {
             memory_gaps: false,
             tips: HashMap::new(),
             lost: Vec::new(),
+            scope_task: None,
+            asked: BTreeSet::new(),
+            unsaved: BTreeSet::new(),
+            held_back: false,
             turn: 0,
         }
     }
@@ -204,13 +224,22 @@ impl Inner {
 
     /// Assumes that something is under way until the session shows that it is not (H16).
     pub(crate) fn assume_busy(&mut self, now: BootTime) {
-        let call =
-            InFlight { agent_id: None, started: now, may_change: true, before: None, commits: false, stages: false };
+        let call = InFlight {
+            agent_id: None,
+            started: now,
+            may_change: true,
+            before: Before::default(),
+            // Its own entry in the journal is looked up when it reports.
+            recorded: true,
+            earlier: false,
+            commits: false,
+            stages: false,
+        };
         self.in_flight.insert(EARLIER_CALL.to_owned(), call);
     }
 
     pub(crate) fn may_change_in_flight(&self) -> usize {
-        self.in_flight.values().filter(|c| c.may_change).count()
+        self.in_flight.values().filter(|c| c.may_change && !c.earlier).count()
     }
 
     /// When a lock was granted, by the wall clock.

@@ -48,7 +48,7 @@ impl Service {
             return Err(messages::not_connected("the calling process is already gone"));
         };
         let project = question.env("CLAUDE_PROJECT_DIR").map_or_else(|| event.cwd.clone(), Into::into);
-        self.register(key, agent, &project).await
+        self.register(key, agent, &project, crate::judged::task_of(question)).await
     }
 
     /// A session that may go on under this name: same process, entitled to act. An id that belongs to another running process
@@ -73,6 +73,7 @@ impl Service {
         key: AgentKey,
         agent: Process,
         project: &Path,
+        scope_task: Option<String>,
     ) -> Result<Arc<AgentSession>, String> {
         let lost = self.bury_old(&key).await;
         let record = SessionRecord {
@@ -108,11 +109,14 @@ impl Service {
         };
         let mut inner = Inner::new(Heartbeat::registered(sent, self.timing), record, sent);
         inner.memory_gaps = lost.is_some();
+        inner.scope_task = scope_task;
         let (lost, claims) = lost.unzip();
         let earlier = self.memory.lost_by(&key, &[]);
         inner.memory_gaps |= !earlier.is_empty();
         claims.into_iter().flatten().chain(earlier).for_each(|claim| inner.note_lost(claim));
+        let started = crate::record::started(&inner.record);
         let who = self.enrol(key, agent, session, inner);
+        self.note(&who, started);
         if let Some(lost) = lost.filter(|l| !l.is_empty()) {
             who.notify(messages::session_lost(&lost));
         }
@@ -160,6 +164,11 @@ impl Service {
         if let Err(error) = self.fleet.end(&who.session, how).await {
             tracing::warn!(sid = %who.sid(), error = &error as &dyn std::error::Error, "end a session; its lease runs out by itself");
         }
+        let word = match how {
+            Ending::Clean => "ended",
+            Ending::Died { .. } => "its agent is gone",
+        };
+        self.note(who, rr_journal::Event::SessionEnded { how: word.into() });
         tracing::info!(sid = %who.sid(), ?how, "session ended");
     }
 
@@ -177,7 +186,10 @@ impl Service {
         let project = who.lock().record.workspace.clone();
         who.lock().hooks_seen = gate(Path::new(&project)) == Gate::On;
         let mut facts = vec![self.surroundings(who, event)];
-        facts.extend(self.config_fault(event));
+        facts.extend(self.without_scope(who, event));
+        let fault = self.config_fault(event);
+        who.lock().told_fault.clone_from(&fault);
+        facts.extend(fault);
         facts.extend(self.pending(who));
         Answer::with(facts)
     }
@@ -185,8 +197,9 @@ impl Service {
     pub(crate) async fn prompted(self: &Arc<Self>, who: &Arc<AgentSession>, event: &Event, text: &str) -> Answer {
         // A background task's report is no new task.
         if !text.starts_with("<task-notification>") {
-            let task: String =
-                text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(TASK_CHARS_MAX).collect();
+            let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            // It is read by all of the fleet: a person may have told the agent a secret.
+            let task: String = rr_journal::redact(&words).chars().take(TASK_CHARS_MAX).collect();
             let record = {
                 let mut inner = who.lock();
                 inner.record.task = task;
@@ -199,8 +212,17 @@ impl Service {
             }
         }
         let mut facts = self.pending(who);
+        facts.extend(self.new_config_fault(who, event));
         facts.extend(self.news(who, event));
         Answer::with(facts)
+    }
+
+    /// An error that railroad.yaml has had since this agent was told of it last: told once, in the middle of a session too.
+    fn new_config_fault(&self, who: &AgentSession, event: &Event) -> Option<String> {
+        let fault = self.config_fault(event);
+        let mut inner = who.lock();
+        let known = std::mem::replace(&mut inner.told_fault, fault.clone());
+        fault.filter(|now| known.as_ref() != Some(now))
     }
 
     /// The awareness text, if it says something else than last time (R9).
@@ -253,15 +275,18 @@ impl Service {
     fn config_fault(&self, event: &Event) -> Option<String> {
         let (config, fault) = self.repos.around(&event.cwd).ok().flatten()?.config();
         let fault = fault.map(|(why, kept)| messages::config_broken(&why, kept));
-        fault.or_else(|| config.fleet.filter(|f| *f != self.name).map(|f| messages::other_fleet(&f, &self.name)))
+        fault
+            .or_else(|| config.fleet.clone().filter(|f| *f != self.name).map(|f| messages::other_fleet(&f, &self.name)))
     }
 
     /// What has been waiting to be told.
     pub(crate) fn pending(&self, who: &AgentSession) -> Vec<String> {
-        std::mem::take(&mut who.lock().notices)
+        let facts = std::mem::take(&mut who.lock().notices);
+        facts.iter().for_each(|text| self.note(who, rr_journal::Event::Told { text: text.as_str().into() }));
+        facts
     }
 
-    pub(crate) async fn batch_over(&self, who: &AgentSession, ids: &[String]) -> Answer {
+    pub(crate) async fn batch_over(self: &Arc<Self>, who: &Arc<AgentSession>, ids: &[String]) -> Answer {
         for id in ids {
             self.call_over(who, id).await;
         }
@@ -273,9 +298,9 @@ impl Service {
         if busy {
             return Answer::default();
         }
+        self.calls_over(who).await;
         let turn = {
             let mut inner = who.lock();
-            inner.in_flight.clear();
             inner.turn += 1;
             inner.turn
         };
@@ -294,6 +319,14 @@ impl Service {
             }
         });
         Answer::default()
+    }
+
+    /// Every call that a session has under way has ended.
+    pub(crate) async fn calls_over(self: &Arc<Self>, who: &Arc<AgentSession>) {
+        let ids: Vec<String> = who.lock().in_flight.keys().cloned().collect();
+        for id in ids {
+            self.call_over(who, &id).await;
+        }
     }
 
     async fn release_all(&self, who: &AgentSession) {
@@ -316,9 +349,10 @@ impl Service {
         Answer::default()
     }
 
-    async fn farewell(&self, who: &Arc<AgentSession>) {
+    async fn farewell(self: &Arc<Self>, who: &Arc<AgentSession>) {
         let first = !std::mem::replace(&mut who.lock().ended, true);
         if first {
+            self.calls_over(who).await;
             self.look_everywhere(who).await;
             self.forget(who);
             self.end(who, Ending::Clean).await;

@@ -9,12 +9,15 @@ use futures::{Stream, StreamExt as _, stream};
 use rr_fleet::{Fleet, FleetError};
 use rr_link::accept::{Connection, Door, ListenError, incoming};
 use rr_link::local::{self, LocalError, SocketFile};
+use rr_proto::v1::approvals_server::ApprovalsServer;
 use rr_proto::v1::enrol_server::EnrolServer;
 use rr_proto::v1::fleet_server::FleetServer;
+use rr_proto::v1::journal_server::JournalServer;
 use rr_proto::v1::locks_server::LocksServer;
 use rr_proto::v1::publish_server::PublishServer;
 use rr_runtime::entropy::OsEntropy;
 use rr_runtime::exit::{Failure, Kind};
+use rr_runtime::metrics::Metrics;
 use rr_runtime::program::Floor;
 use rr_runtime::tasks::Kind::Essential;
 use rr_runtime::trouble::patiently;
@@ -95,7 +98,7 @@ pub async fn run_on(floor: Floor) -> Result<(), Failure> {
 /// # Errors
 /// If an address is taken or not allowed, or this machine's certificate or authority cannot be used.
 pub async fn start(floor: &Floor, fleet: Fleet) -> Result<(), Failure> {
-    let open = Open::at(&floor.dirs.api_socket(), remote::listen(floor).await?).await?;
+    let open = Open::at(&floor.dirs.api_socket(), remote::listen(floor).await?).await?.counting(&floor.metrics);
     let issuer = remote::issuer(&floor.config)?;
     numbers::show(&floor.metrics, fleet.clone());
     floor.tasks.spawn(PART, Essential, open.serve(fleet, issuer, floor.tasks.shutdown_token()));
@@ -108,6 +111,7 @@ pub struct Open {
     socket: UnixListener,
     socket_file: SocketFile,
     remote: Option<(TcpListener, Door)>,
+    metrics: Option<Metrics>,
 }
 
 impl Open {
@@ -118,7 +122,13 @@ impl Open {
     pub async fn at(socket: &Path, remote: Option<(TcpListener, Door)>) -> Result<Self, ServeError> {
         let (listener, socket_file) = local::bind(socket).await?;
         tracing::info!(socket = %socket.display(), "the coordinator listens");
-        Ok(Self { socket: listener, socket_file, remote })
+        Ok(Self { socket: listener, socket_file, remote, metrics: None })
+    }
+
+    /// The same, counting what is decided.
+    #[must_use]
+    pub fn counting(self, metrics: &Metrics) -> Self {
+        Self { metrics: Some(metrics.clone()), ..self }
     }
 
     /// Serves until `shutdown`; then answers what is under way. With an `issuer` it gives out certificates.
@@ -131,9 +141,9 @@ impl Open {
         issuer: Option<Issuer>,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
-        let Self { socket, socket_file, remote } = self;
+        let Self { socket, socket_file, remote, metrics } = self;
         let age = remote.as_ref().map_or(CONNECTION_AGE_MAX, |(_, door)| connection_age(door));
-        let desk = Desk::new(fleet.clone(), issuer, shutdown.clone());
+        let desk = Desk::new(fleet.clone(), issuer, metrics, shutdown.clone());
         let served = answer(fleet, desk, age, connections(socket, remote), shutdown.clone());
         let ended = tokio::select! {
             ended = served => ended,
@@ -155,6 +165,8 @@ async fn answer(
     let fleets = FleetServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
     let locks = LocksServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
     let publish = PublishServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
+    let approvals = ApprovalsServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
+    let journal = JournalServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
     let enrol = EnrolServer::new(desk).max_decoding_message_size(REQUEST_BYTES_MAX);
     Server::builder()
         .concurrency_limit_per_connection(REQUESTS_PER_CONNECTION_MAX)
@@ -165,6 +177,8 @@ async fn answer(
         .add_service(InterceptedService::new(fleets, of_a_version_near_ours))
         .add_service(InterceptedService::new(locks, of_a_version_near_ours))
         .add_service(InterceptedService::new(publish, of_a_version_near_ours))
+        .add_service(InterceptedService::new(approvals, of_a_version_near_ours))
+        .add_service(InterceptedService::new(journal, of_a_version_near_ours))
         .add_service(InterceptedService::new(enrol, of_a_version_near_ours))
         .serve_with_incoming_shutdown(connections, shutdown.cancelled_owned())
         .await

@@ -1,13 +1,15 @@
-//! The fleet as a stream of pictures: one at once, one after each change, at most one in 200 ms. Level-triggered: changes
-//! only wake it, the picture is read anew. It runs when its reader asks for the next picture, so a slow reader gets
-//! fewer, and nothing is queued. Next: `services` hands it to a client.
+//! A part of the store as a stream of pictures: one at once, one after each change, at most one in 200 ms. Level-triggered:
+//! changes only wake it, the picture is read anew. It runs when its reader asks for the next picture, so a slow reader gets
+//! fewer, and nothing is queued. What a picture shows is its caller's. Next: `services` hands it to a client.
 
 use std::time::Duration;
 
-use futures::{Stream, StreamExt as _, stream};
+use futures::future::BoxFuture;
+use futures::stream::SelectAll;
+use futures::{FutureExt as _, Stream, StreamExt as _, stream};
 use rr_fleet::Fleet;
 use rr_proto::v1;
-use rr_store::WatchStream;
+use rr_store::{Revision, StoreError, WatchStream};
 use tokio::time::{Instant, sleep, sleep_until};
 use tonic::Status;
 
@@ -22,9 +24,30 @@ const RETRY_EVERY: Duration = Duration::from_millis(500);
 /// Failures in a row until the reader is told instead of left to wait: about five seconds.
 const FAILURES_MAX: u32 = 10;
 
-/// Pictures until the store cannot be read for good.
+/// Draws one picture, with the revision that it shows.
+pub(crate) type Draw<T> = fn(Fleet) -> BoxFuture<'static, Result<(T, Revision), Status>>;
+
+/// The whole fleet, until the store cannot be read for good.
 pub fn pictures(fleet: Fleet) -> impl Stream<Item = Result<v1::StatusReply, Status>> + Send {
-    let start = Some(Follower { fleet, changes: None, seen: None, drawn: None });
+    let all = vec![fleet.keyspace().all().to_owned()];
+    let draw: Draw<v1::StatusReply> = |fleet| {
+        async move {
+            let picture = ops::status(&fleet).await?;
+            let revision = picture.revision;
+            Ok((picture, revision))
+        }
+        .boxed()
+    };
+    follow(fleet, all, draw)
+}
+
+/// Pictures of what lies below some keys, until the store cannot be read for good.
+pub(crate) fn follow<T: Send + 'static>(
+    fleet: Fleet,
+    prefixes: Vec<String>,
+    draw: Draw<T>,
+) -> impl Stream<Item = Result<T, Status>> + Send {
+    let start = Some(Follower { fleet, prefixes, draw, changes: None, seen: None, drawn: None });
     stream::unfold(start, |follower| async {
         let mut follower = follower?;
         match follower.next().await {
@@ -34,17 +57,19 @@ pub fn pictures(fleet: Fleet) -> impl Stream<Item = Result<v1::StatusReply, Stat
     })
 }
 
-struct Follower {
+struct Follower<T> {
     fleet: Fleet,
+    prefixes: Vec<String>,
+    draw: Draw<T>,
     /// Open since before the last picture was drawn, so that no change can fall between. `None`: to be opened.
-    changes: Option<WatchStream>,
+    changes: Option<SelectAll<WatchStream>>,
     /// The revision of the last picture.
     seen: Option<u64>,
     drawn: Option<Instant>,
 }
 
-impl Follower {
-    async fn next(&mut self) -> Result<v1::StatusReply, Status> {
+impl<T> Follower<T> {
+    async fn next(&mut self) -> Result<T, Status> {
         self.wait_for_a_change().await;
         let mut failures = 0;
         loop {
@@ -87,14 +112,22 @@ impl Follower {
         self.changes = None;
     }
 
-    async fn draw(&mut self) -> Result<v1::StatusReply, Status> {
+    async fn draw(&mut self) -> Result<T, Status> {
         if self.changes.is_none() {
-            let all = self.fleet.keyspace().all().to_owned();
-            let opened = self.fleet.watch(all, 0).await.map_err(|e| crate::refusal::from_fleet(&e))?;
+            let mut opened = SelectAll::new();
+            for prefix in &self.prefixes {
+                let watch = self.fleet.watch(prefix.clone(), 0).await.map_err(|e| crate::refusal::from_fleet(&e))?;
+                // One that ends alone must be noticed.
+                opened.push(watch.chain(stream::once(async { Err(ended()) })).boxed());
+            }
             self.changes = Some(opened);
         }
-        let picture = ops::status(&self.fleet).await?;
-        (self.seen, self.drawn) = (Some(picture.revision), Some(Instant::now()));
+        let (picture, revision) = (self.draw)(self.fleet.clone()).await?;
+        (self.seen, self.drawn) = (Some(revision), Some(Instant::now()));
         Ok(picture)
     }
+}
+
+fn ended() -> StoreError {
+    StoreError::Unavailable("a watch ended".to_owned())
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rr_fleet::{Fleet, Overview};
+use rr_fleet::{Fleet, FleetError, Overview};
 use rr_runtime::errors::chain;
 use rr_runtime::metrics::{FleetSize, Metrics};
 use tokio::sync::Mutex;
@@ -22,8 +22,8 @@ pub(crate) fn show(metrics: &Metrics, fleet: Fleet) {
             if looked.is_some_and(|at| at.elapsed() < LOOK_AT_MOST_EVERY) {
                 return;
             }
-            match fleet.overview().await {
-                Ok(all) => set(&target, &all),
+            match look(&fleet).await {
+                Ok((all, waiting)) => set(&target, &all, waiting),
                 Err(error) => tracing::warn!(error = %chain(&error), "count the fleet"),
             }
             *looked = Some(Instant::now());
@@ -31,7 +31,13 @@ pub(crate) fn show(metrics: &Metrics, fleet: Fleet) {
     });
 }
 
-fn set(metrics: &Metrics, all: &Overview) {
+async fn look(fleet: &Fleet) -> Result<(Overview, usize), FleetError> {
+    let asked = fleet.approvals().await?;
+    Ok((fleet.overview().await?, asked.iter().filter(|row| row.is_waiting()).count()))
+}
+
+fn set(metrics: &Metrics, all: &Overview, approvals_waiting: usize) {
+    metrics.approvals_waiting(approvals_waiting);
     let Overview { state, sessions, locks, waiters, .. } = all;
     metrics.fleet_state(state.is_paused(), state.epoch.0);
     metrics.fleet_size(FleetSize { sessions: sessions.len(), locks: locks.len(), waiters: waiters.len() });

@@ -16,6 +16,8 @@ pub(crate) fn from_fleet(error: &FleetError) -> Status {
         FleetError::Full { .. } => (Code::ResourceExhausted, "rrctl locks shows who has them"),
         FleetError::TooManyScopes { .. } => (Code::InvalidArgument, "ask for fewer at a time"),
         FleetError::Denied(_) => (Code::PermissionDenied, "an admin can let it in again: `rrctl allow`"),
+        FleetError::TooLong { .. } => (Code::InvalidArgument, "ask for less at a time"),
+        FleetError::TooManyQuestions { .. } => (Code::ResourceExhausted, "try again in a minute"),
         FleetError::Voided => (Code::Unavailable, "try again"),
     };
     let message = format!("{}; {next}", chain(error));

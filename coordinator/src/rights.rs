@@ -12,7 +12,7 @@ pub(crate) enum Needs {
     Token,
 }
 
-const TABLE: [(&str, Needs); 14] = [
+const TABLE: [(&str, Needs); 20] = [
     ("/railroad.v1.Fleet/Status", Needs::Role(Role::Viewer)),
     ("/railroad.v1.Fleet/Watch", Needs::Role(Role::Viewer)),
     ("/railroad.v1.Fleet/Pause", Needs::Role(Role::Operator)),
@@ -28,6 +28,14 @@ const TABLE: [(&str, Needs); 14] = [
     // Agents' machines ask it before every push.
     ("/railroad.v1.Publish/Judge", Needs::Role(Role::Viewer)),
     ("/railroad.v1.Publish/Vouch", Needs::Role(Role::Operator)),
+    ("/railroad.v1.Approvals/List", Needs::Role(Role::Viewer)),
+    ("/railroad.v1.Approvals/Watch", Needs::Role(Role::Viewer)),
+    // An agent's machine has a lower role: what it asks it cannot approve.
+    ("/railroad.v1.Approvals/Decide", Needs::Role(Role::Operator)),
+    ("/railroad.v1.Journal/Log", Needs::Role(Role::Viewer)),
+    // Sidecars do what is asked of them through the store: who may ask is decided here.
+    ("/railroad.v1.Journal/Rollback", Needs::Role(Role::Operator)),
+    ("/railroad.v1.Journal/Checkpoint", Needs::Role(Role::Operator)),
 ];
 
 /// `None`: there is no such method.

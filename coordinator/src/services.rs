@@ -11,6 +11,7 @@ use rr_proto::v1::enrol_server::Enrol as EnrolService;
 use rr_proto::v1::fleet_server::Fleet as FleetService;
 use rr_proto::v1::locks_server::Locks as LocksService;
 use rr_proto::{VERSION, VERSION_KEY, speaks_with, too_far_apart, v1};
+use rr_runtime::metrics::{DecisionWord, Metrics};
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Request, Response, Status};
@@ -27,11 +28,28 @@ pub(crate) struct Desk {
     issuer: Option<Arc<Issuer>>,
     /// Ends the watches, which never end by themselves.
     shutdown: CancellationToken,
+    /// Where decisions are counted, if anywhere.
+    metrics: Option<Metrics>,
 }
 
 impl Desk {
-    pub(crate) fn new(fleet: Fleet, issuer: Option<Issuer>, shutdown: CancellationToken) -> Self {
-        Self { fleet, issuer: issuer.map(Arc::new), shutdown }
+    pub(crate) fn new(
+        fleet: Fleet,
+        issuer: Option<Issuer>,
+        metrics: Option<Metrics>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self { fleet, issuer: issuer.map(Arc::new), shutdown, metrics }
+    }
+
+    pub(crate) fn count(&self, decision: DecisionWord) {
+        if let Some(metrics) = &self.metrics {
+            metrics.decision(decision);
+        }
+    }
+
+    pub(crate) fn shutdown(&self) -> CancellationToken {
+        self.shutdown.clone()
     }
 
     fn issuer(&self) -> Result<&Issuer, Status> {

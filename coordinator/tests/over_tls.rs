@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use rr_coordinator::app::Open;
 use rr_coordinator::enrol::Issuer;
-use rr_core::id::{Entropy as _, FleetName, HostId};
+use rr_core::id::{CallPrint, Entropy as _, FleetName, HostId};
 use rr_core::limits::Timing;
-use rr_fleet::{Fleet, Registered, SessionRecord};
+use rr_fleet::{ApprovalRequest, Fleet, Registered, SessionRecord};
 use rr_link::Files;
 use rr_link::accept::{Door, listen};
 use rr_link::authority::{Authority, Order, new_key_text, request_for};
@@ -23,8 +23,10 @@ use rr_link::pem;
 use rr_link::renewal::{Source, keep_fresh};
 use rr_link::token::{JoinToken, hash};
 use rr_proto::v1;
+use rr_proto::v1::approvals_client::ApprovalsClient;
 use rr_proto::v1::enrol_client::EnrolClient;
 use rr_proto::v1::fleet_client::FleetClient;
+use rr_proto::v1::journal_client::JournalClient;
 use rr_proto::v1::locks_client::LocksClient;
 use rr_runtime::clock::BootClock;
 use rr_runtime::entropy::OsEntropy;
@@ -278,11 +280,13 @@ async fn each_method_is_answered_from_its_role_on_and_says_which_it_needs() {
         let material = desk.machine(&format!("m-{role}"), role);
         let channel = desk.channel(&material).await;
         let (mut fleet, mut locks) = (FleetClient::new(channel.clone()), LocksClient::new(channel.clone()));
+        let mut approvals = ApprovalsClient::new(channel.clone());
         let mut enrol = EnrolClient::new(channel);
         let nobody = new_host().to_string();
         let pause = v1::PauseRequest { who: "kim".into(), reason: "test".into(), hard: false };
         let release = v1::ForceReleaseRequest { who: "kim".into(), reason: "test".into(), ..Default::default() };
         let deny = v1::DenyRequest { host: nobody.clone(), who: "kim".into(), reason: "test".into() };
+        let decide = v1::DecideRequest { id: nobody.clone(), approve: true, who: "kim".into(), ..Default::default() };
         let allow = v1::AllowRequest { host: nobody, who: "kim".into() };
         let answers = [
             ("Fleet/Status", Viewer, fleet.status(v1::StatusRequest {}).await.err()),
@@ -299,6 +303,9 @@ async fn each_method_is_answered_from_its_role_on_and_says_which_it_needs() {
             ("Enrol/Deny", Admin, enrol.deny(deny).await.err()),
             ("Enrol/Allow", Admin, enrol.allow(allow).await.err()),
             ("Enrol/Hosts", Viewer, enrol.hosts(v1::HostsRequest {}).await.err()),
+            ("Approvals/List", Viewer, approvals.list(v1::ListApprovalsRequest {}).await.err()),
+            ("Approvals/Watch", Viewer, approvals.watch(v1::WatchApprovalsRequest {}).await.err()),
+            ("Approvals/Decide", Operator, approvals.decide(decide).await.err()),
         ];
         for (method, least, refused) in answers {
             match refused {
@@ -311,6 +318,22 @@ async fn each_method_is_answered_from_its_role_on_and_says_which_it_needs() {
                 }
             }
         }
+    }
+}
+
+/// Sidecars do what the store asks of them: nobody else looks at the asker's right.
+#[tokio::test]
+async fn all_read_the_log_and_only_an_operator_has_files_changed_or_kept() {
+    let desk = Desk::open().await;
+    for role in Role::ALL {
+        let material = desk.machine(&format!("m-{role}"), role);
+        let mut client = JournalClient::new(desk.channel(&material).await);
+        client.log(v1::LogRequest::default()).await.unwrap();
+        // Past the gate these make no sense.
+        let rollback = client.rollback(v1::RollbackRequest::default()).await.unwrap_err();
+        let checkpoint = client.checkpoint(v1::CheckpointRequest::default()).await.unwrap_err();
+        let expected = if role >= Role::Operator { Code::InvalidArgument } else { Code::PermissionDenied };
+        assert_eq!([rollback.code(), checkpoint.code()], [expected; 2], "{role}: {rollback}; {checkpoint}");
     }
 }
 
@@ -329,6 +352,45 @@ async fn what_is_recorded_names_who_the_certificate_proves_whatever_the_caller_s
     let mut names: Vec<_> = holds.iter().map(|h| h.who.clone()).collect();
     names.sort();
     assert_eq!(names, [proven.clone(), format!("{proven}: root [admin ffffffff]")]);
+}
+
+#[tokio::test]
+async fn an_agents_machine_cannot_approve_what_it_asked_and_an_operators_does_so_under_its_proven_name() {
+    let desk = Desk::open().await;
+    let material = desk.machine("box-1", Role::Agent);
+    let session = register(&desk.fleet, &material.current().card.identity.host).await;
+    let call_print = CallPrint::parse(&"a".repeat(64)).unwrap();
+    let request = ApprovalRequest {
+        repo: None,
+        call_print,
+        tool: "Bash".into(),
+        command: "npm publish".into(),
+        folder: "/w".into(),
+        agent: "claude".into(),
+        host_name: "box-1".into(),
+        diff: None,
+        rule: "npm publish".into(),
+        because: String::new(),
+        asked_unix_ms: 0,
+        expires_unix_ms: 60_000,
+    };
+    desk.fleet.ask_approval(&session, &request).await.unwrap();
+    let mut own = ApprovalsClient::new(desk.channel(&material).await);
+    let listed = own.list(v1::ListApprovalsRequest {}).await.unwrap().into_inner().approvals.remove(0);
+    let decide = v1::DecideRequest {
+        id: listed.id,
+        revision: listed.revision,
+        approve: true,
+        who: "kim [admin ffffffff]".into(),
+        reason: String::new(),
+    };
+    assert_eq!(own.decide(decide.clone()).await.unwrap_err().code(), Code::PermissionDenied);
+    let desk_of_kim = desk.machine("kims", Role::Operator);
+    let mut operator = ApprovalsClient::new(desk.channel(&desk_of_kim).await);
+    operator.decide(decide).await.unwrap();
+    let shown = own.list(v1::ListApprovalsRequest {}).await.unwrap().into_inner().approvals.remove(0);
+    let proven = format!("kims [operator {}]: kim", desk_of_kim.current().card.identity.host.short());
+    assert!(shown.state == "approved" && shown.who.starts_with(&proven), "{}", shown.who);
 }
 
 #[tokio::test]

@@ -31,6 +31,10 @@ pub enum Bug {
     B11,
     /// A waiter overlooks the one that came just before it.
     B12,
+    /// The journal answers before it has synced.
+    B14,
+    /// A snapshot's name is not synced with its bytes.
+    B15,
     /// A free lock is taken although somebody waits.
     B16,
 }
@@ -45,8 +49,8 @@ pub const fn is_on(_: Bug) -> bool {
 /// A release build in which any of them could be switched on does not compile.
 #[cfg(not(debug_assertions))]
 const _: () = {
-    use Bug::{B1, B2, B3, B4, B5, B6, B7, B8, B9, B10, B11, B12, B16};
-    let all = [B1, B2, B3, B4, B5, B6, B7, B8, B9, B10, B11, B12, B16];
+    use Bug::{B1, B2, B3, B4, B5, B6, B7, B8, B9, B10, B11, B12, B14, B15, B16};
+    let all = [B1, B2, B3, B4, B5, B6, B7, B8, B9, B10, B11, B12, B14, B15, B16];
     let mut n = 0;
     while n < all.len() {
         assert!(!is_on(all[n]));

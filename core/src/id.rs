@@ -82,6 +82,52 @@ hex_id!(
     /// One operation on the store, so that an unknown outcome can be read back (lock-protocol §1.4).
     OpId, "operation id"
 );
+hex_id!(
+    /// One request for a person's approval. Asking for the same call again later has another one.
+    ApprovalId, "approval id"
+);
+
+/// Which call: a hash over its tool, arguments and folder, so that an approval is good for exactly that call.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CallPrint(String);
+
+impl CallPrint {
+    /// # Errors
+    /// If `text` is not 32 to 64 lower-case hex digits: a shorter hash could be made to fit another call.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        let ok = (32..=64).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if ok {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(IdError { kind: "call print", rule: "32 to 64 lower-case hex digits", got: clip(text) })
+        }
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CallPrint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for CallPrint {
+    type Error = IdError;
+    fn try_from(text: String) -> Result<Self, IdError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<CallPrint> for String {
+    fn from(print: CallPrint) -> Self {
+        print.0
+    }
+}
 
 /// Which repository: the first 16 hex digits of a hash over its identity (D5), so that it fits into a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -11,6 +11,8 @@ pub mod limits;
 pub mod lock;
 pub mod path;
 pub mod permit;
+pub mod policy;
+pub mod rollback;
 pub mod scope;
 pub mod session;
 pub mod time;

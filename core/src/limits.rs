@@ -32,6 +32,23 @@ pub const STOP_GAP: Span = Span::from_secs(5);
 /// No keep-alive answer for this long makes a session suspect.
 pub const SUSPECT_AFTER: Span = Span::from_secs(20);
 
+/// Requests for approval that one session may have standing: more than a person looks at for one agent.
+pub const APPROVALS_PER_SESSION_MAX: usize = 16;
+/// Requests for approval that may wait in one fleet: what a person can still go through, and a list that is small to read.
+pub const APPROVALS_PER_FLEET_MAX: usize = 256;
+/// How long a request waits for a person before it means "no", unless a repository says otherwise.
+pub const APPROVAL_WAIT: Span = Span::from_secs(15 * 60);
+/// The longest a repository may let one wait: a working day and a night.
+pub const APPROVAL_WAIT_MAX: Span = Span::from_secs(24 * 3_600);
+/// How long an approval may stay unused: it was given for what the agent was about to do.
+pub const APPROVAL_USE_WITHIN: Span = Span::from_secs(15 * 60);
+/// Bytes of a command as it is shown to whoever approves it.
+pub const APPROVAL_COMMAND_BYTES_MAX: usize = 4 << 10;
+/// Bytes of the diff that is shown with it.
+pub const APPROVAL_DIFF_BYTES_MAX: usize = 16 << 10;
+/// Bytes of every other text of a request or an answer.
+pub const APPROVAL_TEXT_BYTES_MAX: usize = 1 << 10;
+
 /// The timings of one fleet. [`Timing::check`] holds the relations that make them safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {

@@ -227,9 +227,8 @@ impl Fleet {
     /// As [`Fleet::state`].
     pub async fn state_for(&self, host: &HostId) -> Result<(FleetState, Option<Denial>), FleetError> {
         let denied = self.keys.denied(host.as_str());
-        // The generation belongs to the state: without it a restored store could not be told from a new start.
-        let keys = [Keys::prefix(self.keys.fleet()), Keys::one(self.keys.generation()), Keys::one(denied.clone())];
-        let reads = keys.map(Op::Get).to_vec();
+        let mut reads = self.state_keys().map(Op::Get).to_vec();
+        reads.push(Op::Get(Keys::one(denied.clone())));
         let reply = self.store.txn(Txn::default().then(reads)).await.doing("read the run permit")?;
         let kvs: Vec<KeyValue> = reply.replies.into_iter().flat_map(OpReply::into_keys).collect();
         let denial = kvs.iter().find(|kv| kv.key == denied).map(denial_in);
@@ -294,7 +293,7 @@ fn row(rows: &mut BTreeMap<HostId, HostRow>, host: HostId) -> &mut HostRow {
 }
 
 /// A denial whose value cannot be read is one all the same.
-fn denial_in(kv: &KeyValue) -> Denial {
+pub(crate) fn denial_in(kv: &KeyValue) -> Denial {
     let unknown =
         || Denial { who: "somebody".to_owned(), reason: "no reason is recorded".to_owned(), since_unix_ms: 0 };
     decode(kv).unwrap_or_else(|_| unknown())

@@ -1,7 +1,7 @@
 //! The layout of the store (lock-protocol §3): every key of a fleet is built here, and taken apart here, and nowhere else.
 
 use rr_core::bugs::{self, Bug};
-use rr_core::id::{CommitId, FleetName, HostId, OpId, RepoId, SessionId};
+use rr_core::id::{CallPrint, CommitId, FleetName, HostId, OpId, RepoId, SessionId};
 
 /// Builds the keys of one fleet.
 #[derive(Clone, Debug)]
@@ -126,6 +126,48 @@ impl Keyspace {
         format!("{}fleet/hold/{id}", self.prefix)
     }
 
+    /// Open questions to sidecars, each in one of a few numbered places. Here, where every sidecar watches anyway.
+    pub(crate) fn questions(&self) -> String {
+        format!("{}fleet/question/", self.prefix)
+    }
+
+    pub(crate) fn question(&self, place: usize) -> String {
+        format!("{}fleet/question/{place:02}", self.prefix)
+    }
+
+    /// What became of questions; nobody but the asker watches any of it.
+    pub(crate) fn replies(&self) -> String {
+        format!("{}reply/", self.prefix)
+    }
+
+    /// That a question was put, and where. It outlasts the question itself.
+    pub(crate) fn asked(&self, id: &OpId) -> String {
+        format!("{}reply/{id}/asked", self.prefix)
+    }
+
+    pub(crate) fn replies_to(&self, id: &OpId) -> String {
+        format!("{}reply/{id}/at/", self.prefix)
+    }
+
+    /// How far one host is with a question.
+    pub(crate) fn reply(&self, id: &OpId, host: &HostId) -> String {
+        format!("{}reply/{id}/at/{host}", self.prefix)
+    }
+
+    /// A part of its answer. Apart from the above, so that whoever follows that is sent no answer twice.
+    pub(crate) fn reply_part(&self, id: &OpId, host: &HostId, part: usize) -> String {
+        format!("{}reply/{id}/part/{host}/{part:04}", self.prefix)
+    }
+
+    pub(crate) fn log_heads(&self) -> String {
+        format!("{}log/head/", self.prefix)
+    }
+
+    /// How far a host's journal goes.
+    pub(crate) fn log_head(&self, host: &HostId) -> String {
+        format!("{}log/head/{host}", self.prefix)
+    }
+
     pub(crate) fn acks(&self) -> String {
         format!("{}ack/", self.prefix)
     }
@@ -146,6 +188,41 @@ impl Keyspace {
 
     pub(crate) fn commit(&self, id: &CommitId) -> String {
         format!("{}commit/{id}", self.prefix)
+    }
+
+    /// Requests for approval, each under its session's lease.
+    #[must_use]
+    pub fn asks(&self) -> String {
+        format!("{}ask/", self.prefix)
+    }
+
+    pub(crate) fn asks_of(&self, sid: &SessionId) -> String {
+        format!("{}ask/{sid}/", self.prefix)
+    }
+
+    pub(crate) fn ask(&self, sid: &SessionId, call: &CallPrint) -> String {
+        format!("{}ask/{sid}/{call}", self.prefix)
+    }
+
+    /// How each request stands. Apart from the requests: every sidecar watches all of these, and they are small.
+    #[must_use]
+    pub fn answers(&self) -> String {
+        format!("{}answer/", self.prefix)
+    }
+
+    pub(crate) fn answers_of(&self, sid: &SessionId) -> String {
+        format!("{}answer/{sid}/", self.prefix)
+    }
+
+    pub(crate) fn answer(&self, sid: &SessionId, call: &CallPrint) -> String {
+        format!("{}answer/{sid}/{call}", self.prefix)
+    }
+
+    /// Takes a request's or an answer's key apart.
+    pub(crate) fn parse_ask(&self, key: &str) -> Option<(SessionId, CallPrint)> {
+        let rest = key.strip_prefix(&self.asks()).or_else(|| key.strip_prefix(&self.answers()))?;
+        let (sid, call) = rest.split_once('/')?;
+        Some((SessionId::parse(sid).ok()?, CallPrint::parse(call).ok()?))
     }
 
     pub(crate) fn tree(&self, tree: Tree) -> String {

@@ -1,11 +1,14 @@
 //! The protocol over any store: what a session, a lock, a queue entry and the run permit are made of, and the transactions that
 //! change them (lock-protocol §3-5). It decides nothing by itself: `rr_core` has the rules; and it keeps nothing: the store
 //! is the record. Start at [`Fleet`], then `session`, `estate`, `locks`, `queue`, `permit`, `leader`, `overview`, `follow`,
-//! `hosts`, `publish`.
+//! `hosts`, `publish`, `approvals`, `asks`, `heads`.
 
+mod approvals;
+mod asks;
 mod estate;
 mod fill;
 mod follow;
+mod heads;
 mod hosts;
 mod keys;
 mod leader;
@@ -19,8 +22,17 @@ mod restore;
 mod session;
 mod settle;
 
+pub use approvals::{
+    Answer as ApprovalAnswer, AnswerChange, Answers, ApprovalRequest, ApprovalRow, ApprovalState, Asked, Decide,
+    Decided, Decision, TooMany, Used, shown,
+};
+pub use asks::{
+    ANSWER_BYTES_MAX, Answered, Asking, Closed, Heard, HowFar, QUESTION_BYTES_MAX, QUESTIONS_MAX, Question, TakeUp,
+    TakenUp,
+};
 pub use estate::Estate;
 pub use follow::Follower;
+pub use heads::{HeadRecorded, JournalHost, LogHead};
 pub use hosts::{Applicant, Denial, DenyDone, HostRecord, HostRow, Invitation, Join};
 pub use keys::Keyspace;
 pub use leader::{Leader, Ring};
@@ -82,6 +94,10 @@ pub enum FleetError {
     Denied(Denial),
     #[error("the fleet holds as many locks as it may ({max}): nothing more is granted until some are given back")]
     Full { max: usize },
+    #[error("{what} of {bytes} bytes is too long: at most {max}")]
+    TooLong { what: &'static str, bytes: usize, max: usize },
+    #[error("{max} questions to sidecars are open, no more may be asked at a time")]
+    TooManyQuestions { max: usize },
     #[error("outcome unknown and settled as \"not done\": ask again")]
     Voided,
 }

@@ -95,7 +95,9 @@ impl Fleet {
 
     /// What a key stands for. `None`: for nothing that is shown.
     pub(crate) fn row(&self, kv: KeyValue) -> Option<Row> {
-        let read = if kv.key.starts_with(&self.keys.fleet()) || kv.key == self.keys.generation() {
+        let read = if kv.key.starts_with(&self.keys.questions()) {
+            Ok(None)
+        } else if kv.key.starts_with(&self.keys.fleet()) || kv.key == self.keys.generation() {
             Ok(Some(Row::State(kv)))
         } else if let Some(sid) = kv.key.strip_prefix(&self.keys.sessions()) {
             let sid = SessionId::parse(sid).ok()?;

@@ -102,10 +102,17 @@ impl Fleet {
     /// # Errors
     /// If the store does not answer or a value under `fleet/` is unreadable.
     pub async fn state(&self) -> Result<FleetState, FleetError> {
-        let reads = vec![Op::Get(Keys::prefix(self.keys.fleet())), Op::Get(Keys::one(self.keys.generation()))];
+        let reads = self.state_keys().map(Op::Get).to_vec();
         let reply = self.store.txn(Txn::default().then(reads)).await.doing("read the run permit")?;
         let kvs: Vec<KeyValue> = reply.replies.into_iter().flat_map(OpReply::into_keys).collect();
         self.decode_state(&kvs, reply.revision)
+    }
+
+    /// All that the state is made of. Not the whole of `fleet/`: questions lie there too, and this is read every few seconds.
+    /// The generation is among it: without it a restored store could not be told from a new start.
+    pub(crate) fn state_keys(&self) -> [Keys; 4] {
+        let keys = &self.keys;
+        [Keys::one(keys.run()), Keys::one(keys.epoch()), Keys::prefix(keys.holds()), Keys::one(keys.generation())]
     }
 
     pub(crate) fn decode_state(&self, kvs: &[KeyValue], revision: Revision) -> Result<FleetState, FleetError> {

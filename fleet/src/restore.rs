@@ -65,6 +65,10 @@ impl Fleet {
             vec![self.keys.sessions(), self.keys.slots(), self.keys.queues(), self.keys.ops(), self.keys.acks()],
             // A join token that was used after the snapshot would work a second time.
             vec![self.keys.joins(), self.keys.leaders()],
+            // Nobody can say any more what was approved, used or taken back since.
+            vec![self.keys.asks(), self.keys.answers()],
+            // Nobody waits for these answers any more, and a question must not be taken up a second time.
+            vec![self.keys.questions(), self.keys.replies()],
             trees.to_vec(),
         ];
         let mut ops: Vec<Op> = over.concat().into_iter().map(|prefix| Op::Delete(Keys::prefix(prefix))).collect();

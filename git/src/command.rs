@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{ChildStdout, Command, Output, Stdio};
 
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
@@ -25,8 +25,8 @@ pub(crate) struct Input<'a> {
     pub(crate) stdin: Option<&'a [u8]>,
     /// Inside a receiving repository's hook: it is asked as git has set it up, with the objects that are being received.
     pub(crate) keeps_quarantine: bool,
-    /// An index of our own, instead of the user's.
-    pub(crate) index: Option<&'a Path>,
+    /// Set for this command alone.
+    pub(crate) env: &'a [(&'a str, &'a OsStr)],
 }
 
 /// Runs git in a folder and returns what it printed.
@@ -43,6 +43,49 @@ where
     I: IntoIterator<Item = S>,
     S: AsRef<OsStr>,
 {
+    let mut command = prepared(folder, args, input);
+    let output = run(&mut command, input.stdin).map_err(GitError::NotStarted)?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    Err(failed(&command, folder, &output.stderr))
+}
+
+/// Runs git in a folder and lets `read` have what it prints, while it prints it.
+pub(crate) fn git_to<I, S>(
+    folder: &Path,
+    args: I,
+    read: &mut dyn FnMut(&mut ChildStdout) -> std::io::Result<()>,
+) -> Result<(), GitError>
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<OsStr>,
+{
+    let mut command = prepared(folder, args, &Input::default());
+    let mut child = command.stderr(Stdio::null()).spawn().map_err(GitError::NotStarted)?;
+    let read = child.stdout.take().map_or(Ok(()), |mut out| read(&mut out));
+    let status = child.wait().map_err(GitError::NotStarted)?;
+    match read {
+        Ok(()) if status.success() => Ok(()),
+        Ok(()) => Err(failed(&command, folder, b"it ended with an error")),
+        Err(e) => Err(failed(&command, folder, e.to_string().as_bytes())),
+    }
+}
+
+fn failed(command: &Command, folder: &Path, said: &[u8]) -> GitError {
+    let shown: Vec<String> = command.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
+    GitError::Failed {
+        command: shown.join(" "),
+        folder: folder.display().to_string(),
+        said: String::from_utf8_lossy(said).trim().to_owned(),
+    }
+}
+
+fn prepared<I, S>(folder: &Path, args: I, input: &Input<'_>) -> Command
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<OsStr>,
+{
     let mut command = Command::new("git");
     command.current_dir(folder).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.stdin(if input.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
@@ -52,21 +95,12 @@ where
         command.env_remove(name);
     }
     if !input.keeps_quarantine {
-        command.env_remove("GIT_DIR").env_remove("GIT_OBJECT_DIRECTORY");
+        for name in ["GIT_DIR", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"] {
+            command.env_remove(name);
+        }
     }
-    if let Some(index) = input.index {
-        command.env("GIT_INDEX_FILE", index);
-    }
-    let output = run(&mut command, input.stdin).map_err(GitError::NotStarted)?;
-    if output.status.success() {
-        return Ok(output.stdout);
-    }
-    let shown: Vec<String> = command.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
-    Err(GitError::Failed {
-        command: shown.join(" "),
-        folder: folder.display().to_string(),
-        said: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-    })
+    command.envs(input.env.iter().copied());
+    command
 }
 
 fn run(command: &mut Command, stdin: Option<&[u8]>) -> std::io::Result<Output> {

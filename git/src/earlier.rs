@@ -17,17 +17,20 @@ impl Worktree {
     pub fn put_earlier(&self, commit: &str, paths: &[PathBuf], into: &Path) -> Result<PathBuf, GitError> {
         let index = into.join("index");
         let files = into.join("files");
-        let own = Input { index: Some(&index), ..Input::default() };
+        let env = [("GIT_INDEX_FILE", index.as_os_str())];
+        let own = Input { env: &env, ..Input::default() };
         git_with(&self.root, ["read-tree", commit], &own)?;
         let mut prefix = OsString::from("--prefix=");
         prefix.push(&files);
         prefix.push("/");
         let names: Vec<u8> = paths.iter().flat_map(|p| [p.as_os_str().as_bytes(), b"\0"].concat()).collect();
         let args = ["checkout-index", "--quiet", "--force", "-z", "--stdin"].map(OsString::from);
-        git_with(&self.root, args.into_iter().chain([prefix]), &Input { stdin: Some(&names), ..own }).or_else(|error| {
-            // It also fails where a path is not in the commit, which is no failure here.
-            if matches!(error, GitError::Failed { .. }) { Ok(Vec::new()) } else { Err(error) }
-        })?;
+        git_with(&self.root, args.into_iter().chain([prefix]), &Input { stdin: Some(&names), ..own }).or_else(
+            |error| {
+                // It also fails where a path is not in the commit, which is no failure here.
+                if matches!(error, GitError::Failed { .. }) { Ok(Vec::new()) } else { Err(error) }
+            },
+        )?;
         Ok(files)
     }
 }

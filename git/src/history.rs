@@ -255,8 +255,11 @@ impl History {
         ];
         let mut args: Vec<OsString> = fixed.iter().map(OsString::from).collect();
         args.push(OsString::from_vec(literal));
-        let said =
-            git_with(&self.folder, args, &Input { stdin: Some(from.as_bytes()), keeps_quarantine: self.receiving, ..Input::default() })?;
+        let said = git_with(
+            &self.folder,
+            args,
+            &Input { stdin: Some(from.as_bytes()), keeps_quarantine: self.receiving, ..Input::default() },
+        )?;
         Ok(said.split(|b| *b == 0).filter_map(Change::read).collect())
     }
 }

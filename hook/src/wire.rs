@@ -54,11 +54,12 @@ pub(crate) const ANSWER_LEN_MAX: usize = 1024 * 1024;
 pub(crate) const VALUE_LEN_MAX: usize = 4096;
 
 /// The variables that say which agent and session this is. Never keys or tokens: hooks inherit those too.
-pub(crate) const ENV_NAMES: [&str; 12] = [
+pub(crate) const ENV_NAMES: [&str; 13] = [
     "CLAUDE_PID",
     "CLAUDE_PROJECT_DIR",
     "CLAUDE_CODE_SESSION_ID",
     "CLAUDE_ENV_FILE",
+    "RAILROAD_TASK",
     "CLAUDE_CODE_REMOTE",
     "CURSOR_VERSION",
     "DEVIN_PROJECT_DIR",

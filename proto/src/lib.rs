@@ -2,9 +2,11 @@
 //! It knows `rr_core` and no service: what a fleet looks like is turned into these types by the coordinator, and into
 //! tables by `rrctl`.
 
+mod packed;
 mod version;
 mod words;
 
+pub use packed::{Unreadable, pack, unpack};
 pub use version::{VERSION, VERSION_KEY, speaks_with, too_far_apart};
 pub use words::{Followed, mode_word};
 

@@ -34,6 +34,11 @@ enum Command {
     Sessions(cmd::sessions::Args),
     Locks(cmd::locks::Args),
     Release(cmd::release::Args),
+    Log(cmd::log::Args),
+    Replay(cmd::replay::Args),
+    Blame(cmd::blame::Args),
+    Rollback(cmd::rollback::Args),
+    Checkpoint(cmd::checkpoint::Args),
     PauseAll(cmd::pause_all::Args),
     Resume(cmd::resume::Args),
     PostRestore(cmd::post_restore::Args),
@@ -50,6 +55,10 @@ enum Command {
     Doctor(cmd::doctor::Args),
     Demo(cmd::demo::Args),
     Publish(cmd::publish::Args),
+    Approvals(cmd::approvals::Args),
+    Approve(cmd::approve::Args),
+    Reject(cmd::reject::Args),
+    Policy(cmd::policy::Args),
     #[command(hide = true)]
     GitHook(cmd::git_hook::Args),
     #[command(hide = true)]
@@ -88,6 +97,11 @@ fn dispatch(command: Command, hand: &Hand) -> Result<(), Failure> {
         Command::Sessions(_) => hand.wait_for(cmd::sessions::run(hand)),
         Command::Locks(args) => hand.wait_for(cmd::locks::run(&args, hand)),
         Command::Release(args) => hand.wait_for(cmd::release::run(&args, hand)),
+        Command::Log(args) => cmd::log::run(&args, hand),
+        Command::Replay(args) => cmd::replay::run(&args, hand),
+        Command::Blame(args) => cmd::blame::run(&args, hand),
+        Command::Rollback(args) => hand.wait_for(cmd::rollback::run(&args, hand)),
+        Command::Checkpoint(args) => hand.wait_for(cmd::checkpoint::run(&args, hand)),
         Command::PauseAll(args) => hand.wait_for(cmd::pause_all::run(&args, hand)),
         Command::Resume(args) => hand.wait_for(cmd::resume::run(&args, hand)),
         Command::PostRestore(args) => hand.wait_for(cmd::post_restore::run(&args, hand)),
@@ -104,6 +118,10 @@ fn dispatch(command: Command, hand: &Hand) -> Result<(), Failure> {
         Command::Doctor(_) => hand.wait_for(cmd::doctor::run(hand)),
         Command::Demo(args) => hand.wait_for(cmd::demo::run(&args, hand)),
         Command::Publish(args) => hand.wait_for(cmd::publish::run(&args, hand)),
+        Command::Approvals(args) => hand.wait_for(cmd::approvals::run(&args, hand)),
+        Command::Approve(args) => hand.wait_for(cmd::approve::run(&args, hand)),
+        Command::Reject(args) => hand.wait_for(cmd::reject::run(&args, hand)),
+        Command::Policy(args) => cmd::policy::run(&args, hand),
         Command::GitHook(args) => cmd::git_hook::run(&args, hand),
         Command::DemoAgent(args) => cmd::demo_agent::run(&args, hand),
         Command::DemoLink(args) => hand.wait_for(cmd::demo_link::run(&args)),
@@ -145,6 +163,13 @@ mod tests {
         let refused = Cli::try_parse_from(["rrctl", "pause"]).expect_err("no such command");
         assert!(refused.to_string().contains("pause-all"), "{refused}");
         assert_eq!(refused.exit_code(), i32::from(Kind::Usage.code()));
+    }
+
+    #[test]
+    fn a_rejection_needs_a_reason_and_an_approval_none() {
+        assert!(Cli::try_parse_from(["rrctl", "reject", "1a2b"]).is_err());
+        assert!(Cli::try_parse_from(["rrctl", "reject", "1a2b", "--reason", "r"]).is_ok());
+        assert!(Cli::try_parse_from(["rrctl", "approve", "1a2b"]).is_ok());
     }
 
     #[test]

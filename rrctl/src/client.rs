@@ -2,6 +2,8 @@
 //! answer, which failure means that nobody is there, and that both sides are near in version; what is asked is the
 //! commands'. Next: `rr_coordinator::ops` answers.
 
+mod journal;
+
 use std::error::Error as _;
 use std::future::Future;
 use std::path::Path;
@@ -12,8 +14,10 @@ use futures::stream::BoxStream;
 use hyper_util::rt::TokioIo;
 use rr_link::dial::{self, Address};
 use rr_link::upkeep;
+use rr_proto::v1::approvals_client::ApprovalsClient;
 use rr_proto::v1::enrol_client::EnrolClient;
 use rr_proto::v1::fleet_client::FleetClient;
+use rr_proto::v1::journal_client::JournalClient;
 use rr_proto::v1::locks_client::LocksClient;
 use rr_proto::v1::publish_client::PublishClient;
 use rr_proto::{VERSION, VERSION_KEY, speaks_with, too_far_apart, v1};
@@ -25,6 +29,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 use tower::service_fn;
 
+pub(crate) use self::journal::LogLines;
 use crate::exit::{Failure, Kind, chain};
 
 /// A unix socket connects at once or its server is stuck; so does a coordinator that is worth waiting for.
@@ -45,6 +50,8 @@ pub(crate) struct Client {
     locks: LocksClient<Signed>,
     enrol: EnrolClient<Signed>,
     publish: PublishClient<Signed>,
+    approvals: ApprovalsClient<Signed>,
+    journal: JournalClient<Signed>,
     patience: Duration,
     /// It has answered, and not as a version that we understand.
     too_far_apart: bool,
@@ -80,7 +87,10 @@ impl Client {
                 .max_decoding_message_size(ANSWER_BYTES_MAX),
             locks: LocksClient::with_interceptor(channel.clone(), sign as _),
             enrol: EnrolClient::with_interceptor(channel.clone(), sign as _),
-            publish: PublishClient::with_interceptor(channel, sign as _),
+            publish: PublishClient::with_interceptor(channel.clone(), sign as _),
+            approvals: ApprovalsClient::with_interceptor(channel.clone(), sign as _)
+                .max_decoding_message_size(ANSWER_BYTES_MAX),
+            journal: JournalClient::with_interceptor(channel, sign as _).max_decoding_message_size(ANSWER_BYTES_MAX),
             patience: ANSWER_MAX,
             too_far_apart: false,
         }
@@ -142,6 +152,23 @@ impl Client {
         self.heard(call).map(|stream| Pictures::of(stream.boxed()))
     }
 
+    pub(crate) async fn approvals(&mut self) -> Result<v1::ApprovalsReply, Failure> {
+        let asked = self.approvals.list(v1::ListApprovalsRequest {});
+        let call = answer("list the requests for approval", self.patience, asked).await;
+        self.heard(call)
+    }
+
+    pub(crate) async fn watch_approvals(&mut self) -> Result<Pictures<v1::ApprovalsReply>, Failure> {
+        let asked = self.approvals.watch(v1::WatchApprovalsRequest {});
+        let call = answer("watch the requests for approval", self.patience, asked).await;
+        self.heard(call).map(|stream| Pictures::of(stream.boxed()))
+    }
+
+    pub(crate) async fn decide(&mut self, request: v1::DecideRequest) -> Result<v1::DecideReply, Failure> {
+        let call = answer("decide on the request", self.patience, self.approvals.decide(request)).await;
+        self.heard(call)
+    }
+
     pub(crate) async fn create_token(
         &mut self,
         request: v1::CreateTokenRequest,
@@ -190,18 +217,18 @@ fn sign(mut request: Request<()>) -> Result<Request<()>, Status> {
     Ok(request)
 }
 
-/// The fleet at once and after each change.
-pub(crate) struct Pictures {
-    stream: BoxStream<'static, Result<v1::StatusReply, Status>>,
+/// The fleet, or a part of it, at once and after each change.
+pub(crate) struct Pictures<T = v1::StatusReply> {
+    stream: BoxStream<'static, Result<T, Status>>,
 }
 
-impl Pictures {
-    pub(crate) fn of(stream: BoxStream<'static, Result<v1::StatusReply, Status>>) -> Self {
+impl<T> Pictures<T> {
+    pub(crate) fn of(stream: BoxStream<'static, Result<T, Status>>) -> Self {
         Self { stream }
     }
 
     /// The next picture, whenever it comes. The end of the daemon is a failure.
-    pub(crate) async fn next(&mut self) -> Result<v1::StatusReply, Failure> {
+    pub(crate) async fn next(&mut self) -> Result<T, Failure> {
         match self.stream.next().await {
             Some(Ok(picture)) => Ok(picture),
             None => Err(unreachable("it was stopped".to_owned())),
@@ -259,6 +286,7 @@ pub(crate) fn failure(doing: &str, status: &Status) -> Failure {
     }
     let kind = match status.code() {
         Code::InvalidArgument => Kind::Usage,
+        Code::NotFound => Kind::NotFound,
         Code::FailedPrecondition | Code::PermissionDenied | Code::Unauthenticated => Kind::Refused,
         _ => Kind::Failed,
     };

@@ -1,7 +1,11 @@
 //! One file a command: its options with their help, and what it does. None knows another.
 
 pub(crate) mod allow;
+pub(crate) mod approvals;
+pub(crate) mod approve;
+pub(crate) mod blame;
 pub(crate) mod ca;
+pub(crate) mod checkpoint;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod demo;
@@ -17,12 +21,18 @@ pub(crate) mod install;
 pub(crate) mod join;
 pub(crate) mod join_token;
 pub(crate) mod locks;
+pub(crate) mod log;
+pub(crate) mod log_all;
 pub(crate) mod man;
 pub(crate) mod pause_all;
+pub(crate) mod policy;
 pub(crate) mod post_restore;
 pub(crate) mod publish;
+pub(crate) mod reject;
 pub(crate) mod release;
+pub(crate) mod replay;
 pub(crate) mod resume;
+pub(crate) mod rollback;
 pub(crate) mod sessions;
 pub(crate) mod status;
 pub(crate) mod uninstall;

@@ -3,12 +3,14 @@
 //! single-owner lock is free then). The rules are the same on every way: the coordinator's. Next: `client`, or
 //! `rr_coordinator::ops`.
 
+mod journal;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use rr_coordinator::{enrol, follow, ops, publish};
+use rr_coordinator::{approvals, enrol, follow, ops, publish};
 use rr_core::time::Clock;
 use rr_fleet::Fleet;
 use rr_proto::v1;
@@ -143,6 +145,24 @@ impl Door {
             Way::Coordinator(client) => client.watch().await,
             Way::Own(fleet) => Ok(Pictures::of(follow::pictures(fleet.clone()).boxed())),
         }
+    }
+
+    pub(crate) async fn approvals(&mut self) -> Result<v1::ApprovalsReply, Failure> {
+        let by = async |client: &mut Client| client.approvals().await;
+        self.ask("list the requests for approval", by, async |fleet| approvals::list(fleet).await).await
+    }
+
+    pub(crate) async fn watch_approvals(&mut self) -> Result<Pictures<v1::ApprovalsReply>, Failure> {
+        match &mut self.way {
+            Way::Coordinator(client) => client.watch_approvals().await,
+            Way::Own(fleet) => Ok(Pictures::of(approvals::pictures(fleet.clone()).boxed())),
+        }
+    }
+
+    /// Sent twice where the first answer was lost, it is told that it was decided already, by whom.
+    pub(crate) async fn decide(&mut self, request: v1::DecideRequest) -> Result<v1::DecideReply, Failure> {
+        let by = async |client: &mut Client| client.decide(request.clone()).await;
+        self.ask("decide on the request", by, async |fleet| approvals::decide(fleet, request.clone()).await).await
     }
 
     /// Whether somebody can say how the fleet changes: with an embedded store only its daemon.

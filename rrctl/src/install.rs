@@ -258,7 +258,7 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), InstallError> {
 }
 
 /// With the mode the file has, if none is given.
-fn replace_with_mode(path: &Path, bytes: &[u8], mode: Option<u32>) -> Result<(), InstallError> {
+pub(crate) fn replace_with_mode(path: &Path, bytes: &[u8], mode: Option<u32>) -> Result<(), InstallError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder).map_err(io_error("make the folder", folder))?;
     let present = || fs::metadata(path).map_or(NEW_FILE_MODE, |found| found.permissions().mode() & 0o7777);

@@ -1,5 +1,6 @@
 //! `rrctl`: the person's hand on the fleet. What can be typed is in `cli`; each command is a file under `cmd`.
 
+mod always;
 mod cli;
 mod client;
 mod cmd;
@@ -9,6 +10,7 @@ mod door;
 mod hand;
 mod hookbin;
 mod install;
+mod journal;
 mod out;
 mod pick;
 mod publish;

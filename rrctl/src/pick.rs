@@ -1,11 +1,13 @@
-//! Which lock or host was meant: a path, a pattern, a `!name` or a key is looked up among those that are held, a name or the
-//! begin of an id among the hosts. It only looks; what is done with the one found is the command's.
+//! Which lock, host or request was meant: a path, a pattern, a `!name` or a key is looked up among those that are held, a name or
+//! the begin of an id among the hosts, the begin of an id among the requests. It only looks; what is done with the one found
+//! is the command's.
 
 use rr_core::id::HostId;
 use rr_core::path::RepoPath;
 use rr_proto::v1;
 
 use crate::exit::{Failure, Kind};
+use crate::table::plain;
 use crate::view::{LockView, short};
 
 /// The one lock that `wanted` names.
@@ -51,6 +53,28 @@ pub(crate) fn host(hosts: &[v1::Host], wanted: &str) -> Result<v1::Host, Failure
     }
 }
 
+/// The one request for approval whose id begins with `wanted`.
+pub(crate) fn approval<'a>(asked: &'a [v1::Approval], wanted: &str) -> Result<&'a v1::Approval, Failure> {
+    if wanted.len() < ID_DIGITS_MIN {
+        let what = format!("{wanted:?} is too short for the id of a request");
+        return Err(Failure::new(Kind::NotFound, what).hint(format!("name at least {ID_DIGITS_MIN} digits of it")));
+    }
+    let found: Vec<&v1::Approval> = asked.iter().filter(|a| a.id.starts_with(&wanted.to_lowercase())).collect();
+    match found.as_slice() {
+        [one] => Ok(one),
+        [] => Err(Failure::new(Kind::NotFound, format!("no request for approval has the id {wanted}"))
+            .hint("rrctl approvals shows what waits")),
+        many => {
+            let lines: Vec<String> = many
+                .iter()
+                .map(|a| format!("{} of session {}: {}", a.id, short(&a.session), plain(&a.command)))
+                .collect();
+            let what = format!("{} requests have an id that begins with {wanted}", many.len());
+            Err(Failure::new(Kind::NotFound, what).because(lines.join("\n")).hint("name more digits of it"))
+        }
+    }
+}
+
 fn describe(lock: &LockView) -> String {
     format!("{} ({}) of session {}, key {}", lock.lock, lock.mode, short(&lock.session), lock.key)
 }
@@ -89,6 +113,23 @@ mod tests {
         for wanted in ["box", "bbb", "", "des", "b*"] {
             assert_eq!(found(wanted), Err(Kind::NotFound), "{wanted:?}");
         }
+    }
+
+    #[test]
+    fn a_request_is_found_by_the_begin_of_its_id_and_two_are_listed() {
+        let asked = |id: &str| v1::Approval { id: id.repeat(8), command: format!("do {id}"), ..Default::default() };
+        let all = [asked("aaaa"), asked("aaab"), asked("bbbb")];
+        let found = |wanted: &str| approval(&all, wanted).map(|a| a.command.clone()).map_err(|f| f.text());
+        assert_eq!(found("bbbb"), Ok("do bbbb".to_owned()));
+        assert_eq!(found("AAABA"), Ok("do aaab".to_owned()));
+        for (wanted, word) in [("aaa", "too short"), ("", "too short"), ("cccc", "no request"), ("bbbb*", "no request")]
+        {
+            let refused = found(wanted).expect_err(wanted);
+            assert!(refused.contains(word), "{wanted}: {refused}");
+        }
+        let two = [asked("aaaa"), v1::Approval { id: format!("aaaa{}", "b".repeat(28)), ..asked("x") }];
+        let refused = approval(&two, "aaaa").expect_err("two").text();
+        assert!(refused.contains("do aaaa") && refused.contains("do x"), "{refused}");
     }
 
     #[test]

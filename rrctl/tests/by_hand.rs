@@ -37,6 +37,10 @@ impl Person {
         self.home.path().join("repo")
     }
 
+    fn writes(&self, file: &str, text: &str) {
+        std::fs::write(self.repo().join(file), text).expect("write");
+    }
+
     fn state(&self) -> PathBuf {
         self.home.path().join("state")
     }
@@ -417,4 +421,44 @@ fn manual_and_completions_come_from_the_same_definition() {
     assert!(person.types(&["completions", "zsh"]).out.contains("pause-all"));
     let typo = person.types(&["stauts"]);
     assert!(typo.code == 2 && typo.err.contains("status"), "{typo:?}");
+}
+
+#[test]
+fn a_policy_is_checked_explained_and_held_to_a_list() {
+    let person = Person::new();
+    person.writes(
+        "railroad.yaml",
+        "blocklist:\n  - { match: npm publish, because: releases are made by CI }\napprove: [docker push]\n",
+    );
+    let checked = person.json(&["policy", "check"]);
+    assert_eq!((&checked["blocklist"], &checked["approve"], &checked["shadow"]), (&1.into(), &1.into(), &false.into()));
+    let explained = person.json(&["policy", "explain", "--", "sudo", "sh", "-c", "npm --tag x publish"]);
+    assert_eq!((&explained["verdict"], &explained["hits"][0]["origin"]), (&"refuse".into(), &"railroad.yaml:2".into()));
+    assert_eq!(explained["hits"][0]["because"], "releases are made by CI");
+    let said = person.types(&["policy", "explain", "--", "rm", "-rf", "/"]);
+    assert!(
+        said.code == 0 && said.out.contains("default/remove-everything") && said.out.contains("instead:"),
+        "{said:?}"
+    );
+    assert_eq!(person.json(&["policy", "explain", "--", "docker push x"])["verdict"], "ask");
+    person.writes("list.txt", "refuse: npm publish\nask: docker push x\npass: npm test\n");
+    assert_eq!(person.types(&["policy", "test", "list.txt"]).code, 0);
+    person.writes("list.txt", "pass: npm publish\n");
+    let said = person.types(&["policy", "test", "list.txt"]);
+    assert!(said.code == 6 && said.out.contains("1: expected pass, found refuse"), "{said:?}");
+}
+
+#[test]
+fn a_broken_policy_is_told_with_its_place_and_a_contradiction_with_its_line() {
+    let person = Person::new();
+    person.writes("railroad.yaml", "blocklist:\n  - { match: rm, becuase: x }\n");
+    let said = person.types(&["policy", "check"]);
+    assert!(
+        said.code == 2 && said.err.contains("railroad.yaml:2:") && said.err.contains("did you mean `because`?"),
+        "{said:?}"
+    );
+    person.writes("railroad.yaml", "blocklist: [npm publish]\nallow:\n  - npm publish --tag next\n");
+    let said = person.types(&["policy", "check"]);
+    assert!(said.code == 6 && said.out.contains("line 3") && said.out.contains("line 1 refuses it"), "{said:?}");
+    assert_eq!(person.types(&["policy", "check", "none.yaml"]).code, 5);
 }

@@ -4,7 +4,10 @@
 
 mod last_good;
 mod machine;
+mod policy;
 mod repo;
+#[cfg(test)]
+mod schema_tests;
 mod suggest;
 mod words;
 

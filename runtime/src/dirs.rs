@@ -119,6 +119,18 @@ impl Dirs {
         self.state.join("store")
     }
 
+    /// What the sidecar writes down of every call.
+    #[must_use]
+    pub fn journal_dir(&self) -> PathBuf {
+        self.state.join("journal")
+    }
+
+    /// What files held before and after each change.
+    #[must_use]
+    pub fn snapshots_dir(&self) -> PathBuf {
+        self.state.join("snapshots.git")
+    }
+
     #[must_use]
     pub fn log_file(&self) -> PathBuf {
         self.state.join("daemon.log")

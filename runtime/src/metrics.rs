@@ -43,6 +43,8 @@ struct Inner {
     fleet_sessions: IntGauge,
     fleet_locks: IntGauge,
     fleet_waiters: IntGauge,
+    approvals_waiting: IntGauge,
+    decisions: IntCounterVec,
     looks: Mutex<Vec<Look>>,
 }
 
@@ -62,6 +64,19 @@ pub enum CallWord {
     Pass,
     Deny,
     DenyAndStop,
+}
+
+/// What came of a decision on a request for approval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecisionWord {
+    Approved,
+    Rejected,
+    /// Somebody was faster.
+    Already,
+    /// Its time was over.
+    Expired,
+    /// The request, or whoever asked it, is no longer there.
+    Gone,
 }
 
 /// How much there is of everything in a fleet.
@@ -96,6 +111,18 @@ impl CallWord {
     }
 }
 
+impl DecisionWord {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Approved => "approved",
+            Self::Rejected => "rejected",
+            Self::Already => "already",
+            Self::Expired => "expired",
+            Self::Gone => "gone",
+        }
+    }
+}
+
 impl Metrics {
     #[must_use]
     pub fn of(program: &str) -> Self {
@@ -115,6 +142,15 @@ impl Metrics {
             fleet_sessions: gauge("fleet_sessions", "Sessions of the whole fleet"),
             fleet_locks: gauge("fleet_locks", "Locks that are held in the whole fleet"),
             fleet_waiters: gauge("fleet_waiters", "Requests that wait for a lock in the whole fleet"),
+            approvals_waiting: gauge(
+                "approvals_waiting",
+                "Requests that wait for a person's approval in the whole fleet",
+            ),
+            decisions: counters(
+                "decisions_total",
+                "Decisions on requests for approval, by what came of them",
+                &["outcome"],
+            ),
             looks: Mutex::default(),
         };
         let build = gauges("build_info", "Always 1: which program this is, and its version", &["program", "version"]);
@@ -158,6 +194,14 @@ impl Metrics {
         self.inner.fleet_sessions.set(whole(size.sessions));
         self.inner.fleet_locks.set(whole(size.locks));
         self.inner.fleet_waiters.set(whole(size.waiters));
+    }
+
+    pub fn approvals_waiting(&self, waiting: usize) {
+        self.inner.approvals_waiting.set(whole(waiting));
+    }
+
+    pub fn decision(&self, decision: DecisionWord) {
+        self.inner.decisions.with_label_values(&[decision.word()]).inc();
     }
 
     /// Has `look` set what nobody counts along the way, each time that somebody reads the page.
@@ -208,6 +252,8 @@ impl Inner {
         self.register(self.fleet_sessions.clone());
         self.register(self.fleet_locks.clone());
         self.register(self.fleet_waiters.clone());
+        self.register(self.approvals_waiting.clone());
+        self.register(self.decisions.clone());
     }
 
     fn register(&self, collector: impl Collector + 'static) {
@@ -279,6 +325,8 @@ mod tests {
         metrics.request("txn", Duration::from_millis(3), Some(&StoreError::Unavailable("host-a is gone".into())));
         metrics.not_renewed(None);
         metrics.fleet_state(true, 4);
+        metrics.approvals_waiting(2);
+        metrics.decision(DecisionWord::Rejected);
         let looked = metrics.clone();
         metrics.look_first(move || {
             let looked = looked.clone();
@@ -301,6 +349,8 @@ mod tests {
             "railroad_fleet_paused 1",
             "railroad_fleet_epoch 4",
             "railroad_fleet_waiters 7",
+            "railroad_approvals_waiting 2",
+            "railroad_decisions_total{outcome=\"rejected\"} 1",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }

@@ -1,7 +1,7 @@
 //! The gate as an agent meets it: the built daemon, the hook carried in it, whole processes. What a verdict costs beside a
 //! hook that is answered at once, what a new lock costs beside a disk's sync, and what fifty sessions with five thousand
 //! locks change. Both sides of a ratio are measured in turns. One line a figure, with its bar.
-//! A word on the command line runs only the parts whose name holds it: `verdict`, `lock`, `calls`, `full`, `idle` (on etcd).
+//! A word on the command line runs only the parts whose name holds it: `verdict`, `lock`, `change`, `calls`, `full`, `idle` (on etcd).
 
 #[path = "gate/floor.rs"]
 mod floor;
@@ -51,7 +51,7 @@ fn main() {
     if wanted("idle") {
         idle::idle();
     }
-    if ["verdict", "lock", "calls", "full"].iter().any(|name| wanted(name)) {
+    if ["verdict", "lock", "change", "calls", "full"].iter().any(|name| wanted(name)) {
         on_one_machine(wanted);
     }
 }
@@ -66,6 +66,9 @@ fn on_one_machine(wanted: impl Fn(&str) -> bool) {
     }
     if wanted("lock") {
         new_locks(&sandbox, &mut bench);
+    }
+    if wanted("change") {
+        changing_calls(&sandbox, &mut bench);
     }
     if wanted("calls") {
         store_calls(&sandbox, &mut bench);
@@ -139,6 +142,31 @@ fn new_locks(sandbox: &Sandbox, bench: &mut Hooked<'_>) {
     let sync = percentile(&syncs, 50).as_micros();
     println!("gate.new_lock.p99_us={} sync_us={sync}", percentile(&fresh, 99).as_micros());
     bench.event("Stop", &json!({"stop_hook_active": false, "background_tasks": []}));
+}
+
+/// A call that changes a file for true, written down and what stood before it kept when the hook returns, against a verdict that
+/// waits for no disk and one sync.
+fn changing_calls(sandbox: &Sandbox, bench: &mut Hooked<'_>) {
+    let disk = Disk::new(&sandbox.state);
+    let (mut changing, mut reading, mut syncs) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..WARM_UP + ROUNDS {
+        let input = json!({"file_path": bench.path("src/f02.rs"), "old_string": "a", "new_string": "b"});
+        let (asked, call) = bench.before("Edit", &input);
+        let (took, said) = timed(&mut bench.command(), &asked);
+        assert!(!said.contains("\"deny\""), "it should have passed: {said}");
+        std::fs::write(sandbox.repo.join("src/f02.rs"), format!("fn main() {{ {round} }}\n")).expect("change the file");
+        bench.after(&call);
+        changing.push(took);
+        reading.push(bench.read("src/f01.rs"));
+        syncs.push(disk.sync(round));
+        if round + 1 == WARM_UP {
+            [&mut changing, &mut reading, &mut syncs].into_iter().for_each(Vec::clear);
+        }
+    }
+    let floor = percentile(&reading, 50) + percentile(&syncs, 50);
+    ratio("gate.change.p50_us", percentile(&changing, 50), "read_and_sync_us", floor, 1.5);
+    let sync = percentile(&syncs, 50).as_micros();
+    println!("gate.change.p99_us={} sync_us={sync}", percentile(&changing, 99).as_micros());
 }
 
 /// Verdicts from the table leave the store's revision alone: held paths, and what was denied before.

@@ -39,8 +39,10 @@ fn may_import() -> BTreeMap<&'static str, Vec<&'static str>> {
 }
 
 /// Each heavy dependency, and the only crates that may know of it.
-const OWNERS: [(&str, &[&str]); 21] = [
+const OWNERS: [(&str, &[&str]); 26] = [
     ("git2", &["rr-git"]),
+    ("imara-diff", &["rr-git"]),
+    ("flate2", &["rr-git"]),
     ("brush-parser", &["rr-shell"]),
     ("tonic", &["rr-store", "rr-proto", "rr-link", "rr-coordinator", "rrctl"]),
     ("tonic-prost", &["rr-proto", "rr-link", "rr-coordinator", "rrctl"]),
@@ -52,12 +54,15 @@ const OWNERS: [(&str, &[&str]); 21] = [
     ("clap_complete", &["rrctl"]),
     ("clap_mangen", &["rrctl"]),
     ("crc32c", &["rr-store", "rr-journal"]),
+    ("zstd", &["rr-journal"]),
+    ("crossterm", &["rrctl"]),
+    ("jiff", &["rrctl"]),
     ("etcd-client", &["rr-store"]),
     ("rustls", &["rr-link"]),
     ("tokio-rustls", &["rr-link"]),
     ("rcgen", &["rr-link"]),
     ("x509-parser", &["rr-link"]),
-    ("base64", &["rr-link"]),
+    ("base64", &["rr-link", "rr-shell"]),
     ("prometheus", &["rr-runtime", "rr-watcher"]),
     ("axum", &["rr-runtime"]),
     ("redb", &["rr-store"]),
@@ -159,7 +164,7 @@ fn each_kind_of_wrong_import_is_found() {
         ("rr-fleet", "rr-history", json!("dev"), true, false),
         ("rr-sidecar", "rr-history", Value::Null, true, true),
         ("rrctl", "xtask", Value::Null, true, true),
-        ("rrctl", "rr-shell", json!("build"), true, true),
+        ("rr-watcher", "rr-policy", json!("build"), true, true),
         ("rr-hook", "libc", Value::Null, false, true),
         ("rr-hook", "rr-core", Value::Null, true, true),
         ("rr-sidecar", "git2", Value::Null, false, true),

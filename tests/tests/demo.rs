@@ -20,8 +20,39 @@ fn five_agents_lose_nothing_while_one_is_killed_and_all_are_paused() {
     let held = shown["killed_holding"].as_array().expect("a list");
     assert!(held.iter().any(|lock| lock == "src/types/api.ts"), "{shown}");
     assert!(number("paused_ms") >= 500, "{shown}");
+    assert_eq!((number("refused_by_policy"), number("refused_runs")), (1, 0), "{shown}");
+    assert_eq!((number("approvals"), number("approved_runs"), number("asked_anew")), (1, 1, 1), "{shown}");
+    assert_eq!((number("rolled_back_lines"), number("others_lines_lost")), (3, 0), "{shown}");
+    assert!(number("replayed_calls") >= 7, "an agent makes as many changes: {shown}");
     assert!(number("parallel_ms") < number("sequential_ms"), "{shown}");
     assert_eq!(shown["kept"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn the_show_tells_the_refusal_with_the_safe_way_the_approval_the_replay_and_the_rollback() {
+    let sandbox = Sandbox::new();
+    // As an agent would start it: the viewer's yes is not taken for an agent's.
+    let shown = sandbox
+        .command(rrctl_program())
+        .args(["demo", "--agents", "2", "--seed", "3"])
+        .env("CLAUDE_CODE_SESSION_ID", "x")
+        .output();
+    let shown = shown.expect("it runs");
+    let text = String::from_utf8_lossy(&shown.stdout);
+    assert!(shown.status.success(), "{shown:?}");
+    for part in [
+        "REFUSED: terraform destroy -auto-approve: rule `",
+        "Instead: show the plan",
+        "ASKS: npm publish",
+        "rrctl approve ",
+        "npm publish: passes",
+        "npm publish again: has to ask again",
+        "rrctl replay --session ",
+        "rrctl rollback --session ",
+        "Lines rolled back       3 (lost of the others: 0)",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
 }
 
 #[test]
@@ -36,6 +67,7 @@ fn five_agents_on_three_hosts_lose_nothing_while_etcd_loses_its_leader_and_a_hos
     assert_eq!(number("writes"), 40, "every agent has done all of its work: {shown}");
     assert_eq!((number("killed"), number("leader_killed")), (1, 1), "{shown}");
     assert!(number("cut_seconds") >= 10, "the lease of 13 s has run out on the host that was cut off: {shown}");
+    assert!(shown["rolled_back_lines"].is_null(), "shown on one host only: {shown}");
     assert!(number("denied_while_cut") > 0 && number("held_back") > 0, "{shown}");
 }
 

@@ -2,6 +2,8 @@
 //! Each is told twice, with the hosts in network namespaces and on links (docs/adr/0013-test-hosts.md). The lease is as
 //! short as its relations allow (13 s); the bounds that are checked are those of the timings below, not of the defaults.
 
+#[path = "many_hosts/answers.rs"]
+mod answers;
 #[path = "many_hosts/cut.rs"]
 mod cut;
 #[path = "many_hosts/pause.rs"]
@@ -15,6 +17,7 @@ mod stopped;
 #[path = "many_hosts/twice.rs"]
 mod twice;
 
+use answers::a_call_is_approved_and_a_session_rolled_back_from_other_hosts_and_a_silent_host_is_named;
 use cut::{
     a_cut_off_holder_is_denied_and_its_lock_goes_to_another_host_and_never_both,
     a_host_that_hears_nothing_is_denied_and_no_second_holder_comes,
@@ -35,6 +38,7 @@ use twice::{
 };
 
 rr_tests::on_hosts!(
+    a_call_is_approved_and_a_session_rolled_back_from_other_hosts_and_a_silent_host_is_named,
     what_one_host_holds_no_other_host_can_write_and_the_denial_says_who,
     no_update_is_lost_while_leaders_of_etcd_are_killed,
     a_cut_off_holder_is_denied_and_its_lock_goes_to_another_host_and_never_both,

@@ -185,13 +185,9 @@ fn a_command_for_the_whole_work_tree_does_not_move_or_sweep_the_work_of_others()
         "git switch topic",
         "git stash",
         "git stash -u",
-        "git reset --hard",
         "git add -A",
         "git add .",
         "git commit -am x",
-        "git clean -fd",
-        "git restore .",
-        "git checkout -- .",
         "git merge topic",
         "git rebase topic",
         "git pull",
@@ -199,6 +195,11 @@ fn a_command_for_the_whole_work_tree_does_not_move_or_sweep_the_work_of_others()
     for command in sweeping {
         let said = two.shell(command);
         said.must_be_denied(&["work tree"]);
+        two.prompt("something else");
+    }
+    // What throws work away is nobody's to do, whoever works here.
+    for command in ["git reset --hard", "git clean -fd", "git restore .", "git checkout -- ."] {
+        two.shell(command).must_be_denied(&["Refused in every session", "Instead"]);
         two.prompt("something else");
     }
     two.edit("b.txt", "1", "2").must_pass();

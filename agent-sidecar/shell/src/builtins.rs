@@ -1,7 +1,9 @@
 //! The shell's own commands, which change its state and no file: `cd`, `set`, `export`, `read`, `trap`, ...
 //! Programs are elsewhere. Used by `nested` for names without a folder.
 
+use crate::calls::Call;
 use crate::field::{Field, folder};
+use crate::programs;
 use crate::shell::{Flow, Shell, Value};
 use crate::walk::Walker;
 
@@ -52,12 +54,13 @@ pub(crate) fn run(walker: &mut Walker<'_>, shell: &mut Shell, name: &str, args: 
         "popd" => popd(shell, args),
         "exit" | "return" | "break" | "continue" | "logout" => shell.left = true,
         "export" | "readonly" | "declare" | "typeset" | "local" => declare(walker, shell, args),
-        "unset" | "read" | "mapfile" | "readarray" | "getopts" | "let" => forget(shell, name, args),
+        "read" => read(shell, args),
+        "unset" | "mapfile" | "readarray" | "getopts" | "let" => forget(shell, name, args),
         "set" => set(shell, args),
         "shift" => shift(shell, args),
         "trap" => trap(walker, shell, args),
         "source" | "." => source(walker, shell, args),
-        "alias" if !args.is_empty() => walker.out.unforeseen("`alias` changes what a name runs"),
+        "alias" if !args.is_empty() => alias(walker, shell, args),
         "enable" | "bind" if !args.is_empty() => {
             walker.out.unforeseen(format!("`{name}` changes the shell"));
         }
@@ -151,6 +154,18 @@ fn forget(shell: &mut Shell, builtin: &str, args: &[Field]) {
     }
 }
 
+/// One line of a known text into one variable; anything else is unknown.
+fn read(shell: &mut Shell, args: &[Field]) {
+    forget(shell, "read", args);
+    let names: Vec<&Field> = operands(args);
+    if let ([name], Flow::Text(text)) = (names.as_slice(), &shell.stdin) {
+        let line = text.lines().next().unwrap_or_default().trim().to_owned();
+        if let Some(name) = name.known().map(str::to_owned) {
+            shell.set(&name, Value::scalar(Field::literal(line)));
+        }
+    }
+}
+
 fn set(shell: &mut Shell, args: &[Field]) {
     let dashes = args.iter().position(|arg| arg.known() == Some("--"));
     let plain = args.first().is_some_and(|arg| !arg.prefix().starts_with(['-', '+']));
@@ -193,8 +208,24 @@ fn trap(walker: &mut Walker<'_>, shell: &Shell, args: &[Field]) {
     }
 }
 
+/// What a name would run from now on is looked at where it is given that meaning.
+fn alias(walker: &mut Walker<'_>, shell: &Shell, args: &[Field]) {
+    walker.out.unforeseen("`alias` changes what a name runs");
+    for arg in args {
+        if let Some((_, text)) = arg.known().and_then(|text| text.split_once('=')) {
+            let mut inner = shell.clone();
+            inner.wrappers.push("alias".to_owned());
+            walker.text(&mut inner, text);
+        }
+    }
+}
+
 fn source(walker: &mut Walker<'_>, shell: &mut Shell, args: &[Field]) {
     if let Some(file) = args.first() {
+        if let (Some("/dev/stdin" | "/dev/fd/0" | "/dev/fd/63"), Flow::Text(text)) = (file.known(), shell.stdin.clone())
+        {
+            walker.text(shell, &text);
+        }
         walker.out.read(file, shell.cwd.as_deref());
         walker.out.unforeseen(format!("`source {}` runs a script", file.source()));
         shell.forget_all();
@@ -207,5 +238,15 @@ fn printf(shell: &mut Shell, args: &[Field]) -> Option<Flow> {
         return None;
     }
     forget(shell, "printf", args.get(1..2).unwrap_or_default());
+    let call = Call {
+        name: "printf",
+        args: args.get(2..).unwrap_or_default(),
+        cwd: None,
+        stdin: &Flow::Nothing,
+        assignments: &[],
+    };
+    if let (Some(name), Flow::Text(text)) = (args.get(1).and_then(Field::known), programs::output(&call)) {
+        shell.set(name, Value::scalar(Field::literal(text)));
+    }
     Some(Flow::Nothing)
 }

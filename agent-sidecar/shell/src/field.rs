@@ -210,6 +210,11 @@ pub(crate) fn is_stream(path: &Path) -> bool {
     ) || ["/dev/fd/", "/dev/tcp/", "/dev/udp/", "/proc/self/fd/"].iter().any(|prefix| text.starts_with(prefix))
 }
 
+/// A connection that bash opens in the place of a file.
+pub(crate) fn is_socket(path: &Path) -> bool {
+    path.starts_with("/dev/tcp") || path.starts_with("/dev/udp")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

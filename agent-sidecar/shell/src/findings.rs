@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::field::{Field, is_stream};
+use crate::field::{Field, is_socket, is_stream};
 use crate::model::{Analysis, Certainty, GitUse, How, Invocation, Target, Write};
 
 /// Reasons kept; more help nobody.
@@ -15,14 +15,21 @@ pub(crate) struct Findings {
     pub(crate) invocations: Vec<Invocation>,
     writes: Vec<Write>,
     reads: Vec<PathBuf>,
+    sockets: Vec<PathBuf>,
     git: Vec<GitUse>,
     unforeseen: Vec<String>,
     unparsable: Option<String>,
+    /// Within what runs in a container or on another machine: its files are not ours.
+    pub(crate) elsewhere: usize,
 }
 
 impl Findings {
     pub(crate) fn write(&mut self, target: Target, how: How, by: &str) {
+        if self.elsewhere > 0 {
+            return;
+        }
         match &target {
+            Target::File(path) if is_socket(path) => return self.sockets.push(path.clone()),
             Target::File(path) if is_stream(path) => return,
             Target::Unknown => self.unforeseen(format!("`{by}` changes a file whose name is known only when it runs")),
             _ => {}
@@ -34,7 +41,9 @@ impl Findings {
     }
 
     pub(crate) fn read(&mut self, field: &Field, cwd: Option<&Path>) {
-        if let Target::File(path) = field.target(cwd)
+        if self.elsewhere == 0
+            && let Target::File(path) = field.target(cwd)
+            && !self.opened(&path)
             && !is_stream(&path)
             && !self.reads.contains(&path)
         {
@@ -42,8 +51,17 @@ impl Findings {
         }
     }
 
+    /// Notes a connection; true if it is one.
+    fn opened(&mut self, path: &Path) -> bool {
+        let socket = is_socket(path);
+        if socket {
+            self.sockets.push(path.to_path_buf());
+        }
+        socket
+    }
+
     pub(crate) fn git(&mut self, usage: GitUse) {
-        if !self.git.contains(&usage) {
+        if self.elsewhere == 0 && !self.git.contains(&usage) {
             self.git.push(usage);
         }
     }
@@ -69,6 +87,13 @@ impl Findings {
         } else {
             Certainty::Foreseen
         };
-        Analysis { invocations: self.invocations, writes: self.writes, reads: self.reads, git: self.git, certainty }
+        Analysis {
+            invocations: self.invocations,
+            writes: self.writes,
+            reads: self.reads,
+            sockets: self.sockets,
+            git: self.git,
+            certainty,
+        }
     }
 }

@@ -13,6 +13,8 @@ mod expand;
 mod field;
 mod findings;
 mod git;
+mod handed;
+mod inline;
 mod lex;
 mod model;
 mod nested;

@@ -21,6 +21,8 @@ pub struct Analysis {
     pub writes: Vec<Write>,
     /// Files read for certain, absolute; `..` is left for the kernel's way of walking.
     pub reads: Vec<PathBuf>,
+    /// Network connections opened by redirections (`/dev/tcp/host/port`).
+    pub sockets: Vec<PathBuf>,
     /// Uses of git that change anything.
     pub git: Vec<GitUse>,
     /// How far the above can be trusted to be complete.
@@ -33,6 +35,7 @@ impl Analysis {
             invocations: Vec::new(),
             writes: Vec::new(),
             reads: Vec::new(),
+            sockets: Vec::new(),
             git: Vec::new(),
             certainty: Certainty::Unparsable(why),
         }
@@ -145,6 +148,9 @@ pub struct Invocation {
     pub assignments: Vec<(String, Word)>,
     /// Its standard input, where that is literal text (here-document, `<<<`, `echo text |`).
     pub stdin: Option<String>,
+    /// Invocations whose output it gets, through a pipe or in its words (`$( )`, `<( )`): places in
+    /// [`Analysis::invocations`].
+    pub fed_by: Vec<usize>,
     /// The folder it runs in; none after a `cd` to a place known only when it runs.
     pub cwd: Option<PathBuf>,
 }

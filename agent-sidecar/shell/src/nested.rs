@@ -7,10 +7,11 @@ use crate::builtins;
 use crate::calls::Call;
 use crate::field::{Bit, Field, resolve};
 use crate::git;
-use crate::model::Invocation;
+use crate::handed::{self, What};
+use crate::model::{Invocation, Target};
 use crate::options::{Parsed, Spec};
 use crate::programs;
-use crate::shell::{Flow, Shell};
+use crate::shell::{Flow, Shell, Value};
 use crate::walk::Walker;
 use crate::wrappers::{self, Layer, Setting};
 
@@ -18,11 +19,24 @@ use crate::wrappers::{self, Layer, Setting};
 const INVOCATIONS_MAX: usize = 500;
 /// Wrappers around wrappers.
 const WRAPPERS_MAX: usize = 16;
+/// Invocations remembered as the source of one command's input.
+const FEEDERS_MAX: usize = 64;
 /// Lines of standard input that `xargs -I` is followed through one by one.
 const XARGS_LINES_MAX: usize = 32;
 
 /// Folders whose programs are what their names say.
-const PROGRAM_FOLDERS: &[&str] = &["/bin", "/usr/bin", "/usr/local/bin", "/sbin", "/usr/sbin", "/opt/homebrew/bin"];
+const PROGRAM_FOLDERS: &[&str] = &[
+    "/bin",
+    "/usr/bin",
+    "/usr/local/bin",
+    "/sbin",
+    "/usr/sbin",
+    "/usr/local/sbin",
+    "/opt/homebrew/bin",
+    "/opt/local/bin",
+    "/snap/bin",
+    "/run/current-system/sw/bin",
+];
 
 impl Walker<'_> {
     /// One command with its words expanded; `shell.stdin` is its standard input.
@@ -84,6 +98,7 @@ impl Walker<'_> {
                 Flow::Text(text) => Some(text.clone()),
                 _ => None,
             },
+            fed_by: fed_by(&shell.fed),
             cwd: shell.cwd.clone(),
         });
     }
@@ -156,7 +171,7 @@ impl Walker<'_> {
                 _ => Flow::Nothing,
             },
             "bash" | "sh" | "zsh" | "dash" | "ksh" | "ash" | "rbash" => self.shell(shell, name, args),
-            "xargs" => self.xargs(shell, args),
+            "xargs" | "parallel" => self.xargs(shell, args),
             "find" => self.find(shell, args),
             "npx" | "bunx" | "pnpx" | "npm" | "pnpm" | "yarn" | "uv" | "poetry" | "pipenv" | "bundle" | "python"
             | "python3"
@@ -168,7 +183,35 @@ impl Walker<'_> {
                 inner.wrappers.push(name.to_owned());
                 self.run(&mut inner, words, env)
             }
-            _ => self.effects(shell, name, args, &env),
+            _ => {
+                let flow = self.effects(shell, name, args, &env);
+                self.handed_on(shell, name, args);
+                flow
+            }
+        }
+    }
+
+    /// Commands that a program hands to a shell, a container or another machine.
+    fn handed_on(&mut self, shell: &Shell, name: &str, args: &[Field]) {
+        for handed in handed::commands(name, args, &shell.stdin) {
+            let mut inner = shell.clone();
+            inner.wrappers.push(name.to_owned());
+            inner.functions.clear();
+            inner.vars.clear();
+            inner.stdin = handed.stdin;
+            if handed.elsewhere {
+                inner.cwd = None;
+            }
+            self.out.elsewhere += usize::from(handed.elsewhere);
+            match handed.what {
+                What::Text(text) => {
+                    self.known_text(&mut inner, name, &text);
+                }
+                What::Words(words) => {
+                    self.run(&mut inner, words, Vec::new());
+                }
+            }
+            self.out.elsewhere -= usize::from(handed.elsewhere);
         }
     }
 
@@ -232,7 +275,11 @@ impl Walker<'_> {
         inner.vars.clear();
         inner.functions.clear();
         if parsed.has(&["-c"]) {
-            inner.positional = Some(operands.skip(1).cloned().collect());
+            let mut operands = operands;
+            if let Some(zero) = operands.next() {
+                inner.set("0", Value::scalar(zero.clone()));
+            }
+            inner.positional = Some(operands.cloned().collect());
             return match first {
                 Some(text) => self.known_text(&mut inner, name, text),
                 None => Flow::Unknown,
@@ -243,15 +290,26 @@ impl Walker<'_> {
     }
 
     fn shell_script(&mut self, shell: &Shell, name: &str, script: Option<&Field>, mut inner: Shell) -> Flow {
-        let from_stdin = script.is_none_or(|field| matches!(field.known(), Some("-" | "/dev/stdin")));
+        let from_stdin =
+            script.is_none_or(|field| matches!(field.known(), Some("-" | "/dev/stdin" | "/dev/fd/0" | "/dev/fd/63")));
         if let (Some(script), false) = (script, from_stdin) {
             self.out.read(script, shell.cwd.as_deref());
             self.out.unforeseen(format!("`{name} {}` runs a script", script.source()));
+            if let Target::File(path) = script.target(shell.cwd.as_deref())
+                && let Some(text) = self.scripts.get(&path).cloned()
+            {
+                self.text(&mut inner, &text);
+            }
             return Flow::Unknown;
         }
         inner.stdin = Flow::Nothing;
         match &shell.stdin {
-            Flow::Text(text) => self.text(&mut inner, text),
+            Flow::Text(text) => {
+                if text.contains('\\') {
+                    self.out.unforeseen(format!("`{name}` runs a text with escapes, which some shells decode before"));
+                }
+                self.text(&mut inner, text)
+            }
             _ => {
                 self.out.unforeseen(format!("`{name}` runs what it reads, which is known only when it runs"));
                 Flow::Unknown
@@ -319,18 +377,29 @@ fn is_descriptor_variable(text: &str) -> bool {
         .is_some_and(|name| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
 }
 
+/// The feeding invocations, each once.
+fn fed_by(ranges: &[(usize, usize)]) -> Vec<usize> {
+    let mut all: Vec<usize> = ranges.iter().flat_map(|(from, to)| *from..*to).collect();
+    all.sort_unstable();
+    all.dedup();
+    all.truncate(FEEDERS_MAX);
+    all
+}
+
 /// The base name of a program that is what its name says; none for scripts and programs elsewhere.
 fn program_name(text: &str) -> Option<&str> {
     let Some((folder, name)) = text.rsplit_once('/') else {
         return Some(plain_name(text));
     };
-    let known = PROGRAM_FOLDERS.contains(&folder) || folder.ends_with("node_modules/.bin");
+    let straight = crate::field::normalise(Path::new(folder));
+    let known = PROGRAM_FOLDERS.iter().any(|f| straight == Path::new(f)) || folder.ends_with("node_modules/.bin");
     known.then(|| plain_name(name))
 }
 
 /// GNU tools under their names on systems that have others.
 fn plain_name(name: &str) -> &str {
     match name {
+        "gchmod" | "gdd" | "gbase64" => &name[1..],
         "gsed" | "gcp" | "gmv" | "grm" | "gfind" | "gxargs" | "gtar" | "gawk" | "gtouch" | "gln" => &name[1..],
         other => other,
     }

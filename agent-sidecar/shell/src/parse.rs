@@ -67,7 +67,33 @@ fn attempt(text: &str, extended_patterns: bool) -> Result<ast::Program, Refusal>
     let tokens = brush_parser::uncached_tokenize_str(text, &options.tokenizer_options())
         .map_err(|error| Refusal::Syntax(error.to_string()))?;
     bound(&tokens)?;
+    if let Some(apart) = told_apart(text, &tokens) {
+        return attempt(&apart, extended_patterns);
+    }
     brush_parser::parse_tokens(&tokens, &options).map_err(|error| Refusal::Syntax(error.to_string()))
+}
+
+/// `( (` is a subshell in a subshell, and the grammar takes it for `((`: a command that does nothing goes between. None if
+/// there is no such place.
+fn told_apart(text: &str, tokens: &[Token]) -> Option<String> {
+    let open = |token: &Token| is_operator(token, "(");
+    let apart = tokens.windows(2).filter(|pair| open(&pair[0]) && open(&pair[1]));
+    let places: Vec<usize> = apart
+        .map(|pair| (pair[0].location().end.index, pair[1].location().start.index))
+        .filter(|(end, start)| end != start)
+        .map(|(_, start)| start)
+        .collect();
+    if places.is_empty() {
+        return None;
+    }
+    let mut out = String::with_capacity(text.len() + places.len() * 4);
+    for (at, c) in text.chars().enumerate() {
+        if places.contains(&at) {
+            out.push_str(":; ");
+        }
+        out.push(c);
+    }
+    Some(out)
 }
 
 fn expansions(text: &str) -> usize {

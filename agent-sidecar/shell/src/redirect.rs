@@ -4,7 +4,9 @@
 use brush_parser::ast;
 
 use crate::field::Field;
-use crate::model::How;
+use std::path::PathBuf;
+
+use crate::model::{How, Target};
 use crate::shell::{Flow, Shell, Value};
 use crate::walk::Walker;
 
@@ -14,6 +16,8 @@ pub(crate) struct Io {
     pub(crate) stdin: Option<Flow>,
     /// Standard output goes to a file, not to whoever reads this command's output.
     pub(crate) stdout_taken: bool,
+    /// The file that standard output replaces.
+    pub(crate) stdout_file: Option<PathBuf>,
 }
 
 impl Walker<'_> {
@@ -22,12 +26,12 @@ impl Walker<'_> {
         shell: &Shell,
         kind: &ast::ProcessSubstitutionKind,
         subshell: &ast::SubshellCommand,
-    ) {
+    ) -> Flow {
         let mut inner = shell.clone();
         if matches!(kind, ast::ProcessSubstitutionKind::Write) {
             inner.stdin = Flow::Unknown;
         }
-        self.list(&mut inner, &subshell.list);
+        self.list(&mut inner, &subshell.list)
     }
 
     fn assigned_value(&mut self, shell: &mut Shell, value: &ast::AssignmentValue) -> Value {
@@ -126,9 +130,9 @@ impl Walker<'_> {
             ast::IoFileRedirectTarget::Filename(word) | ast::IoFileRedirectTarget::Duplicate(word) => word,
             ast::IoFileRedirectTarget::Fd(_) => return,
             ast::IoFileRedirectTarget::ProcessSubstitution(kind, subshell) => {
-                self.process(shell, kind, subshell);
+                let flow = self.process(shell, kind, subshell);
                 match kind {
-                    ast::ProcessSubstitutionKind::Read => io.stdin = Some(Flow::Unknown),
+                    ast::ProcessSubstitutionKind::Read => io.stdin = Some(flow),
                     ast::ProcessSubstitutionKind::Write => io.stdout_taken = true,
                 }
                 return;
@@ -154,16 +158,23 @@ impl Walker<'_> {
                 io.stdout_taken |= stdout;
             }
             K::Write | K::Clobber | K::ReadAndWrite | K::DuplicateOutput => {
-                self.written(shell, &word.value, How::Write);
+                let file = self.written(shell, &word.value, How::Write);
                 io.stdout_taken |= stdout;
+                io.stdout_file = file.filter(|_| stdout).or(io.stdout_file.take());
             }
         }
     }
 
-    fn written(&mut self, shell: &mut Shell, word: &str, how: How) {
+    fn written(&mut self, shell: &mut Shell, word: &str, how: How) -> Option<PathBuf> {
+        let mut file = None;
         for field in self.fields(shell, word) {
-            self.out.write(field.target(shell.cwd.as_deref()), how, "redirection");
+            let target = field.target(shell.cwd.as_deref());
+            if let Target::File(path) = &target {
+                file = Some(path.clone());
+            }
+            self.out.write(target, how, "redirection");
         }
+        file
     }
 }
 

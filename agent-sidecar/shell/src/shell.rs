@@ -49,6 +49,8 @@ pub(crate) struct Shell {
     pub(crate) positional: Option<Vec<Field>>,
     pub(crate) wrappers: Vec<String>,
     pub(crate) stdin: Flow,
+    /// Invocations (from, to) whose output the commands get.
+    pub(crate) fed: Vec<(usize, usize)>,
     /// `exit` or `return` was reached: what follows in this list does not run.
     pub(crate) left: bool,
 }
@@ -64,6 +66,7 @@ impl Shell {
             positional: None,
             wrappers: Vec::new(),
             stdin: Flow::Nothing,
+            fed: Vec::new(),
             left: false,
         }
     }

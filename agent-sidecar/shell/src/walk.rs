@@ -3,6 +3,8 @@
 //! Next: `expand` for words, `run` in `nested` for commands.
 
 use brush_parser::ast;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::field::Field;
@@ -20,6 +22,8 @@ const PARSED_BYTES_MAX: usize = 1024 * 1024;
 const ITERATIONS_MAX: usize = 64;
 /// Pieces of syntax visited in all: loops in loops multiply.
 const STEPS_MAX: usize = 5_000;
+/// Files with a known text remembered.
+const SCRIPTS_MAX: usize = 16;
 /// Text that expansions may produce in all: `A=$A$A` doubles.
 const EXPANDED_BYTES_MAX: usize = 256 * 1024;
 
@@ -30,6 +34,8 @@ pub(crate) struct Walker<'e> {
     parsed_bytes: usize,
     steps: usize,
     expanded_bytes: usize,
+    /// Files that the command writes a known text to, in case it runs them.
+    pub(crate) scripts: BTreeMap<PathBuf, String>,
     /// Functions that were called; the others are walked at the end, in case a dynamic word calls them.
     called: Vec<String>,
 }
@@ -42,6 +48,7 @@ pub(crate) fn analyse(command: &str, env: &Env<'_>) -> Analysis {
         parsed_bytes: 0,
         steps: 0,
         expanded_bytes: 0,
+        scripts: BTreeMap::new(),
         called: Vec::new(),
     };
     let mut shell = Shell::new(crate::field::normalise(env.cwd));
@@ -191,9 +198,11 @@ impl Walker<'_> {
             return self.command(shell, command);
         }
         let mut flow = shell.stdin.clone();
+        let from = self.out.invocations.len();
         for command in &pipeline.seq {
             let mut part = shell.clone();
             part.stdin = flow;
+            part.fed.push((from, self.out.invocations.len()));
             flow = self.command(&mut part, command);
         }
         flow
@@ -372,6 +381,7 @@ impl Walker<'_> {
         let mut io = Io::default();
         let mut assigned = Vec::new();
         let mut words = Vec::new();
+        let from = self.out.invocations.len();
         for item in command.prefix.iter().flat_map(|prefix| &prefix.0) {
             if let ast::CommandPrefixOrSuffixItem::AssignmentWord(assignment, _) = item {
                 assigned.push(assignment);
@@ -394,9 +404,17 @@ impl Walker<'_> {
         let env = assigned.into_iter().map(|assignment| self.prefixed(shell, assignment)).collect();
         let stdin = io.stdin.map(|stdin| std::mem::replace(&mut shell.stdin, stdin));
         let lasting = matches!(words.as_slice(), [word] if word.known() == Some("exec"));
+        let fed = shell.fed.len();
+        shell.fed.push((from, self.out.invocations.len()));
         let flow = self.run(shell, words, env);
+        shell.fed.truncate(fed);
         if let Some(stdin) = stdin.filter(|_| !lasting) {
             shell.stdin = stdin;
+        }
+        if let (Some(file), Flow::Text(text)) = (io.stdout_file, &flow)
+            && self.scripts.len() < SCRIPTS_MAX
+        {
+            self.scripts.insert(file, text.clone());
         }
         if io.stdout_taken { Flow::Nothing } else { flow }
     }
@@ -409,7 +427,11 @@ impl Walker<'_> {
                 words.extend(self.fields(shell, &word.value));
             }
             I::ProcessSubstitution(kind, subshell) => {
-                self.process(shell, kind, subshell);
+                let flow = self.process(shell, kind, subshell);
+                // A shell that is given one as its script reads this text.
+                if io.stdin.is_none() && matches!(flow, Flow::Text(_)) {
+                    io.stdin = Some(flow);
+                }
                 words.push(Field::literal("/dev/fd/63"));
             }
         }

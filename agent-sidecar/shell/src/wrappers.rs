@@ -58,6 +58,25 @@ pub(crate) fn unwrap(
             shell.left |= !parsed.operands.is_empty();
             inner(parsed.operands)
         }
+        "pkexec" | "fakeroot" | "torsocks" | "dbus-run-session" | "winpty" | "setarch" | "linux64" | "aoss" => {
+            inner(in_order("u:", &["--user"]).operands)
+        }
+        "gosu" | "su-exec" | "faketime" | "chroot" | "chpst" | "setuidgid" => {
+            let parsed = in_order("u:g:", &["--userspec", "--groups"]);
+            if name == "chroot" {
+                shell.cwd = None;
+            }
+            inner(parsed.operands.into_iter().skip(1).collect())
+        }
+        "unshare" | "nsenter" | "systemd-run" | "cpulimit" | "prlimit" | "numactl" | "firejail" | "bwrap"
+        | "proxychains" | "proxychains4" | "xvfb-run" | "valgrind" | "catchsegv" => {
+            let parsed = in_order("p:u:t:S:l:f:n:s:C:m:", &["--target", "--unit", "--property", "--uid", "--gid"]);
+            inner(parsed.operands)
+        }
+        "script" => match in_order("c:", &["--command"]).value(&["-c", "--command"]) {
+            Some(command) => Layer::Text(command.clone()),
+            None => Layer::None,
+        },
         "nice" => inner(in_order("n:", &["--adjustment"]).operands),
         "ionice" => inner(in_order("c:n:p:P:u:", &["--class", "--classdata"]).operands),
         "stdbuf" => inner(in_order("i:o:e:", &["--input", "--output", "--error"]).operands),
@@ -159,6 +178,7 @@ fn su(name: &str, args: &[Field], shell: &mut Shell, out: &mut Findings) -> Laye
     }
     match parsed.value(&["-c", "--command", "--session-command"]) {
         Some(text) => Layer::Text(text.clone()),
+        None if name == "runuser" && parsed.has(&["-u"]) => inner(parsed.operands.clone()),
         None => {
             out.unforeseen(format!("`{name}` starts a shell"));
             Layer::Nothing

@@ -76,7 +76,7 @@ const TABLE: &[(&str, &str)] = &[
     ("awk '{print $1}' f", "ro <f"),
     ("awk '$3 > 5' f", "ro <f"),
     (r#"awk '{print > "out.txt"}' f"#, "?? Write:out.txt <f"),
-    (r#"awk '{system("rm x")}' f"#, "?? <f"),
+    (r#"awk '{system("rm x")}' f"#, "?? Delete:x <f"),
     ("awk -f p.awk f", "??"),
     ("cp a b", "ok Write:b[/a] <a"),
     ("cp a b/", "ok Write:b/a <a"),

@@ -353,7 +353,7 @@ mod tests {
         assert_eq!(out.stdout.iter().filter(|b| **b == b'\n').count(), 1);
         let value: Value = serde_json::from_slice(&out.stdout).expect("JSON");
         assert_eq!(value["hookSpecificOutput"]["hookEventName"], "PreToolUse");
-        let stop = encode(&kind, &Answer { verdict: Verdict::DenyAndStop("spinning".into()), context: vec![] });
+        let stop = encode(&kind, &Answer { verdict: Verdict::DenyAndStop("spinning".into()), ..Answer::default() });
         let value: Value = serde_json::from_slice(&stop.stdout).expect("JSON");
         assert_eq!(
             (&value["continue"], &value["hookSpecificOutput"]["permissionDecision"]),

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::demo::play::{Outcome, Plan, play};
+use crate::demo::play::{Guarded, Outcome, Plan, play};
 use crate::demo::stage::Base;
+use crate::demo::undo::STEPS;
 use crate::exit::{Failure, Kind};
 use crate::hand::Hand;
 
@@ -18,14 +19,17 @@ const HOSTS_MAX: u64 = 8;
 /// Watch several agents work on one repository at once, in a throw-away folder
 ///
 /// Agents are real processes that call the real hook; the daemon is a real one with a store of its own. One agent is killed
-/// while it holds a lock, and the fleet is paused in the middle. Then the same work is done by one after the other, for the
-/// time. Exit 0 only if nothing was lost.
+/// while it holds a lock, and the fleet is paused in the middle. One agent tries `terraform destroy`, which is refused; one wants
+/// to `npm publish`, which is approved once; both programs are stand-ins. At the end, what one agent did is replayed and its
+/// last steps are rolled back. Then the same work is done by one after the other, for the time. Exit 0 only if nothing was lost
+/// and each of these came out as it should.
 ///
 /// `--hosts 3 --store etcd` plays it over three hosts: each has a home, a state folder, a host id and a daemon of its own,
 /// and its own wires to an etcd of three members that is started for the show. All hosts work in one directory tree, as
 /// over a network file system or a shared volume: so each lock that two hosts held at once would show as a lost
 /// update in a file, which separate clones would hide until they are merged. The leader of etcd is killed, and one host
-/// is cut off from etcd until the fleet has given up its agents' locks; then it is healed and they finish their work.
+/// is cut off from etcd until the fleet has given up its agents' locks; then it is healed and they finish their work. Refusal,
+/// approval, replay and rollback are shown on one host only.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How many agents
@@ -131,7 +135,30 @@ fn judge(outcome: &Outcome) -> Result<(), Failure> {
         let what = format!("{} writes landed on a host that was cut off", outcome.writes_while_cut);
         return Err(Failure::new(Kind::Failed, what).because(format!("seed {}", outcome.seed)));
     }
-    Ok(())
+    let wrong = outcome.guarded.as_ref().map(wrong).unwrap_or_default();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let why = format!("seed {}\n{}", outcome.seed, wrong.join("\n"));
+    Err(Failure::new(Kind::Failed, "the policy or a rollback did not keep its word").because(why))
+}
+
+/// A sentence for each count that is not what it has to be.
+fn wrong(guarded: &Guarded) -> Vec<String> {
+    let counts = [
+        ("commands refused by the policy", guarded.refused_by_policy, 1),
+        ("refused commands that ran", guarded.refused_runs, 0),
+        ("approvals", guarded.approvals, 1),
+        ("runs of the approved command", guarded.approved_runs, 1),
+        ("calls that had to ask anew", guarded.asked_anew, 1),
+        ("lines rolled back", guarded.rolled_back_lines, STEPS),
+        ("losses of others by the rollback", guarded.others_lines_lost, 0),
+    ];
+    let counts = counts.iter().filter(|(_, is, should)| is != should);
+    let mut wrong: Vec<String> = counts.map(|(what, is, should)| format!("{what}: {is}, not {should}")).collect();
+    wrong.extend((guarded.replayed_calls == 0).then(|| "calls replayed: none".to_owned()));
+    wrong.extend(guarded.others_lost.clone());
+    wrong
 }
 
 fn verdict(outcome: &Outcome) -> String {
@@ -147,6 +174,12 @@ fn verdict(outcome: &Outcome) -> String {
     row("Killed with a lock", &format!("{} (it held {})", outcome.killed, outcome.killed_holding.join(", ")));
     let pause = format!("{} in {} of pause", outcome.writes_while_paused, seconds(outcome.paused_ms));
     row("Writes while paused", &pause);
+    if let Some(guarded) = &outcome.guarded {
+        row("Refused by the policy", &format!("{} (ran: {})", guarded.refused_by_policy, guarded.refused_runs));
+        row("Approved by you", &format!("{} (ran: {})", guarded.approvals, guarded.approved_runs));
+        let rolled = format!("{} (lost of the others: {})", guarded.rolled_back_lines, guarded.others_lines_lost);
+        row("Lines rolled back", &rolled);
+    }
     if outcome.leader_killed > 0 {
         row("Leaders of etcd killed", &outcome.leader_killed.to_string());
     }
@@ -174,6 +207,20 @@ fn verdict(outcome: &Outcome) -> String {
 mod tests {
     use super::*;
 
+    fn guarded() -> Guarded {
+        Guarded {
+            refused_by_policy: 1,
+            refused_runs: 0,
+            approvals: 1,
+            approved_runs: 1,
+            asked_anew: 1,
+            replayed_calls: 20,
+            rolled_back_lines: STEPS,
+            others_lines_lost: 0,
+            others_lost: vec![],
+        }
+    }
+
     fn outcome() -> Outcome {
         Outcome {
             agents: 5,
@@ -192,6 +239,7 @@ mod tests {
             cut_seconds: 0,
             denied_while_cut: 0,
             writes_while_cut: 0,
+            guarded: Some(guarded()),
             parallel_ms: 3_210,
             sequential_ms: Some(9_000),
             kept: vec![],
@@ -205,6 +253,19 @@ mod tests {
         assert!(judge(&lost).is_err_and(|f| f.text().contains("a: gone")));
         assert!(judge(&Outcome { writes_while_paused: 1, ..outcome() }).is_err());
         assert!(judge(&Outcome { writes_while_cut: 1, ..outcome() }).is_err());
+        assert!(judge(&Outcome { guarded: None, ..outcome() }).is_ok(), "several hosts");
+        for wrong in [
+            Guarded { refused_by_policy: 0, ..guarded() },
+            Guarded { refused_runs: 1, ..guarded() },
+            Guarded { approvals: 0, ..guarded() },
+            Guarded { approved_runs: 2, ..guarded() },
+            Guarded { asked_anew: 0, ..guarded() },
+            Guarded { replayed_calls: 0, ..guarded() },
+            Guarded { rolled_back_lines: STEPS - 1, ..guarded() },
+            Guarded { others_lines_lost: 1, others_lost: vec!["b: gone".into()], ..guarded() },
+        ] {
+            assert!(judge(&Outcome { guarded: Some(wrong.clone()), ..outcome() }).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -3,8 +3,10 @@
 mod certificate;
 mod daemon;
 mod etcd;
+mod journal;
 mod machine;
 mod repo;
+mod snapshots;
 
 use serde::Serialize;
 use serde_json::json;
@@ -73,6 +75,8 @@ pub(crate) async fn run(hand: &Hand) -> Result<(), Failure> {
     rows.push(machine::clock());
     rows.extend(certificate::certificate());
     rows.push(daemon::store(&hand.dirs));
+    rows.extend(journal::journal(&hand.dirs));
+    rows.push(snapshots::snapshots(&hand.dirs));
     rows.extend(etcd::cluster().await);
     rows.extend(daemon::answers(&hand.dirs).await);
     rows.push(daemon::hook(&hand.dirs).await);

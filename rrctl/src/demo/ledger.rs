@@ -49,28 +49,40 @@ fn number(text: &str, name: &str) -> Option<u64> {
     digits[..digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len())].parse().ok()
 }
 
+/// The text of every file of a work tree.
+pub(crate) fn texts(repo: &Path) -> std::io::Result<BTreeMap<PathBuf, String>> {
+    let read = |path: PathBuf| fs::read(&path).map(|bytes| (path, String::from_utf8_lossy(&bytes).into_owned()));
+    files(repo)?.into_iter().map(read).collect()
+}
+
+/// Git's own files may be tidied up at any time; they are no work of an agent.
+fn files(repo: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let (mut files, mut folders) = (Vec::new(), vec![repo.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() {
+                files.push(entry.path());
+            } else if entry.file_name() != ".git" {
+                folders.push(entry.path());
+            }
+        }
+    }
+    Ok(files)
+}
+
 /// Every file of a work tree as it is at this moment.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Picture(BTreeMap<PathBuf, u64>);
 
 impl Picture {
     pub(crate) fn of(repo: &Path) -> std::io::Result<Self> {
-        let mut files = BTreeMap::new();
-        let mut folders = vec![repo.to_owned()];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(&folder)? {
-                let entry = entry?;
-                if entry.file_type()?.is_dir() {
-                    // Git's own files may be tidied up at any time; they are no work of an agent.
-                    folders.extend((entry.file_name() != ".git").then(|| entry.path()));
-                } else {
-                    let mut hash = DefaultHasher::new();
-                    hash.write(&fs::read(entry.path())?);
-                    files.insert(entry.path(), hash.finish());
-                }
-            }
-        }
-        Ok(Self(files))
+        let hashed = |path: PathBuf| {
+            let mut hash = DefaultHasher::new();
+            hash.write(&fs::read(&path)?);
+            Ok((path, hash.finish()))
+        };
+        files(repo)?.into_iter().map(hashed).collect::<std::io::Result<_>>().map(Self)
     }
 
     /// How many files are not as they were.

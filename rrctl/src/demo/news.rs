@@ -12,6 +12,8 @@ use crate::out;
 
 /// Columns of the longest usual name.
 const NAME_COLUMNS: usize = 12;
+/// Columns before an event's text.
+const INDENT: usize = NAME_COLUMNS + 12;
 /// Longest piece of a reason that is shown where it names none of ours.
 const REASON_CHARS: usize = 90;
 /// Terminal colours that can be told apart on light and dark.
@@ -75,6 +77,10 @@ impl News {
             "committed" => format!("commits {path}"),
             "holding" => "holds a lock".to_owned(),
             "refused" => format!("HELD BACK: {} {path}: {}", text("tool"), self.why(text("reason"))),
+            "blocked" => refused(text("command"), text("reason")),
+            "asked" => format!("ASKS: {}: waits for your approval, and goes on with other work", text("command")),
+            "passed" => format!("{}: passes", text("command")),
+            "asked_anew" => format!("{} again: has to ask again", text("command")),
             "standstill" => format!("STANDS STILL: {}", self.why(text("reason"))),
             "failed" => format!("fails: {} {path}: {}", text("tool"), text("error")),
             "stopped" => "is stopped, and asked to go on".to_owned(),
@@ -94,6 +100,13 @@ impl News {
     }
 }
 
+/// The rule with its reason, and below it the safe way.
+fn refused(command: &str, reason: &str) -> String {
+    let (why, instead) = reason.split_once(" Instead: ").unwrap_or((reason, ""));
+    let why = why.split(" It matched ").next().unwrap_or(why).trim_start_matches("Refused in every session by the ");
+    format!("REFUSED: {command}: {why}\n{:INDENT$}Instead: {instead}", "")
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -110,5 +123,12 @@ mod tests {
         assert_eq!(told(held), "HELD BACK: Write a.ts: waits for docs");
         assert!(told("a.ts was changed by session ab (claude, pid 77 on box) since you read it").contains("again"));
         assert!(told("The fleet is paused").ends_with("The fleet is paused"));
+    }
+
+    #[test]
+    fn a_refusal_is_shown_with_its_rule_and_the_safe_way() {
+        let shown =
+            refused("rm x", "Refused in every session by the rule `r` (built in): why. It matched rm. Instead: mv.");
+        assert!(shown.starts_with("REFUSED: rm x: rule `r` (built in): why.\n ") && shown.ends_with(" Instead: mv."));
     }
 }

@@ -11,8 +11,10 @@ use tokio::process::{Child, Command};
 use super::script::Script;
 use crate::exit::{Failure, Kind};
 
-/// Variables that would lead out of the throw-away folders; so do all of our own.
-const FOREIGN: [&str; 4] = ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "CLAUDE_CONFIG_DIR"];
+/// Variables that would lead out of the throw-away folders; so do all of our own. With a session's name `rrctl` would take the
+/// viewer for an agent, who may approve nothing.
+const FOREIGN: [&str; 5] =
+    ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "CLAUDE_CONFIG_DIR", "CLAUDE_CODE_SESSION_ID"];
 const OWN_PREFIX: &str = "RAILROAD_";
 
 #[derive(Clone, Debug)]
@@ -39,6 +41,11 @@ impl Place {
 
     pub(crate) fn home(&self) -> PathBuf {
         self.folder.join("home")
+    }
+
+    /// Programs that agents find before all others.
+    pub(crate) fn tools(&self) -> PathBuf {
+        self.folder.join("tools")
     }
 
     /// What answers once the daemon runs.
@@ -73,6 +80,9 @@ impl Place {
         let script = serde_json::to_string(script).map_err(|e| Failure::at("encode a script", &e))?;
         let mut command = self.command(&self.own);
         command.args(["demo-agent", "--tied", "--session", session, "--script", &script]).arg("--hook").arg(&self.hook);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::env::join_paths(std::iter::once(self.tools()).chain(std::env::split_paths(&path)));
+        command.env("PATH", path.map_err(|e| Failure::at("put programs on PATH", &e))?);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         command.spawn().map_err(|e| Failure::at("start an agent", &e))
     }

@@ -10,8 +10,10 @@ use super::ledger::lost;
 use super::news::News;
 use super::place::Place;
 use super::roles::{Dice, FILES, Role, cast};
+use super::rules::{self, APPROVED, REFUSED};
 use super::show::Show;
 use super::stage::{Base, Stage};
+use super::undo::{Undone, undo};
 use crate::exit::{Failure, Kind};
 
 /// A run that takes longer than this is stuck.
@@ -48,12 +50,33 @@ pub(crate) struct Outcome {
     pub(crate) cut_seconds: u64,
     pub(crate) denied_while_cut: usize,
     pub(crate) writes_while_cut: usize,
+    /// On one host only.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub(crate) guarded: Option<Guarded>,
     pub(crate) parallel_ms: u64,
     /// On one host only: elsewhere the wait for a lease is most of the time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sequential_ms: Option<u64>,
     /// The folders that stay, with `--keep`.
     pub(crate) kept: Vec<String>,
+}
+
+/// What the policy, a person and a rollback did.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Guarded {
+    pub(crate) refused_by_policy: usize,
+    /// Refused commands that ran all the same.
+    pub(crate) refused_runs: usize,
+    pub(crate) approvals: usize,
+    /// How often the command ran that was approved once.
+    pub(crate) approved_runs: usize,
+    /// After that the same call had to ask again.
+    pub(crate) asked_anew: usize,
+    pub(crate) replayed_calls: usize,
+    pub(crate) rolled_back_lines: usize,
+    pub(crate) others_lines_lost: usize,
+    /// One sentence for each.
+    pub(crate) others_lost: Vec<String>,
 }
 
 /// Plays the whole show. Dropping this ends everything it has started.
@@ -65,8 +88,17 @@ pub(crate) async fn play(plan: &Plan) -> Result<Outcome, Failure> {
     news.say(&opening(plan))?;
     let stage = Stage::set("demo", &FILES, &plan.base, plan.keep).await?;
     let mut show = Show::new(&stage, news);
-    let parallel = within(show.parallel(&roles, victim)).await?;
+    let mut at_once = roles.clone();
+    if plan.base == Base::Embedded {
+        rules::deal(&mut at_once, victim);
+    }
+    let parallel = within(show.parallel(&at_once, victim)).await?;
     let mut outcome = account(plan, &show, &stage, parallel);
+    if plan.base == Base::Embedded {
+        show.news.say("\nWhat one agent did, and its last steps taken out again")?;
+        let undone = within(undo(stage.first(), &show.wrote, &show.news)).await?;
+        outcome.guarded = Some(guarded(&show, &stage, undone));
+    }
     let mut news = show.news;
     stage.strike().await;
     if plan.base == Base::Embedded {
@@ -104,9 +136,25 @@ fn account(plan: &Plan, show: &Show, stage: &Stage, parallel: Duration) -> Outco
         cut_seconds: show.cut_seconds(),
         denied_while_cut: show.denied_while_cut(),
         writes_while_cut: show.writes_while_cut(),
+        guarded: None,
         parallel_ms: millis(parallel),
         sequential_ms: None,
         kept: stage.kept().map(|p| p.display().to_string()).into_iter().collect(),
+    }
+}
+
+fn guarded(show: &Show, stage: &Stage, undone: Undone) -> Guarded {
+    let place = stage.first();
+    Guarded {
+        refused_by_policy: show.rules.refused,
+        refused_runs: rules::runs(&place.tools(), REFUSED),
+        approvals: show.rules.approvals,
+        approved_runs: rules::runs(&place.tools(), APPROVED),
+        asked_anew: show.rules.asked_anew,
+        replayed_calls: undone.replayed,
+        rolled_back_lines: undone.lines,
+        others_lines_lost: undone.lost.len(),
+        others_lost: undone.lost,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who the agents of the show are and what each has to do: five with the tasks of a real team, more where more are asked
 //! for. Owns scripts and the repository they start from; everything random comes from the seed. Next: `play` runs them.
 
+use super::rules::RULES;
 use super::script::{Script, Step};
 
 /// The file that all of them need.
@@ -13,7 +14,8 @@ const THINK_MS: std::ops::Range<u64> = 60..120;
 const ROUNDS: usize = 3;
 
 /// What is in the repository before the first agent starts.
-pub(crate) const FILES: [(&str, &str); 6] = [
+pub(crate) const FILES: [(&str, &str); 7] = [
+    ("railroad.yaml", RULES),
     ("README.md", "# A shop\n"),
     (SHARED, "// The types that everybody shares.\nexport const API_TYPES = 0;\n"),
     ("prisma/schema.prisma", "datasource db {\n  provider = \"sqlite\"\n}\n"),

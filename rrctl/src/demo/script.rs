@@ -67,6 +67,14 @@ pub(crate) enum Step {
     Delete {
         path: String,
     },
+    /// Tries a command that the policy refuses, and leaves it.
+    Refused {
+        command: String,
+    },
+    /// A command that a person has to approve: other work until it passes, then tried once more and left.
+    Approved {
+        command: String,
+    },
     Commit {
         message: String,
         paths: Vec<String>,
@@ -88,6 +96,8 @@ impl Step {
             | Self::Delete { path } => vec![path],
             Self::Commit { paths, .. } => paths.iter().map(String::as_str).collect(),
             Self::Shell { path, .. } if !path.is_empty() => vec![path],
+            // About no file: others' work can go on around it.
+            Self::Refused { command } | Self::Approved { command } => vec![command],
             Self::Shell { .. } | Self::StopTurn | Self::SleepMs(_) | Self::HoldUntilKilled => vec![],
         }
     }
@@ -130,6 +140,24 @@ enum Went {
     Standstill,
     /// The agent is to stop: its turn is over.
     Stopped,
+}
+
+/// What stands behind a denial that is about the command itself, as its words say.
+enum Said {
+    Rule(String),
+    Person(String),
+}
+
+impl Said {
+    fn of(reason: String) -> Option<Self> {
+        if reason.starts_with("Refused in every session by the rule") {
+            Some(Self::Rule(reason))
+        } else if reason.starts_with("A person has to approve this first") {
+            Some(Self::Person(reason))
+        } else {
+            None
+        }
+    }
 }
 
 pub(crate) struct Player {
@@ -220,6 +248,7 @@ impl Player {
             Step::Write { path, content } => self.tool(step, "Write", json!({"file_path": path, "content": content})),
             Step::Shell { command, .. } => self.tool(step, "Bash", json!({"command": command})),
             Step::Delete { path } => self.tool(step, "Bash", json!({"command": format!("rm {path}")})),
+            Step::Refused { command } | Step::Approved { command } => self.judged(step, command),
             Step::Commit { message, paths } => {
                 let paths = paths.join(" ");
                 let message = message.replace('\'', "'\\''");
@@ -290,6 +319,41 @@ impl Player {
         self.tell(&json!({"what": what, "tool": tool, "path": path, "line": step.line(), "count": step.count(),
                     "wrote_at": at, "error": output}))?;
         Ok(if ok { Went::Done } else { Went::Refused })
+    }
+
+    /// A command that the policy has an opinion on.
+    fn judged(&mut self, step: &Step, command: &str) -> io::Result<Went> {
+        let (went, said) = self.ask(command)?;
+        match (step, said) {
+            (_, Some(Said::Rule(reason))) => {
+                self.tell(&json!({"what": "blocked", "command": command, "reason": reason}))?;
+                Ok(Went::Done)
+            }
+            (_, Some(Said::Person(reason))) => {
+                self.waits("asked", command, &json!({"command": command, "reason": reason}))?;
+                Ok(Went::Refused)
+            }
+            (Step::Approved { .. }, None) if matches!(went, Went::Done) => {
+                self.tell(&json!({"what": "passed", "command": command}))?;
+                let again = matches!(self.ask(command)?.1, Some(Said::Person(_)));
+                self.tell(&json!({"what": if again { "asked_anew" } else { "not_asked" }, "command": command}))?;
+                Ok(Went::Done)
+            }
+            (_, None) => Ok(went),
+        }
+    }
+
+    /// Makes a shell call that may be refused; if so, by what.
+    fn ask(&mut self, command: &str) -> io::Result<(Went, Option<Said>)> {
+        let call = self.agent.call("Bash", json!({"command": command}));
+        let said = self.agent.before(&call)?;
+        let Some(reason) = said.denied else {
+            let done = self.agent.act(&call);
+            self.agent.after(&call, &done)?;
+            return Ok((Went::Done, None));
+        };
+        let went = if said.stop { Went::Stopped } else { Went::Refused };
+        Ok((went, Said::of(reason)))
     }
 
     /// Told once for each file that is waited for, and once for a standstill.

@@ -18,6 +18,7 @@ use super::news::News;
 use super::pause::{Pause, pause};
 use super::place::Place;
 use super::roles::{Role, SHARED, broken_off, writes};
+use super::rules::{self, Heard};
 use super::script::Script;
 use super::stage::{Network, Stage};
 use super::storm::{self, Cut};
@@ -38,6 +39,8 @@ enum Told {
 
 /// What befalls the fleet beside the agents' work, when it is over.
 enum Befell {
+    /// The request's id.
+    Approved(String),
     Paused(Pause),
     LeaderKilled(usize),
     Cut(Cut),
@@ -64,6 +67,7 @@ pub(crate) struct Show {
     host_of: BTreeMap<String, usize>,
     pub(crate) wrote: Vec<Wrote>,
     pub(crate) held_back: usize,
+    pub(crate) rules: Heard,
     pub(crate) killed_holding: Option<Vec<String>>,
     pub(crate) pause: Option<Pause>,
     is_paused: bool,
@@ -84,6 +88,7 @@ impl Show {
             host_of: BTreeMap::new(),
             wrote: vec![],
             held_back: 0,
+            rules: Heard::default(),
             killed_holding: None,
             pause: None,
             is_paused: false,
@@ -161,6 +166,12 @@ impl Show {
                     }),
                     Some("refused" | "standstill") if Some(host) == self.cut_host => {
                         self.denied.push(Denied { host, at_unix_ms: line["at"].as_u64().unwrap_or(0) });
+                    }
+                    Some("blocked") => self.rules.refused += 1,
+                    Some("asked_anew") => self.rules.asked_anew += 1,
+                    Some("asked") => {
+                        let place = self.places[host].clone();
+                        self.befalling.spawn(async { rules::approve(place).await.map(Befell::Approved) });
                     }
                     // While the fleet is paused everybody is refused everything: those are no collisions.
                     Some("refused") if !self.is_paused => self.held_back += 1,
@@ -242,6 +253,10 @@ impl Show {
                 );
                 self.pause = Some(pause);
                 text
+            }
+            Befell::Approved(id) => {
+                self.rules.approvals += 1;
+                format!("rrctl approve {id}")
             }
             Befell::LeaderKilled(member) => {
                 self.leader_killed = Some(member);

@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::cables::Cables;
 use super::cluster::Cluster;
 use super::place::Place;
+use super::rules::put_stand_ins;
 use crate::exit::{Failure, Kind};
 use crate::hookbin;
 
@@ -99,6 +100,7 @@ impl Stage {
             let folder = if base.hosts() == 1 { self.root.clone() } else { self.root.join(format!("h{number}")) };
             let place = Place::new(&folder, &repo, &hook, &own);
             put(&place.home().join(".gitconfig"), identity).map_err(|e| Failure::at("write .gitconfig", &e))?;
+            put_stand_ins(&place.tools()).map_err(|e| Failure::at("write stand-ins for programs", &e))?;
             self.places.push(place);
         }
         fs::create_dir(&repo).map_err(|e| Failure::at("make the repository", &e))

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::repo::{REPO_FILE, RepoConfig};
 use super::{ConfigError, read};
@@ -35,7 +36,8 @@ enum Seen {
 pub struct LastGood {
     file: PathBuf,
     seen: Seen,
-    good: RepoConfig,
+    /// The same one as long as the file is.
+    good: Arc<RepoConfig>,
     was_good: bool,
     error: Option<ConfigError>,
 }
@@ -43,18 +45,12 @@ pub struct LastGood {
 impl LastGood {
     #[must_use]
     pub fn new(root: &Path) -> Self {
-        Self {
-            file: root.join(REPO_FILE),
-            seen: Seen::Never,
-            good: RepoConfig::default(),
-            was_good: false,
-            error: None,
-        }
+        Self { file: root.join(REPO_FILE), seen: Seen::Never, good: Arc::default(), was_good: false, error: None }
     }
 
     /// The configuration in force: of the file as it is now, or of its last good version together with the error of the
     /// present one. No file: the defaults.
-    pub fn current(&mut self) -> (&RepoConfig, Option<&ConfigError>) {
+    pub fn current(&mut self) -> (&Arc<RepoConfig>, Option<&ConfigError>) {
         match look(&self.file) {
             Ok(None) => self.take(Seen::Absent, Ok(RepoConfig::default())),
             Ok(Some(stamp)) if self.seen == Seen::Version(stamp) => {}
@@ -85,7 +81,9 @@ impl LastGood {
         match now {
             Ok(good) => {
                 self.was_good = self.seen != Seen::Absent;
-                self.good = good;
+                if *self.good != good {
+                    self.good = Arc::new(good);
+                }
                 self.error = None;
             }
             Err(error) => self.error = Some(error),
@@ -140,12 +138,40 @@ mod tests {
     }
 
     #[test]
+    fn a_broken_policy_keeps_the_last_good_policy() {
+        let temp = tempfile::tempdir().unwrap();
+        let file = temp.path().join(REPO_FILE);
+        let mut config = LastGood::new(temp.path());
+        let blocked = |config: &mut LastGood| {
+            let (good, error) = config.current();
+            let words = good.policy().blocklist.iter().filter_map(|e| e.words.clone()).map(|w| w.to_string()).collect();
+            (words, error.map(ToString::to_string))
+        };
+        fs::write(&file, "blocklist: [terraform destroy]\n").unwrap();
+        let good: Vec<String> = vec!["terraform destroy".to_owned()];
+        assert_eq!(blocked(&mut config), (good.clone(), None));
+        for (broken, told) in [
+            ("blocklist: [terraform destroy\n", "railroad.yaml:"),
+            ("blocklist:\n  - \"rm -rf | sh\"\n", "joins commands"),
+            ("blocklst: []\n", "did you mean `blocklist`?"),
+            ("blocklist: []\nscopes: { a: { may: [../x] } }\n", "../x"),
+        ] {
+            fs::write(&file, broken).unwrap();
+            let (words, error) = blocked(&mut config);
+            assert_eq!(words, good, "{broken}");
+            assert!(error.expect(broken).contains(told), "{broken}");
+        }
+        fs::write(&file, "blocklist: [dropdb]\n").unwrap();
+        assert_eq!(blocked(&mut config), (vec!["dropdb".to_owned()], None));
+    }
+
+    #[test]
     fn a_file_that_is_broken_at_first_sight_leaves_the_defaults_and_an_error() {
         let temp = tempfile::tempdir().unwrap();
         fs::write(temp.path().join(REPO_FILE), "flet: one").unwrap();
         let mut config = LastGood::new(temp.path());
         let (good, error) = config.current();
-        assert_eq!(*good, RepoConfig::default());
+        assert_eq!(**good, RepoConfig::default());
         assert!(error.unwrap().to_string().contains("did you mean `fleet`?"));
     }
 

@@ -6,16 +6,17 @@ use std::path::Path;
 use rr_core::glob::Glob;
 use rr_core::id::FleetName;
 use rr_core::limits::Timing;
+use rr_core::policy::{Defaults, Effect, Entry, PolicySource, ScopeSource};
 use rr_core::time::Span;
 use serde::{Deserialize, Deserializer, de};
 
 use super::words::{Duration, Pattern};
-use super::{ConfigError, parse};
+use super::{ConfigError, parse, policy};
 
 /// At the root of the repository.
 pub const REPO_FILE: &str = "railroad.yaml";
 /// Keys that this version does not enforce yet.
-const NOT_ENFORCED: [&str; 5] = ["blocklist", "approve", "scopes", "health", "isolation"];
+const NOT_ENFORCED: [&str; 2] = ["health", "isolation"];
 /// Enough for any address; it only goes into a hash.
 const REPO_NAME_BYTES_MAX: usize = 512;
 /// As the protocol's table of timings (lock-protocol §2).
@@ -33,6 +34,20 @@ pub struct RepoConfig {
     pub repo: Option<String>,
     pub on_unavailable: OnUnavailable,
     pub locks: Locks,
+    /// What is only logged: the policy is tried out, not enforced.
+    #[serde(deserialize_with = "policy::shadow")]
+    pub shadow: Effect,
+    /// The built-in rules.
+    #[serde(deserialize_with = "policy::defaults")]
+    pub defaults: Defaults,
+    #[serde(deserialize_with = "policy::entries")]
+    pub blocklist: Vec<Entry>,
+    #[serde(deserialize_with = "policy::entries")]
+    pub approve: Vec<Entry>,
+    #[serde(deserialize_with = "policy::entries")]
+    pub allow: Vec<Entry>,
+    #[serde(deserialize_with = "policy::scopes")]
+    pub scopes: Vec<ScopeSource>,
 }
 
 /// What happens to a call that could change something while the sidecar or the store does not answer (D4).
@@ -96,6 +111,19 @@ impl RepoConfig {
     /// With file, line, column, the line itself and what was probably meant.
     pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
         parse(text, file, &NOT_ENFORCED)
+    }
+
+    /// What the file says about what may be run and changed.
+    #[must_use]
+    pub fn policy(&self) -> PolicySource {
+        PolicySource {
+            effect: self.shadow,
+            defaults: self.defaults,
+            blocklist: self.blocklist.clone(),
+            approve: self.approve.clone(),
+            allow: self.allow.clone(),
+            scopes: self.scopes.clone(),
+        }
     }
 
     /// The machine's timing with what this file changes.
@@ -202,6 +230,52 @@ mod tests {
             let text = refusal(&format!("fleet: blue\n{key}: []\n"));
             let expected = format!("railroad.yaml:2:1: `{key}` is not enforced by this version");
             assert!(text.starts_with(&expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_policy_is_read_with_the_line_of_each_entry() {
+        let text = "shadow: true\ndefaults: off\nblocklist:\n  - terraform destroy\n  - { match: \"kubectl delete\", except: \"--dry-run\", \
+                    because: prod }\napprove: [npm publish]\nallow:\n  - match: docker system prune\n    agents: [claude]\n\
+                    scopes:\n  pay:\n    for: { branch: \"pay/*\" }\n    may: [src/pay/**]\n    owner: ann\n";
+        let policy = parsed(text).unwrap().policy();
+        assert_eq!((policy.effect, policy.defaults), (Effect::Shadow, Defaults::Off));
+        let shown = |e: &Entry| (e.line, e.words.as_ref().map(ToString::to_string).unwrap_or_default());
+        assert_eq!(
+            policy.blocklist.iter().map(shown).collect::<Vec<_>>(),
+            [(4, "terraform destroy".to_owned()), (5, "kubectl delete".to_owned())]
+        );
+        assert_eq!(policy.blocklist[1].because.as_deref(), Some("prod"));
+        assert_eq!(policy.blocklist[1].except[0].as_str(), "--dry-run");
+        assert_eq!((policy.approve[0].line, policy.allow[0].line), (6, 8));
+        assert_eq!(policy.allow[0].agents, ["claude"]);
+        let scope = &policy.scopes[0];
+        assert_eq!((scope.line, scope.name.as_str(), scope.owner.as_deref()), (12, "pay", Some("ann")));
+        assert_eq!((scope.who.branch.as_slice(), scope.may.len()), (&["pay/*".to_owned()][..], 1));
+    }
+
+    #[test]
+    fn a_bad_entry_is_refused_with_its_place_and_what_was_meant() {
+        for (text, at, rule) in [
+            ("blocklist:\n  - rm -rf /; ls\n", "2:", "name one"),
+            ("blocklist:\n  - ok\n  - \"\"\n", "3:", "empty"),
+            ("blocklist:\n  - { match: rm, becuase: x }\n", "2:", "did you mean `because`?"),
+            ("blocklist:\n  - { because: x }\n", "2:", "every call"),
+            ("blocklist:\n  - { match: rm, paths: [../x] }\n", "2:", "../x"),
+            ("blocklist: rm\n", "1:", ""),
+            ("blocklist:\n  - 3\n", "2:", "plain words"),
+            ("allow:\n  - -rf\n", "2:", "begin with the program"),
+            ("approve:\n  - { match: rm, tools: [] }\n", "2:", "empty list"),
+            ("scopes:\n  a: { mya: [x] }\n", "2:", "did you mean `may`?"),
+            ("scopes:\n  a: { for: { brunch: x } }\n", "2:", "did you mean `branch`?"),
+            ("scopes:\n  a: { may: [\"a[\"] }\n", "2:", "unclosed"),
+            ("defaults: offf\n", "1:11", "did you mean `off`?"),
+            ("shadow: maybe\n", "1:", ""),
+            ("block_list: []\n", "1:1", "did you mean `blocklist`?"),
+        ] {
+            let told = refusal(text);
+            assert!(told.starts_with(&format!("railroad.yaml:{at}")), "{text}: {told}");
+            assert!(told.contains(rule), "{text}: {told}");
         }
     }
 

@@ -32,7 +32,7 @@ pub(crate) fn idle() {
     sandbox.machine_config(&format!("store: {{ kind: etcd, endpoints: {} }}\n", json!(cluster.endpoints())));
     let sidecar = Program::start(&sandbox, "rr-sidecar", &[]).ready();
     // An estimate of nothing: the same sidecar with nobody in it.
-    let alone = asked(cluster, WATCHED / 3);
+    let (alone, alone_cpu) = busy(cluster, || asked(cluster, WATCHED / 3));
     for n in 0..SESSIONS {
         let mut agent = Hooked::start(&sandbox, &format!("idle-{n:04}"));
         if n % LOCKS == 0 {
@@ -41,7 +41,7 @@ pub(crate) fn idle() {
             }
         }
     }
-    let (keep_alives, others, took) = asked(cluster, WATCHED);
+    let ((keep_alives, others, took), cpu) = busy(cluster, || asked(cluster, WATCHED));
     let a_session = keep_alives / u32::try_from(SESSIONS).map_or(1.0, f64::from) * per(KEEP_ALIVE_EVERY, took);
     let a_sidecar = others * per(PERMIT_EVERY, took);
     let without = alone.1 * per(PERMIT_EVERY, alone.2);
@@ -53,7 +53,16 @@ pub(crate) fn idle() {
         "gate.idle_{SESSIONS}.others_a_sidecar_5s={a_sidecar:.2} without_sessions={without:.2} bar=1 {}",
         verdict(a_sidecar > 0.5 && a_sidecar <= SLACK)
     );
+    println!("gate.idle_{SESSIONS}.cluster_cpu_percent={:.1} without_sessions={:.1}", cpu * 100.0, alone_cpu * 100.0);
     drop(sidecar);
+}
+
+/// The share of one core that all members used in a while.
+fn busy<T>(cluster: &EtcdCluster, watch: impl FnOnce() -> T) -> (T, f64) {
+    let used = || (0..cluster.len()).filter_map(|m| cluster.metric(m, "process_cpu_seconds_total")).sum::<f64>();
+    let (began, before) = (Instant::now(), used());
+    let seen = watch();
+    (seen, (used() - before) / began.elapsed().as_secs_f64())
 }
 
 /// How often `period` is in `took`, turned over.

@@ -69,12 +69,37 @@ const WRITERS: &[(&str, How)] = &[
     ("os.unlink(", How::Delete),
     ("shutil.rmtree(", How::Delete),
     ("File.delete(", How::Delete),
+    ("FileUtils.rm_rf(", How::Delete),
+    ("FileUtils.rm_r(", How::Delete),
+    ("rmdirSync(", How::Delete),
+    ("removeSync(", How::Delete),
+    ("os.removedirs(", How::Delete),
+    ("remove_tree(", How::Delete),
+    ("fs.rm(", How::Delete),
+    ("Deno.remove(", How::Delete),
+];
+
+const READERS: &[&str] = &[
+    "readFileSync(",
+    "readFile(",
+    "File.read(",
+    "IO.read(",
+    "file_get_contents(",
+    "Bun.file(",
+    "readTextFile(",
+    "dotenv_values(",
+    "expanduser(",
 ];
 
 pub(super) fn foresee(call: &Call<'_>, code: &str, out: &mut Findings) {
     for (mark, how) in WRITERS {
         for (path, _) in arguments(code, mark) {
             named(call, path, *how, out);
+        }
+    }
+    for mark in READERS {
+        for (path, _) in arguments(code, mark) {
+            looked_at(call, path, out);
         }
     }
     for (path, rest) in arguments(code, "open(") {
@@ -84,7 +109,7 @@ pub(super) fn foresee(call: &Call<'_>, code: &str, out: &mut Findings) {
             Some('w' | 'x') => named(call, path, How::Write, out),
             Some('a') => named(call, path, How::Append, out),
             Some('r') if mode.contains('+') => named(call, path, How::Write, out),
-            _ => {}
+            _ => looked_at(call, path, out),
         }
     }
     for (path, rest) in arguments(code, "Path(") {
@@ -93,7 +118,15 @@ pub(super) fn foresee(call: &Call<'_>, code: &str, out: &mut Findings) {
             named(call, path, How::Write, out);
         } else if rest.starts_with(".unlink(") {
             named(call, path, How::Delete, out);
+        } else if rest.starts_with(".read_") || rest.starts_with(".open(") {
+            looked_at(call, path, out);
         }
+    }
+}
+
+fn looked_at(call: &Call<'_>, path: &str, out: &mut Findings) {
+    if !path.is_empty() && !path.contains(['{', '$', '\\', '\n']) {
+        out.read(&Field::literal(path), call.cwd);
     }
 }
 

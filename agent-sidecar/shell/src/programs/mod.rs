@@ -3,6 +3,7 @@
 
 mod archives;
 mod code;
+mod decode;
 mod files;
 mod find;
 mod packages;
@@ -11,6 +12,7 @@ mod sed;
 mod text;
 mod tools;
 
+pub(crate) use decode::{base64_text, hex_text};
 pub(crate) use find::{FindQuery, effect as find_effect};
 pub(crate) use packages::runner;
 pub(crate) use patches::diff_targets;
@@ -207,6 +209,7 @@ pub(crate) fn output(call: &Call<'_>) -> Flow {
         "cat" if call.args.is_empty() => call.stdin.clone(),
         "pwd" => call.cwd.map_or(Flow::Unknown, |cwd| Flow::Text(format!("{}\n", cwd.to_string_lossy()))),
         "basename" | "dirname" => path_part(call),
+        "base64" | "base32" | "xxd" | "openssl" | "rev" | "tr" | "basenc" => decode::output(call),
         "grep" | "egrep" | "fgrep" | "rg" => text::listed(call),
         "sort" | "uniq" | "head" | "tail" => match call.stdin {
             Flow::Paths(fields) if only_options(call.args) => Flow::Paths(fields.clone()),
@@ -225,19 +228,26 @@ fn only_options(args: &[Field]) -> bool {
 fn echo(args: &[Field]) -> Flow {
     let mut args = args;
     let mut newline = "\n";
+    let mut decoded = false;
     while let Some((first, rest)) = args.split_first() {
         match first.known() {
             Some("-n") => newline = "",
-            Some("-e" | "-ne" | "-en") => return Flow::Unknown,
+            Some("-e" | "-ne" | "-en") => {
+                newline = if first.known() == Some("-e") { newline } else { "" };
+                decoded = true;
+            }
             _ => break,
         }
         args = rest;
     }
     let words: Option<Vec<&str>> = args.iter().map(Field::known).collect();
     match words {
-        // Some shells decode escapes in `echo`, some do not.
-        Some(words) if !words.iter().any(|word| word.contains('\\')) => Flow::Text(words.join(" ") + newline),
-        _ => Flow::Unknown,
+        Some(words) if decoded => {
+            decode::escapes(&words.join(" ")).map_or(Flow::Unknown, |text| Flow::Text(text + newline))
+        }
+        // Some shells decode escapes in `echo`, some do not: whoever runs the text has to take care.
+        Some(words) => Flow::Text(words.join(" ") + newline),
+        None => Flow::Unknown,
     }
 }
 
@@ -250,9 +260,14 @@ fn printf(args: &[Field]) -> Flow {
         ["--", format, rest @ ..] | [format, rest @ ..] => (*format, rest),
         [] => return Flow::Nothing,
     };
-    let format = format.replace("\\n", "\n").replace("\\t", "\t");
-    if format.contains('\\') {
+    let Some(format) = decode::escapes(format) else {
         return Flow::Unknown;
+    };
+    if format.contains("%b") && holes_are(&format, "%b") {
+        let Some(words) = rest.iter().map(|word| decode::escapes(word)).collect::<Option<Vec<String>>>() else {
+            return Flow::Unknown;
+        };
+        return Flow::Text(format.replacen("%b", &words.concat(), 1));
     }
     let holes = format.matches("%s").count();
     if format.matches('%').count() != holes || (holes == 0 && !rest.is_empty()) {
@@ -271,6 +286,11 @@ fn printf(args: &[Field]) -> Flow {
             return Flow::Text(text);
         }
     }
+}
+
+/// Whether the one hole of a format is this one.
+fn holes_are(format: &str, hole: &str) -> bool {
+    format.matches('%').count() == 1 && format.contains(hole)
 }
 
 fn path_part(call: &Call<'_>) -> Flow {

@@ -1,0 +1,171 @@
+//! Paths as rules look at them: what a command foresees touching, whether an entry's patterns cover a path, and whether a
+//! path is outside of where a session works. All lexical: callers resolve links first.
+
+use std::path::{Path, PathBuf};
+
+use rr_core::path::RepoPath;
+use rr_core::policy::{Base, PathPattern};
+use rr_shell::{Analysis, Target};
+
+use crate::call::Call;
+use crate::seen::straight;
+
+/// Paths of one call that rules are matched against. A call that names more is a sweep, and its folders are among them.
+const PATHS_MAX: usize = 512;
+
+/// Folders below home where tools keep what can be made again, and those of the agents themselves.
+const CACHES: &[&str] = &[
+    ".cache",
+    ".cargo",
+    ".rustup",
+    ".npm",
+    ".pnpm-store",
+    ".yarn",
+    ".bun",
+    ".deno",
+    ".gradle",
+    ".m2",
+    ".ivy2",
+    ".nuget",
+    "go",
+    ".local/share",
+    ".local/state",
+    ".local/bin",
+    ".local/lib",
+    "Library/Caches",
+    ".pyenv",
+    ".nvm",
+    ".rbenv",
+    ".gem",
+    ".bundle",
+    ".terraform.d/plugin-cache",
+    ".claude/projects",
+    ".claude/plans",
+    ".claude/todos",
+    ".claude/tmp",
+    ".codex/tmp",
+    ".vscode-server",
+    ".ccache",
+    ".config/configstore",
+    ".docker/buildx",
+    ".minikube/cache",
+    ".conda",
+    ".matplotlib",
+    ".ipython",
+    ".jupyter",
+    ".keras",
+    ".electron-gyp",
+    ".node-gyp",
+    "tmp",
+];
+const TEMPORARY: &[&str] =
+    &["/tmp", "/var/tmp", "/private/tmp", "/var/folders", "/private/var/folders", "/dev", "/run/user"];
+
+/// What a command would read and change, as far as its parse tells, without looking at a disk: for callers that judge a
+/// command nobody runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Foreseen {
+    pub reads: Vec<PathBuf>,
+    pub writes: Vec<PathBuf>,
+}
+
+impl Foreseen {
+    #[must_use]
+    pub fn of(analysis: &Analysis) -> Self {
+        let reads = analysis.reads.iter().map(|path| straight(path)).collect();
+        let writes = analysis.writes.iter().filter_map(|write| place(&write.target)).collect();
+        Self { reads, writes }
+    }
+}
+
+/// The path of a target, or the folder it is in.
+pub(crate) fn place(target: &Target) -> Option<PathBuf> {
+    match target {
+        Target::File(path) | Target::Tree(path) | Target::Into { path, .. } => Some(straight(path)),
+        Target::Glob { dir, .. } => Some(straight(dir)),
+        Target::Unknown => None,
+    }
+}
+
+/// A touched path in the three ways an entry may name it; made once a call.
+pub(crate) struct Named {
+    in_repository: Option<RepoPath>,
+    in_home: Option<RepoPath>,
+    at_root: Option<RepoPath>,
+    pub(crate) path: PathBuf,
+}
+
+impl Named {
+    fn new(path: &Path, call: &Call<'_>) -> Self {
+        let below = |base: Option<&Path>| {
+            let rest = path.strip_prefix(base?).ok()?;
+            RepoPath::parse(rest.as_os_str().as_encoded_bytes()).ok()
+        };
+        Self {
+            in_repository: below(call.root),
+            in_home: below(call.home),
+            at_root: below(Some(Path::new("/"))),
+            path: path.to_path_buf(),
+        }
+    }
+
+    pub(crate) fn is_in(&self, pattern: &PathPattern) -> bool {
+        let path = match pattern.base {
+            Base::Repository => &self.in_repository,
+            Base::Home => &self.in_home,
+            Base::Root => &self.at_root,
+        };
+        path.as_ref().is_some_and(|path| pattern.covers(path))
+    }
+}
+
+/// All that the call touches.
+pub(crate) fn touched(call: &Call<'_>) -> Vec<Named> {
+    let mut paths: Vec<&PathBuf> = call.reads.iter().chain(call.writes).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    paths.into_iter().take(PATHS_MAX).map(|path| Named::new(path, call)).collect()
+}
+
+/// Whether a session has no business changing this path.
+pub(crate) fn is_outside(path: &Path, call: &Call<'_>) -> bool {
+    let Some(root) = call.root else {
+        return false;
+    };
+    let temporary = TEMPORARY.iter().any(|folder| path.starts_with(folder))
+        || call.temporary.iter().any(|folder| path.starts_with(folder));
+    let cache = call.home.is_some_and(|home| CACHES.iter().any(|cache| path.starts_with(home.join(cache))));
+    !(path.starts_with(root) || temporary || cache)
+}
+
+/// Whether losing all below this path loses what nobody can make again: the roots of the machine, home folders, the
+/// repository itself and what is around it.
+pub(crate) fn is_precious(path: &Path, call: &Call<'_>) -> bool {
+    let depth = path.components().count().saturating_sub(1);
+    let holds = |place: Option<&Path>| place.is_some_and(|place| place.starts_with(path));
+    let home = matches!(path.parent().and_then(Path::to_str), Some("/home" | "/Users"));
+    let system = [
+        "/etc",
+        "/usr",
+        "/bin",
+        "/sbin",
+        "/lib",
+        "/boot",
+        "/sys",
+        "/proc",
+        "/dev",
+        "/System",
+        "/Library",
+        "/Applications",
+    ]
+    .iter()
+    .any(|folder| path.starts_with(folder));
+    let git = call.root.is_some_and(|root| path == root.join(".git"));
+    depth <= 1
+        || home
+        || system
+        || git
+        || holds(call.home)
+        || holds(call.root)
+        || matches!(path.to_str(), Some("/var/lib" | "/var/log"))
+}

@@ -1,0 +1,282 @@
+//! Programs that hand a command on to somebody: to a shell through interpreter code or an option, to a container, or to
+//! another machine. It says which command; `nested` follows it. It knows no rules.
+
+use crate::field::Field;
+use crate::inline;
+use crate::options::{Parsed, Spec};
+use crate::shell::Flow;
+
+/// A command that is handed on.
+pub(crate) struct Handed {
+    pub(crate) what: What,
+    /// In a container or on another machine: paths in it are not paths here.
+    pub(crate) elsewhere: bool,
+    pub(crate) stdin: Flow,
+}
+
+pub(crate) enum What {
+    /// For a shell.
+    Text(Field),
+    Words(Vec<Field>),
+}
+
+impl Handed {
+    fn text(text: Field) -> Self {
+        Self { what: What::Text(text), elsewhere: false, stdin: Flow::Unknown }
+    }
+
+    fn away(what: What, stdin: &Flow) -> Self {
+        Self { what, elsewhere: true, stdin: stdin.clone() }
+    }
+}
+
+pub(crate) fn commands(name: &str, args: &[Field], stdin: &Flow) -> Vec<Handed> {
+    match name {
+        "docker" | "podman" | "nerdctl" | "docker-compose" | "podman-compose" => contained(args, stdin),
+        "kubectl" | "oc" | "k3s" => after_dashes(args, "exec", stdin),
+        "ssh" | "mosh" | "autossh" => ssh(args, stdin),
+        "git" => git(args),
+        "tmux" | "screen" => operands_as_text(args),
+        "hyperfine" | "entr" | "watchexec" | "nodemon" | "concurrently" => operands_as_text(args),
+        "nix-shell" | "nix" => option_text(args, &["--run", "--command", "-c"]),
+        "pwsh" | "powershell" | "fish" | "csh" | "tcsh" => option_text(args, &["-c", "-Command"]),
+        "mise" | "direnv" | "op" | "aws-vault" | "dotenv" | "dotenvx" | "doppler" | "conda" | "rbenv" | "asdf"
+        | "chamber" | "infisical" | "vault" | "npm-run-all" => runner(args),
+        "vim" | "vi" | "nvim" | "ex" => option_values(args).filter_map(bang).collect(),
+        "make" | "gmake" => make(stdin),
+        "at" | "batch" | "crontab" => scheduled(name, stdin),
+        "npx" | "bunx" | "pnpx" | "npm" | "pnpm" | "yarn" | "uv" | "uvx" | "pipx" | "poetry" | "pipenv" | "bundle"
+        | "hatch" | "pdm" | "rye" => packaged(name, args),
+        "bun" => packaged(name, args).into_iter().chain(inline::commands(name, args, stdin)).collect(),
+        _ => inline::commands(name, args, stdin),
+    }
+}
+
+/// `docker run [options] image command`, `exec`, and the same below `compose`.
+fn contained(args: &[Field], stdin: &Flow) -> Vec<Handed> {
+    const LONG: &[&str] = &[
+        "--env",
+        "--user",
+        "--workdir",
+        "--volume",
+        "--publish",
+        "--name",
+        "--network",
+        "--mount",
+        "--entrypoint",
+        "--env-file",
+        "--platform",
+        "--memory",
+        "--cpus",
+        "--label",
+        "--add-host",
+        "--gpus",
+        "--file",
+        "--project-name",
+        "--profile",
+        "--context",
+        "--host",
+        "--log-level",
+        "--hostname",
+        "--pull",
+        "--restart",
+        "--ulimit",
+        "--shm-size",
+        "--cap-add",
+        "--cap-drop",
+        "--device",
+        "--dns",
+        "--ipc",
+        "--pid",
+        "--security-opt",
+        "--tmpfs",
+        "--index",
+    ];
+    let spec = Spec::in_order("e:u:w:v:p:m:l:h:a:c:f:H:", LONG);
+    let mut words = Parsed::new(args, spec).operands;
+    if words.first().and_then(Field::known) == Some("compose")
+        || words.first().and_then(Field::known) == Some("container")
+    {
+        words = Parsed::new(&words[1..], spec).operands;
+    }
+    if !matches!(words.first().and_then(Field::known), Some("run" | "exec" | "create")) {
+        return Vec::new();
+    }
+    let inner = Parsed::new(&words[1..], spec);
+    let mut command: Vec<Field> = inner.operands.iter().skip(1).cloned().collect();
+    if let Some(program) = inner.value(&["--entrypoint"]) {
+        command.insert(0, program.clone());
+    }
+    if command.is_empty() { Vec::new() } else { vec![Handed::away(What::Words(command), stdin)] }
+}
+
+fn after_dashes(args: &[Field], verb: &str, stdin: &Flow) -> Vec<Handed> {
+    if !args.iter().any(|arg| arg.known() == Some(verb)) {
+        return Vec::new();
+    }
+    let words: Vec<Field> = args.iter().skip_while(|arg| arg.known() != Some("--")).skip(1).cloned().collect();
+    if words.is_empty() { Vec::new() } else { vec![Handed::away(What::Words(words), stdin)] }
+}
+
+fn ssh(args: &[Field], stdin: &Flow) -> Vec<Handed> {
+    let parsed = Parsed::new(args, Spec::in_order("b:c:D:E:e:F:I:i:J:L:l:m:O:o:p:Q:R:S:W:w:B:", &[]));
+    let words: Vec<Field> = parsed.operands.iter().skip(1).cloned().collect();
+    match (words.is_empty(), stdin) {
+        (false, _) => vec![Handed::away(What::Text(crate::wrappers::join(&words)), stdin)],
+        (true, Flow::Text(text)) if !parsed.operands.is_empty() => {
+            vec![Handed::away(What::Text(Field::literal(text)), &Flow::Nothing)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Texts that git gives to a shell, which runs them at the top of a work tree or in another one.
+fn git(args: &[Field]) -> Vec<Handed> {
+    let mut out = Vec::new();
+    let text = |field: &Field| Handed::away(What::Text(field.clone()), &Flow::Unknown);
+    for pair in args.windows(2) {
+        match pair[0].prefix() {
+            "-c" | "--config-env" => out.extend(pair[1].known().and_then(shell_alias)),
+            "-x" | "--exec" | "--tree-filter" | "--index-filter" | "--msg-filter" | "--env-filter"
+            | "--commit-filter" => out.push(text(&pair[1])),
+            option if option.starts_with("alias.") => {
+                out.extend(pair[1].strip_prefix("!").as_ref().map(text));
+            }
+            _ => {}
+        }
+    }
+    let words: Vec<&str> = args.iter().map(|arg| arg.known().unwrap_or_default()).collect();
+    let skipped = |n: usize| args.iter().skip(n).skip_while(|arg| arg.prefix().starts_with('-')).cloned().collect();
+    if let Some(at) = words.windows(2).position(|two| matches!(two, ["submodule", "foreach"] | ["bisect", "run"])) {
+        let rest: Vec<Field> = skipped(at + 2);
+        if words[at] == "bisect" {
+            out.push(Handed::away(What::Words(rest), &Flow::Unknown));
+        } else if !rest.is_empty() {
+            out.push(text(&crate::wrappers::join(&rest)));
+        }
+    }
+    out
+}
+
+fn shell_alias(setting: &str) -> Option<Handed> {
+    let (name, value) = setting.split_once('=')?;
+    let shell = name.to_lowercase().starts_with("alias.").then(|| value.strip_prefix('!')).flatten();
+    shell.map(|text| Handed::away(What::Text(Field::literal(text)), &Flow::Unknown))
+}
+
+/// Words that are commands each, as terminal multiplexers and file watchers take them.
+fn operands_as_text(args: &[Field]) -> Vec<Handed> {
+    let spaced = |arg: &&Field| arg.known().is_some_and(|text| text.contains(' '));
+    let texts: Vec<Handed> = args.iter().filter(spaced).map(|arg| Handed::text(arg.clone())).collect();
+    if !texts.is_empty() {
+        return texts;
+    }
+    let operands = Parsed::new(args, Spec::new("s:n:t:c:e:L:S:w:", &[])).operands;
+    let at = operands.iter().position(|word| {
+        matches!(word.known(), Some("rm" | "sudo" | "git" | "terraform" | "kubectl" | "sh" | "bash" | "curl"))
+    });
+    let words = at.map(|at| operands[at..].to_vec());
+    words.map(|words| Handed { what: What::Words(words), elsewhere: false, stdin: Flow::Unknown }).into_iter().collect()
+}
+
+fn option_text(args: &[Field], options: &[&str]) -> Vec<Handed> {
+    let next = args.windows(2).filter(|pair| pair[0].known().is_some_and(|text| options.contains(&text)));
+    next.map(|pair| Handed::text(pair[1].clone())).collect()
+}
+
+/// A tool run by a package manager: `npx tool`, `pnpm tool`, `bundle exec tool`.
+fn packaged(name: &str, args: &[Field]) -> Vec<Handed> {
+    const VALUED: Spec<'_> =
+        Spec::in_order("p:c:w:C:", &["--package", "--prefix", "--filter", "--workspace", "--with", "--from"]);
+    let mut words = Parsed::new(args, VALUED).operands;
+    let verb = words.first().and_then(Field::known).unwrap_or_default();
+    let runs = matches!(verb, "exec" | "x" | "dlx" | "run");
+    match name {
+        "npx" | "bunx" | "pnpx" | "uvx" => {}
+        _ if runs => words = Parsed::new(&words[1..], VALUED).operands,
+        "pnpm" | "yarn" if TOOLS.contains(&verb) => {}
+        _ => return Vec::new(),
+    }
+    if words.is_empty() {
+        return Vec::new();
+    }
+    vec![Handed { what: What::Words(words), elsewhere: false, stdin: Flow::Unknown }]
+}
+
+/// Tools that `pnpm` and `yarn` run by name alone; other words are scripts of the package.
+const TOOLS: &[&str] = &[
+    "prisma",
+    "rimraf",
+    "cdk",
+    "sequelize",
+    "typeorm",
+    "knex",
+    "drizzle-kit",
+    "wrangler",
+    "vercel",
+    "netlify",
+    "firebase",
+    "supabase",
+    "sst",
+    "serverless",
+];
+
+/// `tool exec [options] -- command`.
+fn runner(args: &[Field]) -> Vec<Handed> {
+    let dashes = args.iter().position(|arg| arg.known() == Some("--"));
+    let words: Vec<Field> = match dashes {
+        Some(at) => args[at + 1..].to_vec(),
+        None => {
+            let operands = Parsed::new(args, Spec::in_order("n:p:f:e:", &["--name", "--prefix"])).operands;
+            match operands.first().and_then(Field::known) {
+                Some("run" | "exec") => {
+                    let rest =
+                        Parsed::new(&operands[1..], Spec::in_order("n:p:f:e:", &["--name", "--prefix"])).operands;
+                    let folder = rest.first().is_some_and(|word| word.prefix().starts_with(['.', '/']));
+                    rest.into_iter().skip(usize::from(folder)).collect()
+                }
+                _ => Vec::new(),
+            }
+        }
+    };
+    if words.is_empty() {
+        return Vec::new();
+    }
+    vec![Handed { what: What::Words(words), elsewhere: false, stdin: Flow::Unknown }]
+}
+
+fn option_values(args: &[Field]) -> impl Iterator<Item = &Field> {
+    let after = args.windows(2).filter(|pair| matches!(pair[0].known(), Some("-c" | "--cmd"))).map(|pair| &pair[1]);
+    after.chain(args.iter().filter(|arg| arg.prefix().starts_with('+')))
+}
+
+/// `:!command` of an editor.
+fn bang(arg: &Field) -> Option<Handed> {
+    let text = arg.known()?.trim_start_matches(['+', ':']);
+    text.strip_prefix('!').map(|command| Handed::text(Field::literal(command)))
+}
+
+/// A make file on standard input: its recipes.
+fn make(stdin: &Flow) -> Vec<Handed> {
+    let Flow::Text(text) = stdin else {
+        return Vec::new();
+    };
+    let recipes =
+        text.lines().filter_map(|line| line.strip_prefix('\t').or_else(|| line.split_once("; ").map(|r| r.1)));
+    recipes.map(|line| Handed::text(Field::literal(line.trim_start_matches(['@', '-'])))).collect()
+}
+
+fn scheduled(name: &str, stdin: &Flow) -> Vec<Handed> {
+    const CRON_FIELDS: usize = 5;
+    let Flow::Text(text) = stdin else {
+        return Vec::new();
+    };
+    let line = |line: &str| {
+        if name != "crontab" {
+            return line.to_owned();
+        }
+        let fields = if line.starts_with('@') { 1 } else { CRON_FIELDS };
+        line.split_whitespace().skip(fields).collect::<Vec<_>>().join(" ")
+    };
+    text.lines().map(|text| Handed::text(Field::literal(line(text)))).collect()
+}

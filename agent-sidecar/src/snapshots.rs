@@ -1,0 +1,291 @@
+//! What stood before a call, kept before it may run, and what the call made of it (R17, G22). Files that it names are kept one
+//! by one; for what it may change besides, every file that differs from the last commit is kept, each once a version, and the
+//! rest is in that commit. The bytes are `rr_git`'s vault's; whose a change is, `aftermath` says.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rr_core::content::Content;
+use rr_core::path::RepoPath;
+use rr_core::scope::Scope;
+use rr_git::{Dirty, Stamp, Vault, VaultError, Worktree};
+use rr_journal::{FileChange, Kept};
+
+use crate::effects::Effects;
+use crate::record::kept;
+use crate::repos::{Place, Repo, Repos};
+
+/// Files that git ignores and a command may change with a whole folder: what can be made anew is not kept without bound.
+const IGNORED_KEPT_MAX: usize = 2_000;
+const IGNORED_BYTES_MAX: u64 = 64 << 20;
+/// Contents taken over after a call; the rest follows within a minute.
+const ADOPT_AT_ONCE_MAX: usize = 64;
+/// Files that are looked at for a command that outlived its sidecar: a start must not read a whole tree.
+pub(crate) const FOUND_MAX: usize = 1_000;
+
+/// The machine's snapshot store, and what it was last given of each work tree. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub(crate) struct Snapshots {
+    pub vault: Vault,
+    last: Arc<LastKept>,
+    /// Clones whose objects the store looks into: asked once.
+    borrowed: Arc<Mutex<HashSet<PathBuf>>>,
+}
+
+/// What was there before a call.
+#[derive(Clone, Default)]
+pub(crate) struct Before {
+    /// The files that it names, or that stand under a folder it names.
+    named: Vec<(Place, Content)>,
+    pub tree: Option<TreeBefore>,
+    newly: Vec<Kept>,
+}
+
+/// A work tree before a call that may change more than it names.
+#[derive(Clone)]
+pub(crate) struct TreeBefore {
+    pub repo: Arc<Repo>,
+    pub dirty: Arc<Dirty>,
+    /// What differed from the last commit, relative to the work tree.
+    contents: Arc<HashMap<PathBuf, Content>>,
+    /// Changed already when this was looked at: the call began in an earlier life of the sidecar.
+    pub found: Arc<Vec<PathBuf>>,
+}
+
+impl Before {
+    /// As an earlier life of the sidecar wrote it down.
+    pub(crate) fn earlier(repos: &Repos, files: &[Kept]) -> Self {
+        let place = |kept: &Kept| {
+            let repo = repos.around(&kept.root).ok().flatten().filter(|r| r.tree.root == kept.root)?;
+            let disk = kept.root.join(kept.path.shown());
+            Some((Place { repo, path: kept.path.clone(), disk }, kept.content))
+        };
+        Self { named: files.iter().filter_map(place).collect(), ..Self::default() }
+    }
+
+    /// With a work tree as it stands after that life, and what was last `known` of files that differ from the last commit there.
+    /// One of which nothing is known was as committed. `not` its own: named by others that were at work too. Blocks.
+    pub(crate) fn and_besides(
+        mut self,
+        snapshots: &Snapshots,
+        repo: Arc<Repo>,
+        dirty: Dirty,
+        known: HashMap<PathBuf, Content>,
+        not: &HashSet<PathBuf>,
+    ) -> Self {
+        let now = |file: &Path| snapshots.vault.keep(&repo.tree.root.join(file)).unwrap_or(Content::Unkept);
+        let changed = |file: &&Path| {
+            !not.contains(&repo.tree.root.join(file)) && known.get(*file).is_none_or(|known| *known != now(file))
+        };
+        let found: Vec<PathBuf> = dirty.paths().take(FOUND_MAX).filter(changed).map(Path::to_owned).collect();
+        self.tree =
+            Some(TreeBefore { repo, dirty: Arc::new(dirty), contents: Arc::new(known), found: Arc::new(found) });
+        self
+    }
+
+    /// What was found changed, as the repository names it.
+    pub(crate) fn found(&self) -> Vec<RepoPath> {
+        self.tree.iter().flat_map(|tree| tree.found.iter()).filter_map(|file| repo_path(file)).collect()
+    }
+
+    /// What was kept for this call and not for an earlier one.
+    pub(crate) fn newly_kept(&self) -> Vec<Kept> {
+        self.newly.clone()
+    }
+}
+
+/// The last version of each file that was kept, by work tree: a file is read again only when it has changed.
+#[derive(Default)]
+struct LastKept(Mutex<HashMap<PathBuf, Versions>>);
+
+/// By path below the work tree: how the file looked, and what it held.
+type Versions = HashMap<PathBuf, (Option<Stamp>, Content)>;
+
+impl LastKept {
+    fn of(&self, root: &Path, file: &Path, stamp: Option<Stamp>) -> Option<Content> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (seen, content) = known.get(root)?.get(file)?;
+        (*seen == stamp).then_some(*content)
+    }
+
+    fn note(&self, root: &Path, dirty: &Dirty, contents: &HashMap<PathBuf, Content>) {
+        let versions = contents.iter().map(|(file, content)| (file.clone(), (dirty.stamp(file), *content)));
+        // What is clean by now need not be remembered.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(root.to_owned(), versions.collect());
+    }
+}
+
+impl Snapshots {
+    pub(crate) fn new(vault: Vault) -> Self {
+        Self { vault, last: Arc::default(), borrowed: Arc::default() }
+    }
+
+    /// Keeps what a call may change. Blocks: reads files, writes and waits for the disk.
+    pub(crate) fn keep_before(&self, found: &Effects, tree: Option<(Arc<Repo>, Dirty)>) -> Result<Before, VaultError> {
+        let mut before = Before::default();
+        for place in &found.writes {
+            self.borrow(&place.repo.tree);
+            before.named.extend(absent_above(place));
+            before.named.push((place.clone(), self.vault.keep(&place.disk)?));
+        }
+        for place in ignored_below(found) {
+            let content = self.vault.keep(&place.disk).unwrap_or(Content::Unkept);
+            before.named.push((place, content));
+        }
+        before.newly = before.named.iter().map(|(p, content)| kept(&p.repo.tree.root, &p.path, *content)).collect();
+        if let Some((repo, dirty)) = tree {
+            self.borrow(&repo.tree);
+            before.tree = Some(keep_tree(&self.vault, &self.last, repo, dirty, &mut before.newly));
+        }
+        Ok(before)
+    }
+
+    /// What is committed in a work tree's clone need not be stored a second time.
+    pub(crate) fn borrow(&self, tree: &Worktree) {
+        let first = self.borrowed.lock().unwrap_or_else(PoisonError::into_inner).insert(tree.common_dir.clone());
+        if first && let Err(error) = self.vault.borrow_from(tree) {
+            // Without it everything is kept as bytes of our own: slower, no less safe.
+            tracing::debug!(error = &error as &dyn std::error::Error, "use a repository's own objects");
+        }
+    }
+
+    /// What became of the files that a call named, and of those `touched` besides that are its own. Blocks.
+    pub(crate) fn changes(&self, before: &Before, touched: &[RepoPath], now: Option<&Dirty>) -> Vec<FileChange> {
+        let mut changes = Vec::new();
+        for (place, was) in &before.named {
+            let after = keep_after(&self.vault, &place.disk);
+            if after != *was {
+                let (root, path) = (place.repo.tree.root.clone(), place.path.clone());
+                changes.push(FileChange { root, path, before: *was, after, foreseen: true });
+            }
+        }
+        if let Some(tree) = &before.tree {
+            changes.extend(self.besides(before, tree, touched));
+            if let Some(now) = now {
+                self.note_kept(&tree.repo.tree.root, now, &changes);
+            }
+        }
+        // At once: until then they are only as safe as the work repository.
+        if let Err(error) = self.vault.adopt(ADOPT_AT_ONCE_MAX) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "take over contents");
+        }
+        changes
+    }
+
+    fn besides(&self, before: &Before, tree: &TreeBefore, touched: &[RepoPath]) -> Vec<FileChange> {
+        let root = &tree.repo.tree.root;
+        let is_named = |path: &RepoPath| before.named.iter().any(|(p, _)| p.path == *path && p.repo.tree.root == *root);
+        let besides: Vec<&RepoPath> = touched.iter().filter(|path| !is_named(path)).collect();
+        let earlier = earlier(&self.vault, tree, &besides);
+        let change = |(path, was): (&RepoPath, Content)| {
+            let after = keep_after(&self.vault, &root.join(path.shown()));
+            let (root, path) = (root.clone(), path.clone());
+            (after != was).then_some(FileChange { root, path, before: was, after, foreseen: false })
+        };
+        besides.into_iter().zip(earlier).filter_map(change).collect()
+    }
+
+    /// Remembers the versions that were kept, so that the next call need not keep them again.
+    fn note_kept(&self, root: &Path, now: &Dirty, changes: &[FileChange]) {
+        let changed = |file: &Path| changes.iter().find(|c| c.root == *root && Path::new(c.path.shown()) == file);
+        let content =
+            |file: &Path| changed(file).map(|c| c.after).or_else(|| self.last.of(root, file, now.stamp(file)));
+        let kept = now.paths().filter_map(|file| Some((file.to_owned(), content(file)?))).collect();
+        self.last.note(root, now, &kept);
+    }
+}
+
+fn keep_tree(vault: &Vault, last: &LastKept, repo: Arc<Repo>, dirty: Dirty, newly: &mut Vec<Kept>) -> TreeBefore {
+    let root = &repo.tree.root;
+    let mut contents = HashMap::new();
+    for file in dirty.paths() {
+        let known = last.of(root, file, dirty.stamp(file));
+        // One that is being written at this moment is its writer's; it was kept before that.
+        let content = known.unwrap_or_else(|| vault.keep(&root.join(file)).unwrap_or(Content::Unkept));
+        if known.is_none()
+            && let Some(path) = repo_path(file)
+        {
+            newly.push(kept(root, &path, content));
+        }
+        contents.insert(file.to_owned(), content);
+    }
+    last.note(root, &dirty, &contents);
+    TreeBefore { repo, dirty: Arc::new(dirty), contents: Arc::new(contents), found: Arc::default() }
+}
+
+/// Folders that a call will make for its file: they go with it.
+fn absent_above(place: &Place) -> Vec<(Place, Content)> {
+    let root = &place.repo.tree.root;
+    let Ok(file) = place.disk.strip_prefix(root) else { return Vec::new() };
+    let spot = rr_core::rollback::Place { root: root.clone(), path: file.to_owned() };
+    let folder = |folder: PathBuf| {
+        let (repo, disk) = (place.repo.clone(), root.join(&folder));
+        Some((Place { repo, path: repo_path(&folder)?, disk }, Content::Absent))
+    };
+    rr_git::absent_folders(&spot).into_iter().filter_map(folder).collect()
+}
+
+pub(crate) fn repo_path(file: &Path) -> Option<RepoPath> {
+    RepoPath::parse(std::os::unix::ffi::OsStrExt::as_bytes(file.as_os_str())).ok()
+}
+
+/// Files that git ignores, in the folders and patterns that a call names. Git says nothing of their contents later.
+fn ignored_below(found: &Effects) -> Vec<Place> {
+    let mut all = Vec::new();
+    let mut bytes = 0;
+    for (repo, claim) in &found.claims {
+        let (folder, glob) = match &claim.scope {
+            Scope::Path(path) => (path, None),
+            Scope::Glob { folder, glob } => (folder, Some(glob)),
+            Scope::Named(_) => continue,
+        };
+        let below = repo.tree.root.join(folder.shown());
+        for file in repo.tree.ignored_below(&below, IGNORED_KEPT_MAX).unwrap_or_default() {
+            let Some(path) = repo_path(&file) else { continue };
+            if glob.is_some_and(|g| !g.matches(path.key_parts().get(folder.key_parts().len()..).unwrap_or_default())) {
+                continue;
+            }
+            let disk = repo.tree.root.join(&file);
+            bytes += disk.symlink_metadata().map_or(0, |m| m.len());
+            if all.len() >= IGNORED_KEPT_MAX || bytes > IGNORED_BYTES_MAX {
+                tracing::info!(folder = %below.display(), "more ignored files than are kept");
+                return all;
+            }
+            all.push(Place { repo: repo.clone(), path, disk });
+        }
+    }
+    all
+}
+
+fn keep_after(vault: &Vault, disk: &Path) -> Content {
+    vault.keep(disk).unwrap_or_else(|error| {
+        tracing::warn!(file = %disk.display(), error = &error as &dyn std::error::Error, "keep what a call made");
+        Content::Unkept
+    })
+}
+
+/// What stood at paths before a call: what differed from the last commit was kept, the rest is in that commit.
+fn earlier(vault: &Vault, tree: &TreeBefore, paths: &[&RepoPath]) -> Vec<Content> {
+    let known = |path: &RepoPath| tree.contents.get(Path::new(path.shown())).copied();
+    let clean: Vec<PathBuf> = paths.iter().filter(|p| known(p).is_none()).map(|p| PathBuf::from(p.shown())).collect();
+    let put = if clean.is_empty() { None } else { put_earlier(vault, tree, &clean) };
+    paths
+        .iter()
+        .map(|path| {
+            known(path).or_else(|| put.as_ref()?.get(Path::new(path.shown())).copied()).unwrap_or(Content::Absent)
+        })
+        .collect()
+}
+
+fn put_earlier(vault: &Vault, tree: &TreeBefore, paths: &[PathBuf]) -> Option<HashMap<PathBuf, Content>> {
+    let commit = tree.dirty.commit()?;
+    let place = tempfile::Builder::new().prefix("earlier-").tempdir_in(vault.dir()).ok()?;
+    match tree.repo.tree.put_earlier(commit, paths, place.path()) {
+        Ok(files) => Some(paths.iter().map(|p| (p.clone(), keep_after(vault, &files.join(p)))).collect()),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "look at files of the last commit");
+            Some(paths.iter().map(|p| (p.clone(), Content::Unkept)).collect())
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! A plan is written wholly or not at all: over every kind of thing, on a disk that fills up or dies at any step, beside people
+//! who go on editing, and never through a link.
+
+mod disks;
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use disks::{End, Failing};
+use rr_core::content::Content;
+use rr_core::id::SessionId;
+use rr_core::rollback::{Change, Place, Request, Selection, Why, Write};
+use rr_git::disk::{Disk, Folder, RealDisk, Rename};
+use rr_git::{Applied, ApplyError, Vault, absent_folders, apply, plan_rollback};
+
+/// A work tree and its vault.
+struct Room {
+    dir: tempfile::TempDir,
+    /// Another one's, where one vault serves several.
+    store: Option<PathBuf>,
+}
+
+impl Room {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        fs::create_dir(dir.path().join("t")).expect("made");
+        Self { dir, store: None }
+    }
+
+    fn on(store: &Path) -> Self {
+        Self { store: Some(store.to_owned()), ..Self::new() }
+    }
+
+    fn vault(&self, disk: Arc<dyn Disk>) -> Vault {
+        let own = || self.dir.path().join("v");
+        Vault::open(&self.store.clone().unwrap_or_else(own), disk).expect("opened")
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.path().join("t")
+    }
+
+    fn at(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.root().join(path)
+    }
+
+    fn place(&self, path: impl AsRef<Path>) -> Place {
+        Place { root: self.root(), path: path.as_ref().to_owned() }
+    }
+
+    fn put(&self, path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
+        fs::create_dir_all(self.at(&path).parent().expect("a folder")).expect("made");
+        fs::write(self.at(path), bytes).expect("written");
+    }
+
+    /// What every path holds, and nothing that a rollback left lying about.
+    fn seen(&self, vault: &Vault, writes: &[Write]) -> Vec<Content> {
+        let mut open = vec![self.root()];
+        while let Some(folder) = open.pop() {
+            for entry in fs::read_dir(folder).expect("look").flatten() {
+                assert!(!entry.file_name().to_string_lossy().starts_with(".railroad"), "{:?}", entry.path());
+                open.extend(entry.file_type().expect("a kind").is_dir().then(|| entry.path()));
+            }
+        }
+        writes.iter().map(|w| vault.look(&w.place.root.join(&w.place.path)).expect("seen")).collect()
+    }
+
+    /// A plan over every kind of thing: from how the tree is now to how it was before.
+    fn every_kind(&self, vault: &Vault) -> Vec<Write> {
+        let odd: &OsStr = OsStr::from_bytes(b"odd \xff\nname");
+        let paths = [
+            "text",
+            "binary",
+            "large",
+            "gone",
+            "deep/er/gone",
+            "new",
+            "mode",
+            "link",
+            "link2",
+            "f2d",
+            "f2d/in",
+            "d2f",
+            "d2f/in",
+            "d2f/sub",
+            "made",
+            "made/in",
+            "shared",
+        ];
+        let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).chain([odd.into()]).collect();
+        self.put("text", "old\r\nlines");
+        self.put("binary", b"\0old");
+        self.put("large", vec![1; 300 << 10]);
+        self.put("gone", "gone");
+        self.put("deep/er/gone", "deep");
+        self.put("mode", "mode");
+        self.put("f2d", "was a file");
+        self.put("d2f/in", "in a folder");
+        fs::create_dir(self.at("d2f/sub")).expect("made");
+        self.put(odd, "odd");
+        symlink("text", self.at("link")).expect("linked");
+        self.put("link2", "was a file");
+        let keep = || -> Vec<Content> { paths.iter().map(|p| vault.keep(&self.at(p)).expect("kept")).collect() };
+        let before = keep();
+        self.put("text", "new lines\n");
+        self.put("binary", b"\0new");
+        self.put("large", vec![2; 300 << 10]);
+        fs::remove_file(self.at("gone")).expect("removed");
+        fs::remove_dir_all(self.at("deep")).expect("removed");
+        fs::set_permissions(self.at("mode"), fs::Permissions::from_mode(0o755)).expect("mode");
+        fs::remove_file(self.at("f2d")).expect("removed");
+        self.put("f2d/in", "inside");
+        fs::remove_dir_all(self.at("d2f")).expect("removed");
+        self.put("d2f", "a file now");
+        self.put("new", "new");
+        self.put("made/in", "made");
+        self.put("shared/theirs", "somebody else's");
+        self.put(odd, "odder");
+        fs::remove_file(self.at("link")).expect("removed");
+        symlink("elsewhere", self.at("link")).expect("linked");
+        fs::remove_file(self.at("link2")).expect("removed");
+        symlink("text", self.at("link2")).expect("linked");
+        let writes = paths.iter().zip(before.iter().zip(keep()));
+        let write = |(path, (was, is)): (&PathBuf, (&Content, Content))| Write {
+            place: self.place(path),
+            expects: is,
+            becomes: *was,
+            undoes: vec![7],
+        };
+        writes.map(write).filter(|w| w.expects != w.becomes).collect()
+    }
+}
+
+fn as_planned(writes: &[Write]) -> Vec<Content> {
+    // Somebody has a file in it.
+    writes.iter().map(|w| if w.place.path == Path::new("shared") { Content::Folder } else { w.becomes }).collect()
+}
+
+#[test]
+fn every_kind_of_thing_is_put_back_as_it_was() {
+    let room = Room::new();
+    let vault = room.vault(Arc::new(RealDisk));
+    let writes = room.every_kind(&vault);
+    assert_eq!(writes.len(), 18);
+    let applied = apply(&vault, 3, &writes).expect("applied");
+    assert_eq!(room.seen(&vault, &writes), as_planned(&writes));
+    assert_eq!(applied.iter().map(|a| a.after).collect::<Vec<_>>(), as_planned(&writes));
+    assert_eq!(fs::read(room.at("shared/theirs")).expect("there"), b"somebody else's");
+    assert_eq!(fs::read(room.at("text")).expect("there"), b"old\r\nlines");
+    let again = apply(&vault, 3, &writes).expect("nothing is left to do");
+    assert_eq!(again, applied);
+    let back = |a: Applied| Write { place: a.place, expects: a.after, becomes: a.before, undoes: vec![8] };
+    let back: Vec<Write> = applied.into_iter().map(back).filter(|w| w.expects != w.becomes).collect();
+    apply(&vault, 4, &back).expect("a rollback can be undone");
+    assert_eq!(room.seen(&vault, &back), back.iter().map(|w| w.becomes).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_disk_that_fills_up_at_any_step_leaves_everything_as_it_was() {
+    let room = Room::new();
+    let real = room.vault(Arc::new(RealDisk));
+    let writes = room.every_kind(&real);
+    let expected: Vec<Content> = writes.iter().map(|w| w.expects).collect();
+    for steps in 0..400 {
+        let disk = Arc::new(Failing::after(usize::MAX, End::Full));
+        let vault = room.vault(Arc::clone(&disk) as Arc<_>);
+        disk.run_out_after(steps);
+        if apply(&vault, 3, &writes).is_ok() {
+            assert!(steps > 40, "{steps}");
+            break;
+        }
+        assert_eq!(room.seen(&real, &writes), expected, "after {steps} steps");
+    }
+    assert_eq!(room.seen(&real, &writes), as_planned(&writes));
+}
+
+#[test]
+fn a_rollback_cut_off_at_any_step_is_finished_by_the_same_call() {
+    let store = tempfile::tempdir().expect("a folder");
+    for steps in 0..400 {
+        let room = Room::on(store.path());
+        // Its syncs are left out: there are thousands.
+        let real = room.vault(Arc::new(Failing::after(usize::MAX, End::Gone)));
+        let writes = room.every_kind(&real);
+        let disk = Arc::new(Failing::after(usize::MAX, End::Gone));
+        let vault = room.vault(Arc::clone(&disk) as Arc<_>);
+        disk.run_out_after(steps);
+        let cut_off = apply(&vault, 3, &writes).is_err();
+        let applied = apply(&real, 3, &writes).unwrap_or_else(|e| panic!("after {steps} steps: {e:?}"));
+        assert_eq!(room.seen(&real, &writes), as_planned(&writes), "after {steps} steps");
+        assert_eq!(
+            applied.iter().map(|a| a.before).collect::<Vec<_>>(),
+            writes.iter().map(|w| w.expects).collect::<Vec<_>>()
+        );
+        if !cut_off {
+            assert!(steps > 80, "{steps}");
+            break;
+        }
+    }
+}
+
+#[test]
+fn one_path_that_changed_since_the_plan_stops_all_of_it() {
+    let room = Room::new();
+    let vault = room.vault(Arc::new(RealDisk));
+    let writes = room.every_kind(&vault);
+    room.put("gone", "somebody made another");
+    let refused = apply(&vault, 3, &writes).expect_err("it changed");
+    assert!(matches!(&refused, ApplyError::Changed { place, .. } if place.path == Path::new("gone")), "{refused}");
+    assert_eq!(fs::read(room.at("text")).expect("there"), b"new lines\n");
+    assert_eq!(fs::read(room.at("gone")).expect("there"), b"somebody made another");
+}
+
+/// Somebody saves a file in the very moment before it is exchanged.
+struct Meddling {
+    file: PathBuf,
+    left: Mutex<bool>,
+}
+
+impl Disk for Meddling {
+    fn create(&self, folder: &Folder, name: &OsStr) -> io::Result<File> {
+        RealDisk.create(folder, name)
+    }
+    fn write(&self, file: &File, bytes: &[u8]) -> io::Result<()> {
+        RealDisk.write(file, bytes)
+    }
+    fn sync(&self, file: &File) -> io::Result<()> {
+        RealDisk.sync(file)
+    }
+    fn sync_folder(&self, folder: &Folder) -> io::Result<()> {
+        RealDisk.sync_folder(folder)
+    }
+    fn set_mode(&self, file: &File, mode: u16) -> io::Result<()> {
+        RealDisk.set_mode(file, mode)
+    }
+    fn link(&self, folder: &Folder, name: &OsStr, target: &OsStr) -> io::Result<()> {
+        RealDisk.link(folder, name, target)
+    }
+    fn make_folder(&self, folder: &Folder, name: &OsStr) -> io::Result<()> {
+        RealDisk.make_folder(folder, name)
+    }
+    fn remove_folder(&self, folder: &Folder, name: &OsStr) -> io::Result<()> {
+        RealDisk.remove_folder(folder, name)
+    }
+    fn remove(&self, folder: &Folder, name: &OsStr) -> io::Result<()> {
+        RealDisk.remove(folder, name)
+    }
+    fn rename(&self, from: (&Folder, &OsStr), to: (&Folder, &OsStr), how: Rename) -> io::Result<()> {
+        let here = |(folder, name): (&Folder, &OsStr)| folder.path().join(name) == self.file;
+        if here(to) && how != Rename::Over || here(from) {
+            let mut left = self.left.lock().expect("unpoisoned");
+            if std::mem::take(&mut *left) {
+                fs::write(&self.file, "saved just now")?;
+            }
+        }
+        RealDisk.rename(from, to, how)
+    }
+}
+
+#[test]
+fn an_edit_in_the_last_moment_is_not_lost() {
+    for name in ["text", "new", "gone", "link2", "d2f"] {
+        let room = Room::new();
+        let writes = room.every_kind(&room.vault(Arc::new(RealDisk)));
+        if name == "link2" {
+            // Written through, the link's target would be what changes.
+            continue;
+        }
+        let vault = room.vault(Arc::new(Meddling { file: room.at(name), left: Mutex::new(true) }));
+        let refused = apply(&vault, 3, &writes).expect_err("it changed");
+        assert!(matches!(refused, ApplyError::Changed { .. }), "{name}: {refused}");
+        assert_eq!(fs::read(room.at(name)).expect("there"), b"saved just now", "{name}");
+        let seen = room.seen(&vault, &writes);
+        for (write, is) in writes.iter().zip(seen).filter(|(w, _)| w.place.path != Path::new(name)) {
+            assert_eq!(is, write.expects, "{name}: {:?}", write.place.path);
+        }
+    }
+}
+
+#[test]
+fn no_link_leads_a_rollback_out_of_the_tree() {
+    let room = Room::new();
+    let vault = room.vault(Arc::new(RealDisk));
+    room.put("src/a", "before");
+    let before = vault.keep(&room.at("src/a")).expect("kept");
+    room.put("src/a", "after");
+    let after = vault.keep(&room.at("src/a")).expect("kept");
+    let outside = tempfile::tempdir().expect("a folder");
+    fs::write(outside.path().join("a"), "after").expect("written");
+    fs::remove_dir_all(room.at("src")).expect("removed");
+    symlink(outside.path(), room.at("src")).expect("linked");
+    let write = Write { place: room.place("src/a"), expects: after, becomes: before, undoes: vec![1] };
+    let refused = apply(&vault, 1, std::slice::from_ref(&write)).expect_err("it is not there any more");
+    assert!(matches!(refused, ApplyError::Changed { is: Content::Absent, .. }), "{refused}");
+    let write = Write { expects: Content::Absent, ..write };
+    let refused = apply(&vault, 1, std::slice::from_ref(&write)).expect_err("nothing is written through a link");
+    assert!(matches!(refused, ApplyError::Disk { .. }), "{refused}");
+    let up = Write { place: room.place("../x"), expects: Content::Absent, becomes: before, undoes: vec![1] };
+    assert!(apply(&vault, 1, &[up]).is_err() && !room.dir.path().join("x").exists());
+    assert_eq!(fs::read(outside.path().join("a")).expect("there"), b"after");
+    assert_eq!(fs::read_dir(outside.path()).expect("look").count(), 1);
+}
+
+#[test]
+fn a_second_name_and_a_folder_in_use_are_refused() {
+    let room = Room::new();
+    let vault = room.vault(Arc::new(RealDisk));
+    room.put("a", "before");
+    let before = vault.keep(&room.at("a")).expect("kept");
+    room.put("a", "after");
+    let after = vault.keep(&room.at("a")).expect("kept");
+    fs::hard_link(room.at("a"), room.at("b")).expect("linked");
+    let write = Write { place: room.place("a"), expects: after, becomes: before, undoes: vec![1] };
+    assert!(matches!(apply(&vault, 1, &[write]), Err(ApplyError::HardLinked { .. })));
+    room.put("d/theirs", "theirs");
+    let write = Write { place: room.place("d"), expects: Content::Folder, becomes: before, undoes: vec![1] };
+    assert!(matches!(apply(&vault, 1, &[write]), Err(ApplyError::FolderInUse { .. })));
+    assert_eq!(fs::read(room.at("b")).expect("there"), b"after");
+    assert_eq!(fs::read(room.at("d/theirs")).expect("there"), b"theirs");
+}
+
+/// A journal of calls on real files.
+struct Journal<'r> {
+    room: &'r Room,
+    vault: &'r Vault,
+    changes: Vec<Change>,
+}
+
+impl Journal<'_> {
+    fn call(&mut self, who: u8, paths: &[&str], act: impl FnOnce()) {
+        let keep = |path: &&str| self.vault.keep(&self.room.at(path)).expect("kept");
+        let before: Vec<Content> = paths.iter().map(keep).collect();
+        act();
+        let seq = self.changes.len() as u64;
+        for (path, before) in paths.iter().zip(before) {
+            let after = keep(path);
+            let (session, place) = (SessionId::from_random([who; 16]), self.room.place(path));
+            self.changes.push(Change {
+                seq,
+                session,
+                call: seq.to_string(),
+                at_unix_ms: seq,
+                place,
+                before,
+                after,
+                undoes: vec![],
+            });
+        }
+    }
+
+    fn plan(&self, who: u8) -> rr_core::rollback::Plan {
+        let request = Request { session: SessionId::from_random([who; 16]), selection: Selection::All, below: None };
+        plan_rollback(self.vault, &self.changes, &request).expect("nothing failed")
+    }
+}
+
+#[test]
+fn one_session_is_taken_out_of_files_that_others_edit_too() {
+    let room = Room::new();
+    let vault = room.vault(Arc::new(RealDisk));
+    let mut journal = Journal { room: &room, vault: &vault, changes: Vec::new() };
+    let text = |lines: &[&str]| lines.iter().map(|l| format!("{l}\r\n")).collect::<String>();
+    room.put("a", text(&["one", "two", "three", "four", "five"]));
+    journal.call(7, &["a", "b"], || {
+        room.put("a", text(&["ONE", "two", "three", "four", "five", "six"]));
+        room.put("b", "only seven's");
+    });
+    assert_eq!(absent_folders(&room.place("new/er/c")), [PathBuf::from("new"), PathBuf::from("new/er")]);
+    journal.call(7, &["new", "new/er", "new/er/c", "full", "full/d"], || {
+        room.put("new/er/c", "its own");
+        room.put("full/d", "its own");
+    });
+    room.put("full/theirs", "theirs");
+    journal.call(1, &["a"], || room.put("a", text(&["ONE", "two", "three", "FOUR", "five", "six"])));
+    // A person's editor, and nobody noted it.
+    room.put("a", text(&["ONE", "two", "three", "FOUR", "five", "six", "seven"]));
+    let plan = journal.plan(7);
+    assert!(plan.conflicts.is_empty(), "{plan:?}");
+    apply(&vault, 1, &plan.writes).expect("applied");
+    let is = fs::read_to_string(room.at("a")).expect("there");
+    assert_eq!(is, text(&["one", "two", "three", "FOUR", "five", "seven"]));
+    assert!(!room.at("b").exists() && !room.at("new").exists() && !room.at("full/d").exists());
+    assert_eq!(fs::read(room.at("full/theirs")).expect("there"), b"theirs");
+}
+
+#[test]
+fn what_cannot_be_told_apart_is_a_conflict_with_its_reason() {
+    let room = Room::new();
+    let vault = room.vault(Arc::new(RealDisk));
+    let lines = |word: &str| format!("one\n{word}\nthree\n");
+    type Step<'a> = Box<dyn Fn() + 'a>;
+    let write = |bytes: Vec<u8>| -> Step<'_> {
+        Box::new({
+            let room = &room;
+            move || room.put("f", &bytes)
+        })
+    };
+    let remove = || -> Step<'_> { Box::new(|| fs::remove_file(room.at("f")).expect("removed")) };
+    let run = |program: &'static str| -> Step<'_> {
+        Box::new({
+            let at = room.at("f");
+            move || {
+                let done = std::process::Command::new("sh").args(["-c", program, "sh"]).arg(&at).status();
+                assert!(done.expect("runs").success());
+            }
+        })
+    };
+    let cases: Vec<(&str, Step<'_>, Step<'_>, Step<'_>, Why)> = vec![
+        (
+            "same line",
+            write(lines("two").into()),
+            write(lines("TWO").into()),
+            write(lines("too").into()),
+            Why::SameLines,
+        ),
+        ("binary", write(b"\0 0".to_vec()), write(b"\0 1".to_vec()), write(b"\0 2".to_vec()), Why::NotText),
+        ("made by it", remove(), write(lines("its").into()), write(lines("theirs").into()), Why::EditedWhatItMade),
+        ("made anew", write(lines("two").into()), remove(), write(b"another\n".to_vec()), Why::MadeAnew),
+        (
+            "mode",
+            run("echo x > \"$1\"; chmod 644 \"$1\""),
+            run("chmod 755 \"$1\""),
+            run("chmod 600 \"$1\""),
+            Why::SameMode,
+        ),
+        (
+            "a folder now",
+            write(lines("two").into()),
+            write(lines("TWO").into()),
+            run("rm \"$1\"; mkdir \"$1\""),
+            Why::OtherKind,
+        ),
+        (
+            "a link now",
+            run("rmdir \"$1\"; echo one > \"$1\""),
+            run("echo two > \"$1\""),
+            run("ln -sf x \"$1\""),
+            Why::OtherKind,
+        ),
+    ];
+    room.put("f", "x");
+    for (name, start, its, theirs, why) in cases {
+        start();
+        let mut journal = Journal { room: &room, vault: &vault, changes: Vec::new() };
+        journal.call(7, &["f"], its);
+        journal.call(1, &["f"], theirs);
+        let plan = journal.plan(7);
+        assert_eq!(plan.conflicts.iter().map(|c| &c.why).collect::<Vec<_>>(), [&why], "{name}");
+        assert_eq!(plan.conflicts[0].by, Some((SessionId::from_random([1; 16]), 1)), "{name}");
+        assert!(plan.writes.is_empty());
+    }
+}

@@ -1,0 +1,101 @@
+//! `rrctl blame`: which session wrote which line of a file.
+
+use jiff::tz::TimeZone;
+use rr_core::path::RepoPath;
+use rr_journal::{Entry, Filter, Kind as EntryKind, Order};
+use serde_json::{Value, json};
+
+use crate::exit::{Failure, Kind};
+use crate::hand::Hand;
+use crate::journal::lines::{self, Blame, Written};
+use crate::journal::{self, when};
+use crate::out;
+use crate::table::table;
+
+/// Show which session wrote which line that now stands in a file
+///
+/// Out of the journal and the kept contents; renames are not followed. A line that came by no call of an agent is
+/// nobody's (`-`).
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A file in a work tree
+    #[arg(value_name = "PATH")]
+    path: String,
+}
+
+pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
+    let (root, path) = journal::place(&args.path)?;
+    let Some(root) = root else {
+        return Err(Failure::new(Kind::NotFound, format!("{} is in no repository", args.path)));
+    };
+    let file = root.join(path.shown());
+    let text = std::fs::read_to_string(&file).map_err(|e| {
+        let kind = if e.kind() == std::io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
+        Failure::at(format!("read {} as text", file.display()), &e).of_kind(kind)
+    })?;
+    let filter = Filter {
+        path: Some(path.clone()),
+        root: Some(root),
+        kinds: Some(vec![EntryKind::Done, EntryKind::RolledBack]),
+        order: Order::OldestFirst,
+        ..Filter::default()
+    };
+    let reader = journal::reader(&hand.dirs);
+    let entries: Vec<(u64, Entry)> = reader.query(&filter).flatten().collect();
+    let blame = lines::blame(&path, entries, &text, &*journal::contents(&hand.dirs));
+    hand.answer(&as_json(&path, &blame), || as_text(&blame, &TimeZone::system(), out::columns()))
+}
+
+fn as_json(path: &RepoPath, blame: &Blame) -> Value {
+    let line = |(n, line): (usize, &Written)| {
+        let by = line.by.as_ref();
+        json!({
+            "line": n + 1, "session": by.map(|by| &by.session), "sequence": by.map(|by| by.sequence),
+            "at_unix_ms": by.map(|by| by.at_unix_ms), "text": line.text,
+        })
+    };
+    let lines: Vec<_> = blame.lines.iter().enumerate().map(line).collect();
+    json!({ "path": path.shown(), "lines": lines, "unknown": blame.unknown })
+}
+
+fn as_text(blame: &Blame, zone: &TimeZone, columns: Option<u16>) -> String {
+    let row = |(n, line): (usize, &Written)| {
+        let (session, number, at) = line.by.as_ref().map_or_else(
+            || ("-".to_owned(), "-".to_owned(), "-".to_owned()),
+            |by| (by.session.short().to_owned(), by.sequence.to_string(), when::show(by.at_unix_ms, zone)),
+        );
+        vec![session, number, at, (n + 1).to_string(), line.text.replace('\t', "    ")]
+    };
+    let rows = blame.lines.iter().enumerate().map(row);
+    let mut text = table(&["SESSION", "NUMBER", "TIME", "LINE", "TEXT"], rows, columns);
+    if blame.unknown > 0 {
+        let what =
+            format!("\nOf {} changes the bytes are not kept: what they wrote counts as nobody's.\n", blame.unknown);
+        text.push_str(&what);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::lines::Writer;
+    use crate::journal::tests::{AT, of, path};
+
+    #[test]
+    fn each_line_is_a_row_and_nobodys_is_said_so() {
+        let by = Some(Writer { session: of(1), sequence: 5, at_unix_ms: AT });
+        let lines = vec![Written { text: "fn main() {".into(), by: None }, Written { text: "\tagent();".into(), by }];
+        let blame = Blame { lines, unknown: 2 };
+        let expected = "\
+SESSION   NUMBER  TIME                 LINE  TEXT
+-         -       -                    1     fn main() {
+01010101  5       2023-11-14 22:13:20  2         agent();
+
+Of 2 changes the bytes are not kept: what they wrote counts as nobody's.
+";
+        assert_eq!(as_text(&blame, &TimeZone::UTC, None), expected);
+        let value = as_json(&path("a.rs"), &blame);
+        assert_eq!((&value["lines"][0]["session"], &value["lines"][1]["sequence"]), (&Value::Null, &json!(5)));
+    }
+}

@@ -1,0 +1,218 @@
+//! `rrctl log`: what happened, out of the journal's own files.
+
+use std::thread;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use rr_journal::{Damage, Entry, Filter, Kind as EntryKind, Order, Reader};
+use rr_runtime::clock::unix_ms;
+use serde_json::json;
+
+use crate::exit::{Failure, Kind};
+use crate::hand::Hand;
+use crate::journal::{self, when, words};
+use crate::out;
+use crate::table::table;
+
+/// What fits a few screens; more is asked for.
+const LIMIT_DEFAULT: usize = 200;
+const FOLLOW_EVERY: Duration = Duration::from_millis(200);
+
+/// Show what happened on this machine: each call with its verdict, what it changed, locks, pauses and rollbacks
+///
+/// Reads the journal's files, so it works with no daemon; with --all-hosts the sidecars of all hosts are asked. The newest
+/// entries are shown, oldest first.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only of this session (the begin of its id, or the name that an agent of this machine has for it)
+    #[arg(long, value_name = "S")]
+    session: Option<String>,
+    /// Only what names this path, or something below it
+    #[arg(long, value_name = "P")]
+    path: Option<String>,
+    /// Only from then on: 10m (ago), 14:30, 2026-05-01, 2026-05-01T14:30:00Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Only before then
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Only of this kind, such as verdict or done; can be given more than once
+    #[arg(long = "kind", value_name = "K", value_parser = kind)]
+    kinds: Vec<EntryKind>,
+    /// Go on as more happens, until interrupted; with --json one line an entry
+    #[arg(long)]
+    follow: bool,
+    /// Of all hosts of the fleet, by time; a host that does not answer is named
+    #[arg(long, conflicts_with = "follow")]
+    all_hosts: bool,
+    /// How many, the newest
+    #[arg(long, value_name = "N", default_value_t = LIMIT_DEFAULT)]
+    limit: usize,
+}
+
+fn kind(word: &str) -> Result<EntryKind, String> {
+    EntryKind::parse(word).ok_or_else(|| {
+        let all: Vec<&str> = EntryKind::ALL.iter().map(|kind| kind.word()).collect();
+        format!("one of {}", all.join(", "))
+    })
+}
+
+pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
+    let (reader, zone) = (journal::reader(&hand.dirs), TimeZone::system());
+    let filter = filter(args, &reader, unix_ms(), &zone)?;
+    if args.all_hosts {
+        return hand.wait_for(crate::cmd::log_all::run(&filter, args.limit, hand));
+    }
+    let page = Page::read(&reader, &filter, args.limit);
+    if !args.follow {
+        return hand.answer(&page.json(), || page.text(&zone, out::columns()));
+    }
+    let after = page.entries.last().map(|(sequence, _)| *sequence);
+    let follow = reader.follow(&Filter { after: after.or(filter.after), ..filter });
+    if hand.wants_json() {
+        page.entries.iter().try_for_each(|(sequence, entry)| out::json(&rr_journal::json::of(*sequence, entry)))?;
+    } else {
+        out::text(&page.text(&zone, out::columns()))?;
+    }
+    keep_on(follow, hand, &zone)
+}
+
+fn keep_on(mut follow: rr_journal::Follow, hand: &Hand, zone: &TimeZone) -> Result<(), Failure> {
+    loop {
+        for find in follow.poll() {
+            match find {
+                Ok((sequence, entry)) if hand.wants_json() => out::json(&rr_journal::json::of(sequence, &entry))?,
+                Ok((sequence, entry)) => out::text(&format!("{}\n", row(sequence, &entry, zone).join("  ")))?,
+                Err(damage) => eprintln!("damaged: {damage}"),
+            }
+        }
+        thread::sleep(FOLLOW_EVERY);
+    }
+}
+
+fn filter(args: &Args, reader: &Reader, now_unix_ms: u64, zone: &TimeZone) -> Result<Filter, Failure> {
+    let time = |typed: &Option<String>| typed.as_ref().map(|typed| when::parse(typed, now_unix_ms, zone)).transpose();
+    let (since_unix_ms, until_unix_ms) = (time(&args.since)?, time(&args.until)?);
+    if since_unix_ms.zip(until_unix_ms).is_some_and(|(since, until)| since >= until) {
+        return Err(Failure::new(Kind::Usage, "--since is not before --until"));
+    }
+    Ok(Filter {
+        session: args.session.as_deref().map(|typed| journal::sessions(reader, typed)).transpose()?,
+        path: args.path.as_deref().map(|typed| journal::place(typed).map(|(_, path)| path)).transpose()?,
+        since_unix_ms,
+        until_unix_ms,
+        kinds: (!args.kinds.is_empty()).then(|| args.kinds.clone()),
+        ..Filter::default()
+    })
+}
+
+/// The newest entries, oldest first.
+struct Page {
+    entries: Vec<(u64, Entry)>,
+    damage: Vec<Damage>,
+    /// There are older ones.
+    more: bool,
+}
+
+impl Page {
+    fn read(reader: &Reader, filter: &Filter, limit: usize) -> Self {
+        let filter = Filter { limit: Some(limit.saturating_add(1)), order: Order::NewestFirst, ..filter.clone() };
+        let (mut entries, mut damage) = (Vec::new(), Vec::new());
+        for find in reader.query(&filter) {
+            match find {
+                Ok(entry) => entries.push(entry),
+                Err(found) => damage.push(found),
+            }
+        }
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        entries.reverse();
+        Self { entries, damage, more }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let entries: Vec<_> =
+            self.entries.iter().map(|(sequence, entry)| rr_journal::json::of(*sequence, entry)).collect();
+        let damage: Vec<_> = self.damage.iter().map(rr_journal::json::damage).collect();
+        json!({ "entries": entries, "more": self.more, "damage": damage })
+    }
+
+    fn text(&self, zone: &TimeZone, columns: Option<u16>) -> String {
+        let mut text = String::new();
+        if self.more {
+            text.push_str("There are older entries: --limit, --since and --until show them.\n\n");
+        }
+        if self.entries.is_empty() {
+            text.push_str("Nothing of that is in the journal.\n");
+        } else {
+            let rows = self.entries.iter().map(|(sequence, entry)| row(*sequence, entry, zone));
+            text.push_str(&table(&["NUMBER", "TIME", "SESSION", "KIND", "WHAT"], rows, columns));
+        }
+        for damage in &self.damage {
+            text.push_str(&format!("\ndamaged: {damage}\n"));
+        }
+        text
+    }
+}
+
+fn row(sequence: u64, entry: &Entry, zone: &TimeZone) -> Vec<String> {
+    let session = entry.session.as_ref().map_or("-", |session| session.short());
+    vec![
+        sequence.to_string(),
+        when::show(entry.at_unix_ms, zone),
+        session.to_owned(),
+        entry.event.kind().word().to_owned(),
+        words::of(&entry.event),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::tests::{AT, Shelf, edit};
+
+    fn page() -> Page {
+        let mut shelf = Shelf::default();
+        let (a, b) = (shelf.put("a"), shelf.put("b"));
+        let entries = (1..).zip(edit(1, "t1", "src/a.rs", a, b)).collect();
+        Page { entries, damage: vec![], more: false }
+    }
+
+    #[test]
+    fn entries_are_a_plain_table() {
+        let expected = "\
+NUMBER  TIME                 SESSION   KIND     WHAT
+1       2023-11-14 22:13:20  01010101  intent   Edit src/a.rs
+2       2023-11-14 22:13:20  01010101  verdict  passed
+3       2023-11-14 22:13:20  01010101  snapped  kept src/a.rs
+4       2023-11-14 22:13:20  01010101  started  may run
+5       2023-11-14 22:13:20  01010101  done     changed src/a.rs
+";
+        assert_eq!(page().text(&TimeZone::UTC, None), expected);
+        let empty = Page { entries: vec![], damage: vec![], more: true };
+        assert!(empty.text(&TimeZone::UTC, None).starts_with("There are older entries"));
+    }
+
+    #[test]
+    fn what_was_typed_becomes_a_filter_or_is_refused() {
+        let args = |since: &str, until: &str, session: &str| Args {
+            session: Some(session.into()),
+            path: None,
+            since: Some(since.into()),
+            until: Some(until.into()),
+            kinds: vec![],
+            follow: false,
+            all_hosts: false,
+            limit: 5,
+        };
+        let empty = tempfile::tempdir().expect("folder");
+        let reader = Reader::open(empty.path());
+        let filter_of = |args: &Args| filter(args, &reader, AT, &TimeZone::UTC).map_err(|f| f.kind);
+        let typed = filter_of(&args("10m", "5m", "0A")).expect("understood");
+        assert_eq!((typed.since_unix_ms, typed.until_unix_ms), (Some(AT - 600_000), Some(AT - 300_000)));
+        assert_eq!((typed.session.as_deref(), typed.kinds), (Some("0a"), None));
+        assert_eq!(filter_of(&args("5m", "10m", "0a")).map(drop), Err(Kind::Usage));
+        assert_eq!(filter_of(&args("5m", "1m", "x")).map(drop), Err(Kind::NotFound));
+        assert!(kind("verdict").is_ok() && kind("nothing").is_err_and(|why| why.contains("verdict")));
+    }
+}
