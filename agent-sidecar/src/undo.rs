@@ -2,6 +2,8 @@
 //! stands now (`rr_core::rollback`), and the plan is written under locks of a session of its own, journalled before and after.
 //! So a rollback is seen, waited for and undone like anybody's work. Who may ask is the coordinator's to say.
 
+mod told;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,10 +11,10 @@ use std::sync::Arc;
 use rr_core::content::Content;
 use rr_core::id::SessionId;
 use rr_core::path::RepoPath;
-use rr_core::rollback::{Change, Place, Plan, Request, Selection, Why};
+use rr_core::rollback::{Change, Place, Plan, Request, Selection};
 use rr_core::scope::{Claim, Scope};
 use rr_fleet::{Answer as Asked, Ending, GrantedLock, Registered, Session, SessionRecord};
-use rr_git::Applied;
+use rr_git::{Applied, ApplyError};
 use rr_journal::{Does, Entry, Event as Fact, FileChange, Filter, Kind, Spot};
 use rr_proto::v1;
 use rr_runtime::clock::unix_ms;
@@ -24,6 +26,7 @@ use crate::record::kept;
 use crate::repos::{Repo, Shared};
 use crate::service::Service;
 use crate::table::AgentSession;
+use told::{Sides, reply};
 
 /// Text of a conflict's side that is shown: what a person can compare.
 const SIDE_BYTES_MAX: usize = 8 << 10;
@@ -262,8 +265,9 @@ impl Service {
         let (plan, _) = self.planned(&history, request).await?;
         let mut held = Vec::new();
         let locked = self.lock_for(undoer, repos, target, &plan, &mut held).await;
+        let places: BTreeSet<Place> = plan.writes.iter().map(|w| w.place.clone()).collect();
         let done = match locked {
-            Ok(()) => self.write_plan(undoer, target, request, asked).await,
+            Ok(()) => self.write_plan(undoer, target, request, &places, asked).await,
             Err(why) => Err(why),
         };
         for lock in &held {
@@ -342,6 +346,7 @@ impl Service {
         undoer: &Session,
         target: &Target,
         request: &Request,
+        locked: &BTreeSet<Place>,
         asked: &v1::RollbackRequest,
     ) -> Result<v1::RollbackReply, String> {
         let history = self.history_of(&target.sid).await?;
@@ -349,12 +354,22 @@ impl Service {
         if !plan.conflicts.is_empty() {
             return Ok(reply(&target.sid, &plan, &sides, None));
         }
+        if let Some(more) = plan.writes.iter().find(|w| !locked.contains(&w.place)) {
+            return Err(format!(
+                "{} has changed meanwhile. Nothing was changed: try again.",
+                more.place.path.display()
+            ));
+        }
         let call = format!("{UNDOER}-{}", unix_ms());
         let number = self.begin_undo(undoer, &call, &plan).await?;
         let (vault, writes) = (self.snapshots.vault.clone(), plan.writes.clone());
         let applied = tokio::task::spawn_blocking(move || rr_git::apply(&vault, number, &writes)).await;
         let applied = match applied {
             Ok(Ok(applied)) => applied,
+            // Its call stays open in the journal, and what came of it is looked for at the next start.
+            Ok(Err(error @ ApplyError::HalfWay { .. })) => {
+                return Err(format!("{}: put that right, then roll back again", chain(&error)));
+            }
             Ok(Err(error)) => {
                 let fact = Fact::Done { ok: false, changes: Vec::new() };
                 self.journal.note(self.undo_entry(undoer, Some(&call), fact));
@@ -468,9 +483,6 @@ impl Drop for HeldBack<'_> {
     }
 }
 
-/// Both sides of a conflict: what stands now, and what would without the session.
-type Sides = Vec<(String, String)>;
-
 fn repo_path(place: &Place) -> Result<RepoPath, String> {
     let bytes = std::os::unix::ffi::OsStrExt::as_bytes(place.path.as_os_str());
     RepoPath::parse(bytes).map_err(|why| format!("{}: {why}", place.path.display()))
@@ -509,80 +521,17 @@ fn note_changes(history: &mut Vec<Change>, sequence: u64, entry: Entry) {
         _ => return,
     };
     for change in changes {
+        // A name that is not UTF-8 is not known to the byte any more: nothing may be written under it.
+        let is_exact = !change.path.shown().contains(char::REPLACEMENT_CHARACTER);
+        let known = |content| if is_exact { content } else { Content::Unkept };
         let place = Place { root: change.root, path: Path::new(change.path.shown()).to_owned() };
         let undoes: Vec<u64> = {
             let here = |seq: &u64| history.iter().any(|c| c.seq == *seq && c.place == place);
             undone.iter().filter(|seq| here(seq)).copied().collect()
         };
         let (call, at_unix_ms) = (entry.call.clone().unwrap_or_default(), entry.at_unix_ms);
-        let (seq, session, before, after) = (sequence, session.clone(), change.before, change.after);
+        let (seq, session) = (sequence, session.clone());
+        let (before, after) = (known(change.before), known(change.after));
         history.push(Change { seq, session, call, at_unix_ms, place, before, after, undoes });
-    }
-}
-
-fn reply(of: &SessionId, plan: &Plan, sides: &Sides, by: Option<&SessionId>) -> v1::RollbackReply {
-    let file = |place: &Place, before: Content, after: Content, what: &str| v1::UndoneFile {
-        root: place.root.display().to_string(),
-        path: place.path.display().to_string(),
-        before: before.to_string(),
-        after: after.to_string(),
-        what: what.to_owned(),
-    };
-    let written = plan.writes.iter().map(|w| {
-        let what = match (w.expects, w.becomes) {
-            (Content::Absent, _) => "put back",
-            (_, Content::Absent) => "removed",
-            _ => "changed",
-        };
-        file(&w.place, w.expects, w.becomes, what)
-    });
-    let settled = plan.settled.iter().map(|s| {
-        let what = match s.why {
-            rr_core::rollback::Left::NothingLeft => "nothing of it is left",
-            rr_core::rollback::Left::Overwritten => "written anew by somebody since",
-        };
-        file(&s.place, s.stands, s.stands, what)
-    });
-    let mut sides = sides.iter();
-    let conflicts = plan.conflicts.iter().map(|c| {
-        let (now, without) = sides.next().cloned().unwrap_or_default();
-        v1::UndoConflict {
-            root: c.place.root.display().to_string(),
-            path: c.place.path.display().to_string(),
-            why: why(&c.why),
-            now,
-            without,
-            by: c.by.as_ref().map(|(sid, _)| sid.to_string()).unwrap_or_default(),
-        }
-    });
-    let calls: BTreeSet<u64> = plan
-        .writes
-        .iter()
-        .flat_map(|w| &w.undoes)
-        .chain(plan.settled.iter().flat_map(|s| &s.undoes))
-        .copied()
-        .collect();
-    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let already: BTreeSet<u64> = plan.already_undone.iter().copied().collect();
-    v1::RollbackReply {
-        files: written.chain(settled).collect(),
-        conflicts: conflicts.collect(),
-        session: by.map(ToString::to_string).unwrap_or_default(),
-        of: of.to_string(),
-        calls: count(calls.len()),
-        already_undone: count(already.len()),
-    }
-}
-
-fn why(why: &Why) -> String {
-    match why {
-        Why::SameLines => "both changed the same lines".to_owned(),
-        Why::SameMode => "both changed its mode".to_owned(),
-        Why::NotText => "both changed it, and it is not text".to_owned(),
-        Why::EditedWhatItMade => "the session made this file and somebody has edited it since".to_owned(),
-        Why::MadeAnew => "the session deleted it and somebody has made it anew".to_owned(),
-        Why::OtherKind => "it has become a link, a folder or a file since".to_owned(),
-        Why::Moved { to } => format!("it has been moved to {} since", to.path.display()),
-        Why::NotKept => "what would have to be put back was not kept or cannot be read".to_owned(),
     }
 }

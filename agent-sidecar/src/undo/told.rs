@@ -1,0 +1,78 @@
+//! What a rollback came to, or would, as it is told to whoever asked.
+
+use std::collections::BTreeSet;
+
+use rr_core::content::Content;
+use rr_core::id::SessionId;
+use rr_core::rollback::{Left, Place, Plan, Why};
+use rr_proto::v1;
+
+/// Both sides of a conflict: what stands now, and what would without the session.
+pub(super) type Sides = Vec<(String, String)>;
+
+pub(super) fn reply(of: &SessionId, plan: &Plan, sides: &Sides, by: Option<&SessionId>) -> v1::RollbackReply {
+    let file = |place: &Place, before: Content, after: Content, what: &str| v1::UndoneFile {
+        root: place.root.display().to_string(),
+        path: place.path.display().to_string(),
+        before: before.to_string(),
+        after: after.to_string(),
+        what: what.to_owned(),
+    };
+    let written = plan.writes.iter().map(|w| {
+        let what = match (w.expects, w.becomes) {
+            (Content::Absent, _) => "put back",
+            (_, Content::Absent) => "removed",
+            _ => "changed",
+        };
+        file(&w.place, w.expects, w.becomes, what)
+    });
+    let settled = plan.settled.iter().map(|s| {
+        let what = match s.why {
+            Left::NothingLeft => "nothing of it is left",
+            Left::Overwritten => "written anew by somebody since",
+        };
+        file(&s.place, s.stands, s.stands, what)
+    });
+    let mut sides = sides.iter();
+    let conflicts = plan.conflicts.iter().map(|c| {
+        let (now, without) = sides.next().cloned().unwrap_or_default();
+        v1::UndoConflict {
+            root: c.place.root.display().to_string(),
+            path: c.place.path.display().to_string(),
+            why: why(&c.why),
+            now,
+            without,
+            by: c.by.as_ref().map(|(sid, _)| sid.to_string()).unwrap_or_default(),
+        }
+    });
+    let calls: BTreeSet<u64> = plan
+        .writes
+        .iter()
+        .flat_map(|w| &w.undoes)
+        .chain(plan.settled.iter().flat_map(|s| &s.undoes))
+        .copied()
+        .collect();
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let already: BTreeSet<u64> = plan.already_undone.iter().copied().collect();
+    v1::RollbackReply {
+        files: written.chain(settled).collect(),
+        conflicts: conflicts.collect(),
+        session: by.map(ToString::to_string).unwrap_or_default(),
+        of: of.to_string(),
+        calls: count(calls.len()),
+        already_undone: count(already.len()),
+    }
+}
+
+fn why(why: &Why) -> String {
+    match why {
+        Why::SameLines => "both changed the same lines".to_owned(),
+        Why::SameMode => "both changed its mode".to_owned(),
+        Why::NotText => "both changed it, and it is not text".to_owned(),
+        Why::EditedWhatItMade => "the session made this file and somebody has edited it since".to_owned(),
+        Why::MadeAnew => "the session deleted it and somebody has made it anew".to_owned(),
+        Why::OtherKind => "it has become a link, a folder or a file since".to_owned(),
+        Why::Moved { to } => format!("it has been moved to {} since", to.path.display()),
+        Why::NotKept => "what would have to be put back was not kept or cannot be read".to_owned(),
+    }
+}
