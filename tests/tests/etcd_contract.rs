@@ -42,7 +42,8 @@ impl Harness for Etcd {
     /// etcd grants no less than one and a half election timeouts; this leaves a second for a busy machine between three
     /// quarters and the end.
     fn ttl(&self) -> Span {
-        Span::from_secs(5)
+        // A quarter of it is what a restarted cluster has to be back in.
+        Span::from_secs(8)
     }
 }
 
