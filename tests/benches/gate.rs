@@ -61,6 +61,10 @@ fn on_one_machine(wanted: impl Fn(&str) -> bool) {
     let sandbox = machine();
     let daemon = Daemon::start(&sandbox);
     let mut bench = Hooked::start(&sandbox, "bench");
+    // A file tool may only change what its agent has read.
+    for file in ["src/f00.rs", "src/f02.rs"] {
+        bench.read(file);
+    }
     if wanted("verdict") {
         verdicts(&mut bench);
     }
