@@ -157,7 +157,7 @@ impl Ground {
             start: 7,
             agent: "claude".into(),
             agent_session: name.into(),
-            workspace: format!("/work/{name}"),
+            workspace: format!("/repos/{name}"),
             since_unix_ms: 1,
             task: String::new(),
             warning: String::new(),

@@ -172,7 +172,7 @@ impl Day {
         let path = Self::path(n);
         let what = self.dice.throw(1_000);
         let command = match what % 5 {
-            0 => format!("cd /home/dev/work/product && cargo nextest run -p core case_{what} 2>&1 | tail -40"),
+            0 => format!("cd /home/dev/code/product && cargo nextest run -p core case_{what} 2>&1 | tail -40"),
             1 => format!("git add {path} && git commit -m 'module {what}: handle the empty case'"),
             2 => format!("rg -n 'fn handle_{what}' src | head -20"),
             3 => format!("sed -i 's/old_{what}/new_{what}/g' {path}"),
@@ -222,7 +222,7 @@ impl Day {
 }
 
 fn root() -> std::path::PathBuf {
-    "/home/dev/work/product".into()
+    "/home/dev/code/product".into()
 }
 
 fn spot(path: RepoPath) -> Spot {

@@ -109,8 +109,8 @@ mod tests {
             entry.to_string()
         };
         let entries =
-            [entry("/work", "green"), entry("/work/other", "x"), "rubbish".to_owned(), entry("/work", "every 5 min")];
-        let found: Vec<Kept> = entries.iter().filter_map(|entry| kept_in(entry, Path::new("/work"))).collect();
+            [entry("/repo", "green"), entry("/repo/other", "x"), "rubbish".to_owned(), entry("/repo", "every 5 min")];
+        let found: Vec<Kept> = entries.iter().filter_map(|entry| kept_in(entry, Path::new("/repo"))).collect();
         let expected = "\
 TIME                 CHECKPOINT  WHY
 2023-11-14 22:13:20  c0ffee00    green
