@@ -87,6 +87,11 @@ hex_id!(
     ApprovalId, "approval id"
 );
 
+hex_id!(
+    /// One break of a branch, from when it is seen until it is over.
+    IncidentId, "incident id"
+);
+
 /// Which call: a hash over its tool, arguments and folder, so that an approval is good for exactly that call.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -170,53 +175,66 @@ impl From<RepoId> for String {
     }
 }
 
-/// A git commit's whole object name: 40 hex digits, or 64 where the repository uses SHA-256.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct CommitId(String);
+macro_rules! git_id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
 
-impl CommitId {
-    /// # Errors
-    /// If `text` is not 40 or 64 lower-case hex digits.
-    pub fn parse(text: &str) -> Result<Self, IdError> {
-        let ok = matches!(text.len(), 40 | 64) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if ok {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(IdError { kind: "commit", rule: "40 or 64 lower-case hex digits", got: clip(text) })
+        impl $name {
+            /// # Errors
+            /// If `text` is not 40 or 64 lower-case hex digits.
+            pub fn parse(text: &str) -> Result<Self, IdError> {
+                let ok = matches!(text.len(), 40 | 64) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+                if ok {
+                    Ok(Self(text.to_owned()))
+                } else {
+                    Err(IdError { kind: $kind, rule: "40 or 64 lower-case hex digits", got: clip(text) })
+                }
+            }
+
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// As many digits as git shows.
+            #[must_use]
+            pub fn short(&self) -> &str {
+                &self.0[..10]
+            }
         }
-    }
 
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
 
-    /// As many digits as git shows.
-    #[must_use]
-    pub fn short(&self) -> &str {
-        &self.0[..10]
-    }
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+            fn try_from(text: String) -> Result<Self, IdError> {
+                Self::parse(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+    };
 }
 
-impl fmt::Display for CommitId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for CommitId {
-    type Error = IdError;
-    fn try_from(text: String) -> Result<Self, IdError> {
-        Self::parse(&text)
-    }
-}
-
-impl From<CommitId> for String {
-    fn from(id: CommitId) -> Self {
-        id.0
-    }
-}
+git_id!(
+    /// A git commit's whole object name: 40 hex digits, or 64 where the repository uses SHA-256.
+    CommitId, "commit"
+);
+git_id!(
+    /// The whole name of a git object that is no commit: a tree, a blob. As long as a commit's.
+    ObjectId, "object"
+);
 
 /// The fleet's name: the prefix of every key it owns.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -1,14 +1,19 @@
 //! The rules of the house: plain data in, decision out. No clock, no I/O, no tokio; whoever needs one hands in what it
 //! read. Start at [`path`] (what can be locked), then [`scope`] and [`lock`] (who may hold it), [`session`] (is the holder
-//! still alive) and [`permit`] (may the fleet run). [`limits`] has every number, with its reason; [`bugs`] are the tests' own.
+//! still alive) and [`permit`] (may the fleet run). [`culprit`] finds who broke a build. [`limits`] has every number, with its
+//! reason; [`bugs`] are the tests' own.
 
 pub mod bugs;
 pub mod content;
+pub mod culprit;
 pub mod glob;
 pub mod history;
 pub mod id;
+pub mod incident;
 pub mod limits;
+pub mod live;
 pub mod lock;
+pub mod overlap;
 pub mod path;
 pub mod permit;
 pub mod policy;

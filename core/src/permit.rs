@@ -81,6 +81,12 @@ impl PermitView {
         }
     }
 
+    /// Whether what is known is as young as what lets a call pass must be.
+    #[must_use]
+    pub fn is_fresh(&self, now: BootTime, timing: &Timing) -> bool {
+        !self.went_back && self.last.as_ref().is_some_and(|(sent, ..)| now.since(*sent) < timing.permit_fresh)
+    }
+
     /// What the last read found, however old.
     #[must_use]
     pub fn last(&self) -> Option<&Permit> {

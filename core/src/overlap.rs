@@ -1,0 +1,225 @@
+//! What two change sets mean for each other: the findings that agents and people are told (design D11). A finding is named by
+//! what it is about, not by when it was found, so that whoever looks finds the same one.
+//! [`Index`] finds them; what only git or a check can say it asks as a [`Question`]. [`Told`] is what keeps the fleet quiet
+//! about what it knows already, [`Hot`] about files that everybody edits.
+
+mod answers;
+mod folders;
+mod hot;
+mod index;
+mod meeting;
+mod packages;
+mod pair;
+mod question;
+mod quiet;
+mod ranges;
+mod repo;
+mod severity;
+mod side;
+mod symbols;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::id::{CommitId, ObjectId, RepoId};
+use crate::live::{GitPath, Lines, TreeKey};
+
+pub use hot::{Edited, Hot};
+pub use index::{Index, Options};
+pub use question::{Answer, Base, LABEL_OURS, LABEL_THEIRS, Question, Why};
+pub use quiet::{Event, Told};
+pub use side::{SWEEP_PATHS, Standing, is_sweep};
+
+/// Bytes of the hunks that a finding carries: enough to see what it is about, small enough for the store.
+pub const EXCERPT_BYTES_MAX: usize = 4 << 10;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub enum Level {
+    /// Both changed a file, apart from each other. Never told, shown on request.
+    Shared = 0,
+    /// The same symbol, or one changed what the other newly uses; not proven to break anything.
+    Symbol = 1,
+    /// Git itself cannot merge them.
+    Conflict = 2,
+    /// Merged, they fail a check that both pass alone.
+    Broken = 3,
+}
+
+impl From<Level> for u8 {
+    fn from(level: Level) -> Self {
+        level as u8
+    }
+}
+
+impl TryFrom<u8> for Level {
+    type Error = String;
+
+    fn try_from(number: u8) -> Result<Self, String> {
+        [Self::Shared, Self::Symbol, Self::Conflict, Self::Broken]
+            .into_iter()
+            .find(|level| *level as u8 == number)
+            .ok_or_else(|| format!("{number} is no level: 0 to 3"))
+    }
+}
+
+/// A hash over the two work trees and what it is about, in 16 hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FindingId(String);
+
+impl FindingId {
+    /// # Errors
+    /// If `text` is not 16 lower-case hex digits.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let ok = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if ok { Ok(Self(text.to_owned())) } else { Err(format!("{text:?} is no finding: 16 lower-case hex digits")) }
+    }
+
+    /// The name of what these two have against each other in one matter.
+    fn of(repo: &RepoId, sides: [&TreeKey; 2], matter: &str) -> Self {
+        let mut hash = Sha256::new();
+        for part in
+            [repo.as_str(), sides[0].host.as_str(), &sides[0].tree, sides[1].host.as_str(), &sides[1].tree, matter]
+        {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        Self(crate::id::hex(&hash.finalize()[..8]))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for FindingId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for FindingId {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text)
+    }
+}
+
+impl From<FindingId> for String {
+    fn from(id: FindingId) -> Self {
+        id.0
+    }
+}
+
+/// What it is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Both changed these files.
+    Files,
+    /// The same lines, both added it, one deleted what the other changed, mode, binary: git's own words for each path.
+    Merge,
+    /// The same package in two versions: its key in the manifest, or several of them with commas between.
+    Package(String),
+    /// A symbol that one took away or changed and the other newly uses (S1), that both added (S2), both changed (S3), or whose
+    /// direct caller the other changed (S4).
+    Symbol { name: String, how: SymbolClash },
+    /// The check that fails on both together.
+    Check(String),
+    /// What its session had landed was taken out of the branch again: it broke the check there. It is kept on a branch.
+    Reverted { check: String, commit: CommitId, kept: String },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SymbolClash {
+    GoneOrOther,
+    BothAdded,
+    BothChanged,
+    CallerChanged,
+}
+
+/// Why one of the two should give way: uncommitted to committed, smaller to larger, dependent to foundational; of two that wait
+/// to land, the later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Because {
+    Uncommitted,
+    Smaller,
+    Dependent,
+    Later,
+}
+
+/// Where in a file two sides meet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    pub path: GitPath,
+    /// The content that `lines` count in; absent where both added the file.
+    pub base: Option<ObjectId>,
+    /// The lines that one or the other changed where they touch. Empty: the whole file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<Lines>,
+}
+
+/// One thing that two work trees have against each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    pub id: FindingId,
+    pub repo: RepoId,
+    pub level: Level,
+    pub kind: Kind,
+    /// In the order of their keys.
+    pub sides: [TreeKey; 2],
+    pub paths: Vec<GitPath>,
+    /// Of a [`Kind::Merge`]: where, one place a path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<Place>,
+    /// What git shows of it, at most [`EXCERPT_BYTES_MAX`].
+    pub excerpt: String,
+    /// Which of the sides should give way, and why.
+    pub yields: Option<(usize, Because)>,
+}
+
+impl Finding {
+    /// What an agent has committed does not pass a check that passes on the branch it is to land on. Both sides are its own.
+    #[must_use]
+    pub fn of_commit(repo: &RepoId, tree: &TreeKey, commit: &CommitId, check: &str, excerpt: String) -> Self {
+        Self {
+            id: FindingId::of(repo, [tree, tree], &format!("commit {commit} {check}")),
+            repo: repo.clone(),
+            level: Level::Broken,
+            kind: Kind::Check(check.to_owned()),
+            sides: [tree.clone(), tree.clone()],
+            paths: vec![],
+            places: vec![],
+            excerpt,
+            yields: None,
+        }
+    }
+
+    /// A commit of this work tree's session was reverted on the branch that everybody builds on.
+    #[must_use]
+    pub fn of_revert(
+        repo: &RepoId,
+        tree: &TreeKey,
+        commit: &CommitId,
+        check: &str,
+        kept: &str,
+        excerpt: String,
+    ) -> Self {
+        Self {
+            id: FindingId::of(repo, [tree, tree], &format!("reverted {commit}")),
+            kind: Kind::Reverted { check: check.to_owned(), commit: commit.clone(), kept: kept.to_owned() },
+            ..Self::of_commit(repo, tree, commit, check, excerpt)
+        }
+    }
+
+    /// Whether it is about what one work tree has committed.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.sides[0] == self.sides[1]
+    }
+}
