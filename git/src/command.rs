@@ -72,7 +72,7 @@ where
     }
 }
 
-fn failed(command: &Command, folder: &Path, said: &[u8]) -> GitError {
+pub(crate) fn failed(command: &Command, folder: &Path, said: &[u8]) -> GitError {
     let shown: Vec<String> = command.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
     GitError::Failed {
         command: shown.join(" "),
@@ -81,7 +81,7 @@ fn failed(command: &Command, folder: &Path, said: &[u8]) -> GitError {
     }
 }
 
-fn prepared<I, S>(folder: &Path, args: I, input: &Input<'_>) -> Command
+pub(crate) fn prepared<I, S>(folder: &Path, args: I, input: &Input<'_>) -> Command
 where
     I: IntoIterator<Item = S>,
     S: AsRef<OsStr>,

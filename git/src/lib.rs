@@ -1,5 +1,6 @@
 //! All that touches git. The `git` program is the authority on status; git2 opens repositories and reads what is stored
-//! (D9a). Nothing here writes to a user's repository. Start at [`Worktree`], then [`Worktree::dirty`]; commits are [`History`]'s.
+//! (D9a). Only a revert that lands writes to a user's repository. Start at [`Worktree`], then [`Worktree::dirty`]; commits are
+//! [`History`]'s, other trees and landings the [`Mirror`]'s.
 //! What files held is in the [`Vault`]; [`Ground`] is what a rollback is planned on, [`apply`] writes it down.
 
 mod apply;
@@ -12,6 +13,7 @@ mod history;
 mod hooks;
 mod identity;
 mod merge;
+mod mirror;
 mod status;
 mod vault;
 mod worktree;
@@ -22,6 +24,11 @@ pub use command::{GitError, version};
 pub use ground::{Contents, Ground, absent_folders, plan_rollback};
 pub use history::{Commit, History, PERSON, SESSION_TRAILER, Tips};
 pub use hooks::{MessageError, Named, bare_repository, hooks_folder, is_ignored, name_session};
+pub use mirror::{
+    CHANGES_MAX, Changes, CheckTree, Combined, Fetched, Followed, LOOK_BYTES_MAX, Landing, Look, Looked,
+    MERGE_EXCERPT_MAX, Merged, Mirror, MirrorError, MirrorTidied, Moved, Note, Noted, Operation, Place, Queue,
+    QueuedCommit, Recovered, Refusal, RevertPlan, Sent, Step,
+};
 pub use status::{Dirty, Stamp};
 pub use vault::{Adopted, Damage, KEEP_BYTES_MAX, Peek, Tidied, Vault, VaultError, name_of};
 pub use worktree::Worktree;
