@@ -3,6 +3,10 @@
 use rr_core::bugs::{self, Bug};
 use rr_core::id::{CallPrint, CommitId, FleetName, HostId, OpId, RepoId, SessionId};
 
+mod watching;
+
+pub(crate) use watching::name_in_key;
+
 /// Builds the keys of one fleet.
 #[derive(Clone, Debug)]
 pub struct Keyspace {

@@ -19,6 +19,13 @@ pub struct Leader {
     pub(crate) created: Revision,
 }
 
+impl Leader {
+    /// Still the leader, when a transaction is decided.
+    pub(crate) fn still(&self) -> Compare {
+        Compare::created_at(self.key.clone(), self.created)
+    }
+}
+
 /// A ring of waiters that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ring {

@@ -1,26 +1,35 @@
 //! The protocol over any store: what a session, a lock, a queue entry and the run permit are made of, and the transactions that
 //! change them (lock-protocol §3-5). It decides nothing by itself: `rr_core` has the rules; and it keeps nothing: the store
 //! is the record. Start at [`Fleet`], then `session`, `estate`, `locks`, `queue`, `permit`, `leader`, `overview`, `follow`,
-//! `hosts`, `publish`, `approvals`, `asks`, `heads`.
+//! `hosts`, `publish`, `approvals`, `asks`, `heads`; and what the watcher keeps: `live`, `findings`, `incidents`, `repair`,
+//! `health`, `slots`.
 
 mod approvals;
 mod asks;
 mod estate;
 mod fill;
+mod findings;
 mod follow;
 mod heads;
+mod health;
 mod hosts;
+mod incidents;
 mod keys;
 mod leader;
+mod listing;
+mod live;
 mod locks;
 mod overview;
 mod permit;
 mod publish;
 mod queue;
 mod records;
+mod repair;
 mod restore;
 mod session;
 mod settle;
+mod slots;
+mod turn;
 
 pub use approvals::{
     Answer as ApprovalAnswer, AnswerChange, Answers, ApprovalRequest, ApprovalRow, ApprovalState, Asked, Decide,
@@ -31,19 +40,30 @@ pub use asks::{
     TakenUp,
 };
 pub use estate::Estate;
+pub use findings::{FINDINGS_MAX, FindingChange, FindingFollower, FindingsKept, TOLD_BYTES_MAX};
 pub use follow::Follower;
 pub use heads::{HeadRecorded, JournalHost, LogHead};
+pub use health::{
+    AskedHealth, HEALTH_RUNS_MAX, HealthAsk, HealthRun, LineHealth, PLAN_BYTES_MAX, TakenAsk, TrustedPlan,
+};
 pub use hosts::{Applicant, Denial, DenyDone, HostRecord, HostRow, Invitation, Join};
+pub use incidents::{
+    Advanced, Deadline, Drain, INCIDENT_BYTES_MAX, IncidentFound, OPEN_INCIDENTS_MAX, ORDERS_MAX, Opened, Order,
+    OrderTaken, Ordered, PAST_INCIDENTS_MAX, ResumedFor, Stored,
+};
 pub use keys::Keyspace;
 pub use leader::{Leader, Ring};
+pub use live::{LIVE_BYTES_MAX, LiveChange, LiveFollower, LiveLease, SentFollower, TREES_PER_HOST_MAX, WantedFollower};
 pub use locks::{Answer, Grant, GrantedLock, Released, Request, Unclean};
 pub use overview::{LockRow, Overview, SessionRow, WaiterRow};
 pub use permit::{AckState, FleetState, Generation, Hold, HoldKind, PauseDone, ResumeDone};
 pub use publish::{Changed, CommitRecord, Overtaken, Recorded, Right, Standing, VERDICTS_KEPT_FOR, Verdict};
 pub use queue::{WaitEnd, Waiter};
 pub use records::{AckRecord, SessionRecord};
+pub use repair::{HandBy, Handed, Repair, RepairChange, RepairRecord, RepairReleased};
 pub use restore::Restored;
 pub use session::{Beat, Ending, Proof, Registered, Session};
+pub use slots::{SLOT_LINE_MAX, Slot, SlotHeld, SlotHolder, SlotRow};
 
 use std::sync::Arc;
 
@@ -98,6 +118,14 @@ pub enum FleetError {
     TooLong { what: &'static str, bytes: usize, max: usize },
     #[error("{max} questions to sidecars are open, no more may be asked at a time")]
     TooManyQuestions { max: usize },
+    #[error("somebody else leads: nothing was written")]
+    NotLeading,
+    #[error("another sidecar of this host has taken over its work trees, or too much time has passed: begin anew")]
+    NotLive,
+    #[error("the fleet has as many {what} as it may ({max})")]
+    TooMany { what: &'static str, max: usize },
+    #[error("{got:?} is no {what}: 1 to 128 printable ASCII characters without a slash")]
+    BadName { what: &'static str, got: String },
     #[error("outcome unknown and settled as \"not done\": ask again")]
     Voided,
 }

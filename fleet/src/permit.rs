@@ -96,6 +96,13 @@ pub enum ResumeDone {
     Refused(ResumeRefusal),
 }
 
+/// What somebody who pauses wants to hold for the pause too, and to be written with it where there is room.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Beside {
+    pub(crate) guards: Vec<Compare>,
+    pub(crate) ops: Vec<Op>,
+}
+
 impl Fleet {
     /// Reads the running state. Linearizable: a permit seen here was valid at or after the call.
     ///
@@ -168,19 +175,41 @@ impl Fleet {
 
     async fn try_pause(&self, id: &str, hold: &Hold) -> Result<Option<PauseDone>, FleetError> {
         let state = self.state().await?;
-        if state.is_paused() { self.add_hold(&state, id, hold).await } else { self.withdraw(&state, id, hold).await }
+        self.pause_from(&state, id, hold, &Beside::default()).await
+    }
+
+    /// One try from what was seen. `None`: it is no longer so, look again.
+    pub(crate) async fn pause_from(
+        &self,
+        state: &FleetState,
+        id: &str,
+        hold: &Hold,
+        beside: &Beside,
+    ) -> Result<Option<PauseDone>, FleetError> {
+        if state.is_paused() {
+            self.add_hold(state, id, hold, beside).await
+        } else {
+            self.withdraw(state, id, hold, beside).await
+        }
     }
 
     /// One try to delete the permit. `None`: somebody else was faster, look again.
-    async fn withdraw(&self, state: &FleetState, id: &str, hold: &Hold) -> Result<Option<PauseDone>, FleetError> {
+    async fn withdraw(
+        &self,
+        state: &FleetState,
+        id: &str,
+        hold: &Hold,
+        beside: &Beside,
+    ) -> Result<Option<PauseDone>, FleetError> {
         let next = Epoch(state.epoch.0 + 1);
-        let guard =
-            vec![Compare::exists(self.keys.run()), Compare::value_is(self.keys.epoch(), state.epoch.0.to_string())];
-        let full = Txn::when(guard.clone()).then(vec![
-            self.withdrawal(),
-            Op::put(self.keys.epoch(), next.0.to_string()),
-            Op::put(self.keys.hold(id), encode(hold)),
-        ]);
+        let mut guard = beside.guards.clone();
+        guard.push(Compare::exists(self.keys.run()));
+        guard.push(Compare::value_is(self.keys.epoch(), state.epoch.0.to_string()));
+        let mut ops = beside.ops.clone();
+        ops.push(self.withdrawal());
+        ops.push(Op::put(self.keys.epoch(), next.0.to_string()));
+        ops.push(Op::put(self.keys.hold(id), encode(hold)));
+        let full = Txn::when(guard.clone()).then(ops);
         match self.store.txn(full).await {
             Ok(reply) if reply.succeeded => Ok(Some(PauseDone::Paused { epoch: next, hold: id.to_owned() })),
             Ok(_) => Ok(None),
@@ -206,18 +235,24 @@ impl Fleet {
         if bugs::is_on(Bug::B9) { Op::put(self.keys.run(), PAUSED) } else { delete }
     }
 
-    async fn add_hold(&self, state: &FleetState, id: &str, hold: &Hold) -> Result<Option<PauseDone>, FleetError> {
+    async fn add_hold(
+        &self,
+        state: &FleetState,
+        id: &str,
+        hold: &Hold,
+        beside: &Beside,
+    ) -> Result<Option<PauseDone>, FleetError> {
         if state.holds.iter().any(|h| h.id == id) {
             // Our own earlier try, whose answer was lost, had paused it.
             return Ok(Some(PauseDone::Paused { epoch: state.epoch, hold: id.to_owned() }));
         }
         // The epoch as well: a late copy of this must not hold up what was resumed and paused since.
-        let txn = Txn::when(vec![
-            Compare::absent(Keys::one(self.keys.run())),
-            Compare::value_is(self.keys.epoch(), state.epoch.0.to_string()),
-        ])
-        .then(vec![Op::put(self.keys.hold(id), encode(hold))]);
-        match self.store.txn(txn).await {
+        let mut guards = beside.guards.clone();
+        guards.push(Compare::absent(Keys::one(self.keys.run())));
+        guards.push(Compare::value_is(self.keys.epoch(), state.epoch.0.to_string()));
+        let mut ops = beside.ops.clone();
+        ops.push(Op::put(self.keys.hold(id), encode(hold)));
+        match self.store.txn(Txn::when(guards).then(ops)).await {
             Ok(reply) => {
                 let done = PauseDone::Already { epoch: state.epoch, hold: id.to_owned() };
                 Ok(reply.succeeded.then_some(done))
@@ -307,7 +342,7 @@ impl Fleet {
     }
 }
 
-fn describe(hold: &Hold) -> String {
+pub(crate) fn describe(hold: &Hold) -> String {
     let kind = match hold.kind {
         HoldKind::Person => "person",
         HoldKind::Watcher => "watcher",
@@ -315,7 +350,7 @@ fn describe(hold: &Hold) -> String {
     format!("{} ({kind} {}: {})", hold.id, hold.who, hold.reason)
 }
 
-fn epoch_of(kv: &KeyValue) -> Result<Epoch, FleetError> {
+pub(crate) fn epoch_of(kv: &KeyValue) -> Result<Epoch, FleetError> {
     let text = String::from_utf8_lossy(&kv.value);
     text.parse()
         .map(Epoch)

@@ -69,6 +69,9 @@ impl Fleet {
             vec![self.keys.asks(), self.keys.answers()],
             // Nobody waits for these answers any more, and a question must not be taken up a second time.
             vec![self.keys.questions(), self.keys.replies()],
+            // What work trees held then, what was found between them, and who had which turn.
+            vec![self.keys.live_hosts(), self.keys.live(), self.keys.sent(), self.keys.wants(), self.keys.findings()],
+            vec![self.keys.repair(), self.keys.counted_slots(), self.keys.gone_tickets()],
             trees.to_vec(),
         ];
         let mut ops: Vec<Op> = over.concat().into_iter().map(|prefix| Op::Delete(Keys::prefix(prefix))).collect();

@@ -6,6 +6,7 @@
 pub mod crowd;
 pub mod line;
 pub mod replay;
+pub mod watching;
 
 use std::fs::File;
 use std::io;
