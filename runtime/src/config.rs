@@ -2,6 +2,7 @@
 //! ([`MachineConfig`]). Here is what both share: how they are read, and errors that say file, line, column and what was
 //! probably meant. A key that nothing enforces yet is refused, never silently accepted.
 
+mod health;
 mod last_good;
 mod machine;
 mod policy;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+pub use health::{CheckEntry, CheckLimits, Health, OnBreak, PauseScope, RevertMode, When};
 pub use last_good::LastGood;
 pub use machine::{Beginning, FILE_VARIABLE, Listen, Loaded, MachineConfig, Row, StoreConfig, StoreKind, TlsFiles};
 pub use repo::{AcrossWorktrees, LockMode, Locks, OnAgentDeath, OnUnavailable, REPO_FILE, RepoConfig};

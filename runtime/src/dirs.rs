@@ -131,6 +131,18 @@ impl Dirs {
         self.state.join("snapshots.git")
     }
 
+    /// One bare repository for each repository that agents of this machine work on.
+    #[must_use]
+    pub fn mirrors_dir(&self) -> PathBuf {
+        self.state.join("mirrors")
+    }
+
+    /// Where checks are run.
+    #[must_use]
+    pub fn checks_dir(&self) -> PathBuf {
+        self.state.join("checks")
+    }
+
     #[must_use]
     pub fn log_file(&self) -> PathBuf {
         self.state.join("daemon.log")

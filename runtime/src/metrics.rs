@@ -3,6 +3,7 @@
 //! library behind is known to this file only. Next: `page` serves it.
 
 mod page;
+mod watching;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaug
 use rr_store::StoreError;
 
 pub use page::{Page, PageError};
+pub use watching::{CheckWord, IncidentWord, RevertWord, WatchWord};
 
 /// From a grant on the embedded store to a store that is about to lose its leader.
 const SECONDS: [f64; 14] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
@@ -45,6 +47,7 @@ struct Inner {
     fleet_waiters: IntGauge,
     approvals_waiting: IntGauge,
     decisions: IntCounterVec,
+    watching: watching::Watching,
     looks: Mutex<Vec<Look>>,
 }
 
@@ -151,6 +154,7 @@ impl Metrics {
                 "Decisions on requests for approval, by what came of them",
                 &["outcome"],
             ),
+            watching: watching::Watching::new(),
             looks: Mutex::default(),
         };
         let build = gauges("build_info", "Always 1: which program this is, and its version", &["program", "version"]);
@@ -254,6 +258,7 @@ impl Inner {
         self.register(self.fleet_waiters.clone());
         self.register(self.approvals_waiting.clone());
         self.register(self.decisions.clone());
+        self.watching.register(self);
     }
 
     fn register(&self, collector: impl Collector + 'static) {

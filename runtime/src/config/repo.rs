@@ -10,13 +10,14 @@ use rr_core::policy::{Defaults, Effect, Entry, PolicySource, ScopeSource};
 use rr_core::time::Span;
 use serde::{Deserialize, Deserializer, de};
 
+use super::health::Health;
 use super::words::{Duration, Pattern};
 use super::{ConfigError, parse, policy};
 
 /// At the root of the repository.
 pub const REPO_FILE: &str = "railroad.yaml";
 /// Keys that this version does not enforce yet.
-const NOT_ENFORCED: [&str; 2] = ["health", "isolation"];
+const NOT_ENFORCED: [&str; 1] = ["isolation"];
 /// Enough for any address; it only goes into a hash.
 const REPO_NAME_BYTES_MAX: usize = 512;
 /// As the protocol's table of timings (lock-protocol §2).
@@ -48,6 +49,7 @@ pub struct RepoConfig {
     pub allow: Vec<Entry>,
     #[serde(deserialize_with = "policy::scopes")]
     pub scopes: Vec<ScopeSource>,
+    pub health: Health,
 }
 
 /// What happens to a call that could change something while the sidecar or the store does not answer (D4).

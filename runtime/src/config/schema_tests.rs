@@ -35,6 +35,10 @@ fn the_schema_has_every_key_and_no_other() {
         ("locks: { zzzzzzzz: 1 }", &properties["locks"]),
         ("blocklist: [{ zzzzzzzz: 1 }]", &defs["entry"]["oneOf"][1]),
         ("scopes: { a: { zzzzzzzz: 1 } }", &defs["scope"]),
+        ("health: { zzzzzzzz: 1 }", &properties["health"]),
+        ("health: { checks: [{ zzzzzzzz: 1 }] }", &defs["check"]),
+        ("health: { on_break: { zzzzzzzz: 1 } }", &properties["health"]["properties"]["on_break"]),
+        ("health: { limits: { zzzzzzzz: 1 } }", &properties["health"]["properties"]["limits"]),
         ("scopes: { a: { for: { zzzzzzzz: 1 } } }", &defs["scope"]["properties"]["for"]),
     ] {
         assert_eq!(known(text), keys(level), "{text}");
@@ -47,12 +51,16 @@ fn the_schema_has_every_word_and_no_other() {
     let schema = schema();
     let properties = &schema["properties"];
     let locks = &properties["locks"]["properties"];
+    let (defs, on_break) = (&schema["$defs"], &properties["health"]["properties"]["on_break"]["properties"]);
     for (text, choice) in [
         ("on_unavailable: zzzzzzzz", &properties["on_unavailable"]),
         ("defaults: zzzzzzzz", &properties["defaults"]),
         ("locks: { mode: zzzzzzzz }", &locks["mode"]),
         ("locks: { across_worktrees: zzzzzzzz }", &locks["across_worktrees"]),
         ("locks: { on_agent_death: zzzzzzzz }", &locks["on_agent_death"]),
+        ("health: { checks: [{ name: a, run: b, when: zzzzzzzz }] }", &defs["check"]["properties"]["when"]),
+        ("health: { on_break: { pause: zzzzzzzz } }", &on_break["pause"]),
+        ("health: { on_break: { revert: zzzzzzzz } }", &on_break["revert"]),
     ] {
         assert_eq!(known(text), words(choice), "{text}");
     }

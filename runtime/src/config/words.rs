@@ -11,6 +11,12 @@ const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Duration(pub(super) Span);
 
+const SIZES: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+
+/// `512MiB`, `8GiB`: a whole number and its unit, above 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Size(pub(super) u64);
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pattern(pub(super) Glob);
 
@@ -19,6 +25,14 @@ impl<'de> Deserialize<'de> for Duration {
         let text = String::deserialize(from)?;
         let bad = || format!("a duration is a whole number and one of ms, s, m, h (as `10m`), got {text:?}");
         span(&text).map(Self).ok_or_else(bad).map_err(de::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let bad = || format!("a size is a whole number above 0 and one of KiB, MiB, GiB (as `8GiB`), got {text:?}");
+        number(&text, &SIZES).filter(|bytes| *bytes > 0).map(Self).ok_or_else(bad).map_err(de::Error::custom)
     }
 }
 
@@ -31,13 +45,17 @@ impl<'de> Deserialize<'de> for Pattern {
 }
 
 fn span(text: &str) -> Option<Span> {
+    number(text, &UNITS).map(Span::from_millis)
+}
+
+fn number(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = &text[digits.len()..];
-    let (_, ms) = UNITS.iter().find(|(name, _)| *name == unit)?;
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
     // `parse` alone would take a sign.
     let whole = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     let number: u64 = whole.then(|| digits.parse().ok())??;
-    number.checked_mul(*ms).map(Span::from_millis)
+    number.checked_mul(*factor)
 }
 
 #[cfg(test)]
