@@ -5,20 +5,23 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rr_core::id::SessionId;
 use rr_core::path::RepoPath;
 use rr_core::scope::{Claim, Scope};
-use rr_core::time::BootTime;
+use rr_core::time::{BootTime, Span};
 
 use crate::call::{Action, Answer, Event, ToolCall};
 use crate::effects;
 use crate::locking::{Got, Need};
-use crate::messages;
+use crate::messages::{self, Who};
 use crate::repos::{Repo, Shared};
 use crate::service::Service;
 use crate::table::{AgentSession, Change, EARLIER_CALL, HeldLock, InFlight, LostClaim};
 use crate::versions::Version;
 use crate::view::current;
 
+/// What others changed this recently may still be half of something.
+const UNSETTLED: Span = Span::from_secs(60);
 /// Files named in one text: the rest is counted.
 const FILES_SHOWN_MAX: usize = 8;
 
@@ -50,7 +53,13 @@ impl Service {
                 facts.extend(self.unguarded(who));
             }
         }
+        if !ok && matches!(call.action, Action::Shell { .. }) {
+            facts.extend(self.others_at_work(who, event));
+        }
         self.call_over(who, &call.id).await;
+        if flight.is_some_and(|flight| flight.may_change) {
+            self.look_again(who);
+        }
         self.tell_who_waits(who);
         facts.splice(0..0, self.pending(who));
         Answer::with(facts)
@@ -77,6 +86,23 @@ impl Service {
             inner.take_locks(|l| l.only_for.as_deref() == Some(id))
         };
         self.give_back(who, over).await;
+    }
+
+    /// A command failed: what others have changed in the same work tree just before may be why (T9).
+    fn others_at_work(&self, who: &AgentSession, event: &Event) -> Option<String> {
+        let root = self.repos.around(&event.cwd).ok().flatten()?.tree.root.clone();
+        let now = self.now();
+        let recent = self
+            .changes()
+            .since(now - UNSETTLED, |change| change.session != *who.sid() && change.repo.tree.root == root);
+        let busy: Vec<SessionId> =
+            self.all().iter().filter(|o| o.lock().may_change_in_flight() > 0).map(|o| o.sid().clone()).collect();
+        let rows: Vec<(String, Who, bool)> = recent
+            .into_iter()
+            .take(FILES_SHOWN_MAX)
+            .map(|(path, change)| (path.to_string(), change.who, busy.contains(&change.session)))
+            .collect();
+        (!rows.is_empty()).then(|| messages::others_at_work(&rows))
     }
 
     /// Writes down what a call has changed, its bytes kept.

@@ -99,8 +99,20 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
     let vault = Vault::open(&dirs.snapshots_dir(), Arc::new(rr_git::disk::RealDisk))?;
     let snapshots = Snapshots::new(vault);
     let earlier = Earlier::new(recovered.open_calls);
-    let belongings =
-        Belongings { name, host, view: view.clone(), guarded, history, metrics, memory, journal, snapshots, earlier };
+    let mirrors = dirs.mirrors_dir();
+    let belongings = Belongings {
+        name,
+        host,
+        view: view.clone(),
+        guarded,
+        history,
+        metrics,
+        memory,
+        journal,
+        snapshots,
+        earlier,
+        mirrors,
+    };
     let service = Arc::new(Service::new(fleet.clone(), belongings));
 
     let adopting = patiently("take over the sessions", FleetError::is_outage, || service.adopt());
@@ -125,6 +137,9 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
         () = whole(service.clone().follow_work(shutdown.clone())) => {}
         () = whole(service.clone().follow_answers(shutdown.clone())) => {}
         () = whole(service.clone().keep_records(shutdown.clone())) => {}
+        () = whole(service.clone().follow_trees(shutdown.clone())) => {}
+        () = whole(service.clone().follow_wanted(shutdown.clone())) => {}
+        () = whole(service.clone().follow_findings(shutdown.clone())) => {}
     }
     let told = shutdown.is_cancelled();
     if told && !served {

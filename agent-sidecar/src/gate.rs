@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use rr_core::id::Epoch;
 use rr_core::lock::LockState;
 use rr_core::permit::Standstill;
 use rr_core::scope::{Claim, Scope};
@@ -38,13 +39,13 @@ const SECRET_CHARS_MAX: usize = 1_000;
 impl Service {
     pub(crate) async fn before(self: &Arc<Self>, who: &Arc<AgentSession>, event: &Event, call: &ToolCall) -> Answer {
         let facts = self.pending(who);
-        let mut answer = match self.standstill(event) {
+        let mut answer = match self.standstill(who, event) {
             Some(reason) => self.refuse(who, "a call", reason),
             None => self.judge(who, event, call).await,
         };
         if answer.verdict == Verdict::Pass {
             // The world may have changed while locks were asked for: no pass after a cut-off or a pause.
-            if let Some(reason) = self.standstill(event).or_else(|| self.unfit(who)) {
+            if let Some(reason) = self.standstill(who, event).or_else(|| self.unfit(who)) {
                 answer = Answer::deny(reason);
             } else if call.action.may_change() {
                 who.lock().refusals.clear();
@@ -59,7 +60,7 @@ impl Service {
     }
 
     /// Whether nothing at all may run here now: stop file, host shut out, pause, or no knowledge of it.
-    fn standstill(&self, event: &Event) -> Option<String> {
+    fn standstill(&self, who: &AgentSession, event: &Event) -> Option<String> {
         if let Ok(Some(repo)) = self.repos.around(&event.cwd) {
             let stop = repo.stop_file();
             if stop.exists() {
@@ -70,6 +71,11 @@ impl Service {
             return Some(messages::shut_out(denial));
         }
         let why = self.permit().check(self.now(), &self.timing).err()?;
+        if let Standstill::Paused(epoch) = why
+            && self.may_repair(who, epoch)
+        {
+            return None;
+        }
         Some(match why {
             Standstill::Paused(epoch) => messages::paused(epoch.0, &self.pause_reasons()),
             Standstill::Stale(age) => {
@@ -78,6 +84,14 @@ impl Service {
             Standstill::StoreWentBack => messages::store_went_back(),
             Standstill::NeverRead => messages::not_connected("the run permit has not been read yet"),
         })
+    }
+
+    /// Whether this is the one session that works on a break while all others stand still (X13). A person's pause stops it too, and
+    /// so does not knowing.
+    fn may_repair(&self, who: &AgentSession, epoch: Epoch) -> bool {
+        let (state, repair) = (self.state().clone(), self.repair().clone());
+        let (Some(state), Some(repair)) = (state, repair) else { return false };
+        self.permit().is_fresh(self.now(), &self.timing) && state.epoch == epoch && repair.exempts(who.sid(), &state)
     }
 
     fn pause_reasons(&self) -> String {

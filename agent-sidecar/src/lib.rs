@@ -20,6 +20,7 @@ mod hosts;
 mod json;
 mod judged;
 mod keeper;
+mod live;
 mod locking;
 mod memory;
 mod messages;

@@ -2,6 +2,7 @@
 //! against injected instructions must have no reason to doubt them.
 
 use rr_core::id::FleetName;
+use rr_core::overlap::{Because, Finding, Kind, Level, SymbolClash};
 use rr_core::scope::Scope;
 use rr_core::time::Span;
 use rr_fleet::Denial;
@@ -460,6 +461,81 @@ pub(crate) fn config_broken(why: &str, kept: bool) -> String {
 
 pub(crate) fn tree_moved(command: &str) -> String {
     format!("Another branch or commit was checked out by `{}`: files you read may have changed.", quote(command))
+}
+
+/// A command failed in a work tree where others have just changed files: path, who, and whether a call of theirs still runs.
+pub(crate) fn others_at_work(rows: &[(String, Who, bool)]) -> String {
+    let row = |(path, who, busy): &(String, Who, bool)| {
+        let state = if *busy { "still at it" } else { "settled" };
+        format!("{} by {}, {state}", quote(path), who.named())
+    };
+    let rows: Vec<String> = rows.iter().map(row).collect();
+    format!(
+        "Others changed files here in the last minute: {}. If what failed is in these, it is theirs: leave it, go on with your own work, and \
+         run the command again in about 30 s.",
+        rows.join("; ")
+    )
+}
+
+/// Something that the watcher found about the reader's work tree.
+pub(crate) fn overlap(finding: &Finding, side: usize, others: &[Who]) -> String {
+    let paths: Vec<String> = finding.paths.iter().take(8).map(|p| quote(&p.to_string())).collect();
+    let paths = paths.join(", ");
+    let other = match others {
+        [] => "another work tree".to_owned(),
+        some => some.iter().map(Who::named).collect::<Vec<_>>().join(" and "),
+    };
+    let what = match &finding.kind {
+        Kind::Files => format!("{other} works on the same files: {paths}."),
+        Kind::Merge => format!("Your work and that of {other} cannot be merged: both changed {paths}."),
+        Kind::Package(key) => format!("You and {other} set {key} to different versions, in {paths}."),
+        Kind::Symbol { name, how } => format!("{} `{}`: you and {other}, in {paths}.", clash(*how), quote(name)),
+        Kind::Reverted { check, commit, kept } => format!(
+            "Your commit {} was taken out of the branch again: `{}` fails with it and passes without it, both shown by builds. Nothing of \
+             it is lost: it is on branch {}. Mend it there, and land it again.",
+            commit.short(),
+            quote(check),
+            quote(kept)
+        ),
+        Kind::Check(check) if finding.is_own() => {
+            format!("`{}` fails on what you committed.", quote(check))
+        }
+        Kind::Check(check) => {
+            format!("Merged with the work of {other}, `{}` fails, though each passes alone: {paths}.", quote(check))
+        }
+    };
+    let way = match finding.yields {
+        Some((who, why)) if finding.level >= Level::Conflict => format!(" {}", giving_way(who == side, why)),
+        _ => String::new(),
+    };
+    let hunks = if finding.excerpt.is_empty() { String::new() } else { format!("\n{}", finding.excerpt) };
+    format!("{what}{way} `rrctl conflicts explain {}` shows both sides.{hunks}", finding.id)
+}
+
+fn clash(how: SymbolClash) -> &'static str {
+    match how {
+        SymbolClash::GoneOrOther => "One changed or removed what the other uses,",
+        SymbolClash::BothAdded => "Both added",
+        SymbolClash::BothChanged => "Both changed",
+        SymbolClash::CallerChanged => "One changed what the other's code calls,",
+    }
+}
+
+fn giving_way(is_reader: bool, why: Because) -> String {
+    let why = match why {
+        Because::Uncommitted => "is not committed yet",
+        Because::Smaller => "is the smaller one",
+        Because::Dependent => "depends on the other",
+        Because::Later => "lands later",
+    };
+    let (whose, what) =
+        if is_reader { ("Yours", "take theirs in first") } else { ("Theirs", "they are told to take yours in first") };
+    format!("{whose} {why}: {what}.")
+}
+
+pub(crate) fn overlap_cleared(finding: &Finding) -> String {
+    let paths: Vec<String> = finding.paths.iter().take(8).map(|p| quote(&p.to_string())).collect();
+    format!("No longer in the way: {} (finding {}).", paths.join(", "), finding.id)
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ impl Service {
             Ok(Ok((state, _))) if !self.is_history_sound(&state) => {}
             Ok(Ok((state, denial))) => {
                 self.note_denial(denial).await;
+                self.read_repair(&state).await;
                 self.permit().observe(sent, state.permit.clone(), state.revision);
                 let mut known = self.state();
                 if known.as_ref().is_none_or(|k| k.revision <= state.revision) {
@@ -37,6 +38,16 @@ impl Service {
             Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "read the run permit"),
             Err(_) => tracing::warn!("read the run permit: no answer in time"),
         }
+    }
+
+    /// While the fleet stands still: whether somebody may work on what it stands still for. What cannot be read is "nobody".
+    async fn read_repair(&self, state: &FleetState) {
+        let repair = if state.is_paused() {
+            tokio::time::timeout(READ_DEADLINE, self.fleet.repair()).await.ok().and_then(Result::ok).flatten()
+        } else {
+            None
+        };
+        *self.repair() = repair;
     }
 
     /// Follows the permit until shutdown.

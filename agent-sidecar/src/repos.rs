@@ -81,6 +81,11 @@ impl Repo {
         Self { tree, id, tree_tag, clone_tag, config: Mutex::new(config), rules: Mutex::default() }
     }
 
+    /// Its name for this work tree.
+    pub(crate) fn tag(&self) -> &str {
+        &self.tree_tag
+    }
+
     /// The rules of this repository now, and what is wrong with its file, if anything is; and whether an earlier version of it
     /// goes on (rather than the defaults).
     pub(crate) fn config(&self) -> (Arc<RepoConfig>, Option<(String, bool)>) {

@@ -2,7 +2,7 @@
 //! `gate` (before a call), `aftermath` (after it), `turns` (sessions and turns), `locking` (asking the store).
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rr_core::id::{FleetName, HostId, SessionId};
@@ -10,7 +10,7 @@ use rr_core::limits::Timing;
 use rr_core::permit::PermitView;
 use rr_core::session::SessionState;
 use rr_core::time::{BootTime, Clock};
-use rr_fleet::{Denial, Fleet, FleetState};
+use rr_fleet::{Denial, Fleet, FleetState, RepairRecord};
 use rr_journal::Journal;
 use rr_runtime::metrics::{CallWord, Metrics, SessionWord};
 
@@ -20,6 +20,7 @@ use crate::earlier::Earlier;
 use crate::guarded::Guarded;
 use crate::history::History;
 use crate::hosts::{Output, claude};
+use crate::live::Live;
 use crate::memory::Memory;
 use crate::messages::{self, Who};
 use crate::publish::{GIT_HOOK, VerdictsLease};
@@ -47,6 +48,8 @@ pub(crate) struct Service {
     pub registering: tokio::sync::Mutex<()>,
     permit: Mutex<PermitView>,
     state: Mutex<Option<FleetState>>,
+    /// Who may work on a break while the fleet stands still because of it, as far as was read.
+    repair: Mutex<Option<RepairRecord>>,
     /// This host is shut out of the fleet.
     denial: Mutex<Option<Denial>>,
     history: Mutex<History>,
@@ -58,6 +61,9 @@ pub(crate) struct Service {
     pub snapshots: Snapshots,
     pub earlier: Earlier,
     pub met: Met,
+    pub live: Live,
+    /// Where the mirrors of repositories are kept.
+    pub mirrors: PathBuf,
 }
 
 /// What is a sidecar's own, beside the fleet.
@@ -72,11 +78,13 @@ pub(crate) struct Belongings {
     pub journal: Journal,
     pub snapshots: Snapshots,
     pub earlier: Earlier,
+    pub mirrors: PathBuf,
 }
 
 impl Service {
     pub(crate) fn new(fleet: Fleet, own: Belongings) -> Self {
-        let Belongings { name, host, view, guarded, history, metrics, memory, journal, snapshots, earlier } = own;
+        let Belongings { name, host, view, guarded, history, metrics, memory, journal, snapshots, earlier, mirrors } =
+            own;
         Self {
             name,
             host,
@@ -93,6 +101,7 @@ impl Service {
             registering: tokio::sync::Mutex::default(),
             permit: Mutex::default(),
             state: Mutex::default(),
+            repair: Mutex::default(),
             denial: Mutex::default(),
             history: Mutex::new(history),
             changes: Mutex::default(),
@@ -103,6 +112,8 @@ impl Service {
             snapshots,
             earlier,
             met: Met::default(),
+            live: Live::default(),
+            mirrors,
         }
     }
 
@@ -165,6 +176,10 @@ impl Service {
 
     pub(crate) fn state(&self) -> MutexGuard<'_, Option<FleetState>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn repair(&self) -> MutexGuard<'_, Option<RepairRecord>> {
+        self.repair.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn denial(&self) -> MutexGuard<'_, Option<Denial>> {

@@ -336,6 +336,14 @@ impl Changes {
         self.by_path.insert((change.repo.id.to_string(), path), change);
     }
 
+    /// Those that were made since, the newest first.
+    pub(crate) fn since(&self, at: BootTime, wanted: impl Fn(&Change) -> bool) -> Vec<(RepoPath, Change)> {
+        let all = self.by_path.iter().filter(|(_, change)| change.at >= at && wanted(change));
+        let mut found: Vec<_> = all.map(|((_, path), change)| (path.clone(), change.clone())).collect();
+        found.sort_by_key(|(_, change)| std::cmp::Reverse(change.at));
+        found
+    }
+
     pub(crate) fn of(&self, repo: &Repo, path: &RepoPath) -> Option<&Change> {
         self.by_path.get(&(repo.id.to_string(), path.clone()))
     }
