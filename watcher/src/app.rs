@@ -1,7 +1,9 @@
-//! The watcher's table of contents: campaign for the office, lead, look for rings, and start over when the office is lost.
+//! The watcher's table of contents: campaign for the office, lead, look for rings, do one's `duty`, and start over when the office
+//! is lost.
 //! Level-triggered: each round reads the store again, so a restart is nothing special. What is due when is `term`'s; what
 //! a write may do is guarded in `rr_fleet`.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ use rr_store::Forgetful;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::duty::Duty;
 use crate::room;
 use crate::term::{Due, Term};
 
@@ -47,19 +50,22 @@ pub async fn run_on(floor: Floor) -> Result<(), Failure> {
 
 /// Begins to watch over a fleet that is open. It is ready at once: whether it leads is the store's to say.
 pub fn start(floor: &Floor, fleet: Fleet) {
+    let duty = Duty::new(floor, fleet.clone());
     let watcher = Watcher {
         fleet,
         host: floor.host.clone(),
         shutdown: floor.tasks.shutdown_token(),
         metrics: floor.metrics.clone(),
+        duty: Some(duty),
     };
     floor.tasks.spawn(PART, Essential, async move { watcher.run().await });
     floor.ready.is_up(PART);
 }
 
-/// Runs until `shutdown`. Many may run in one fleet: one leads, the others wait for its end.
+/// Leads and unties rings until `shutdown`, and looks at no repository. Many may run in one fleet: one leads, the others wait for
+/// its end.
 pub async fn run(fleet: Fleet, host: HostId, shutdown: CancellationToken) {
-    Watcher { fleet, host, shutdown, metrics: Metrics::of(PART) }.run().await;
+    Watcher { fleet, host, shutdown, metrics: Metrics::of(PART), duty: None }.run().await;
 }
 
 impl Watcher {
@@ -70,6 +76,7 @@ impl Watcher {
             let end = tokio::select! {
                 end = self.lead(&leader, &mut term) => end,
                 never = room::mind(&self.fleet, &leader) => match never {},
+                never = self.watch_over(&leader) => match never {},
             };
             self.metrics.leads(false);
             // Also after a loss: the lease may live on, and nobody can be elected until it ends.
@@ -84,6 +91,7 @@ struct Watcher {
     host: HostId,
     shutdown: CancellationToken,
     metrics: Metrics,
+    duty: Option<Duty>,
 }
 
 #[derive(Debug)]
@@ -102,6 +110,13 @@ enum Asked<T> {
 }
 
 impl Watcher {
+    async fn watch_over(&self, leader: &Leader) -> Infallible {
+        match &self.duty {
+            Some(duty) => duty.watch_over(leader).await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Tries until the office is won; `None` at shutdown. A try is never cut short by the shutdown: a win that nobody
     /// learns of would keep the office empty until its lease runs out.
     async fn campaign(&self) -> Option<(Leader, Term)> {

@@ -1,7 +1,21 @@
-//! The watcher: one acting leader in a fleet looks for what no single agent can see. So far that is rings of sessions that
-//! wait for each other (H33). It takes no part in any tool call; a fleet without a watcher is only slower to untie itself.
-//! Start at [`app`].
+//! The watcher: one acting leader in a fleet looks for what no single agent can see: sessions that wait for each other in a ring,
+//! work that does not go together, branches that broke, and who broke them. It takes no part in any tool call; a fleet without a
+//! watcher is only slower to notice.
+//!
+//! The way of a break: `scene` (all live work) -> `health` (a branch turns red) -> `response` (pause, search, revert, verify, resume)
+//! with `workshop` (checks in worktrees of their own). Beside it `overlap`. Start at [`app`], then `duty`.
 
+mod allowed;
 pub mod app;
+mod duty;
+mod grounds;
+mod health;
+mod overlap;
+mod plan;
+mod response;
 mod room;
+mod scene;
 mod term;
+mod workshop;
+
+pub use plan::{Judged, Kept};

@@ -1,0 +1,62 @@
+//! What the leader does for as long as it leads: follow all live work, compare it, look after the branches, deal with breaks. Each
+//! part reads what it needs from the store again in each round, and none of them waits for another.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use rr_fleet::{Fleet, Leader};
+use rr_runtime::config::StoreKind;
+use rr_runtime::program::Floor;
+use tokio::sync::watch;
+
+use crate::grounds::Grounds;
+use crate::health::{Health, OwnFindings};
+use crate::overlap::Overlap;
+use crate::response::Response;
+use crate::scene::{self, Scene};
+use crate::workshop::Workshop;
+
+pub(crate) struct Duty {
+    fleet: Fleet,
+    overlap: Overlap,
+    health: Health,
+    response: Response,
+}
+
+impl Duty {
+    pub(crate) fn new(floor: &Floor, fleet: Fleet) -> Self {
+        let (metrics, host) = (floor.metrics.clone(), floor.host.clone());
+        let many_machines = floor.config.store.kind != StoreKind::Embedded;
+        let grounds = Arc::new(Grounds::new(host.clone(), floor.dirs.mirrors_dir(), many_machines));
+        let shop = Workshop::open(floor.dirs.checks_dir(), metrics.clone(), floor.tasks.shutdown_token());
+        let (shop, own) = (Arc::new(shop), OwnFindings::default());
+        let overlap = Overlap {
+            fleet: fleet.clone(),
+            grounds: grounds.clone(),
+            shop: shop.clone(),
+            own: own.clone(),
+            metrics: metrics.clone(),
+        };
+        let health = Health {
+            fleet: fleet.clone(),
+            grounds: grounds.clone(),
+            shop: shop.clone(),
+            own: own.clone(),
+            metrics: metrics.clone(),
+            host,
+        };
+        let response = Response { own, fleet: fleet.clone(), grounds, shop, metrics };
+        Self { fleet, overlap, health, response }
+    }
+
+    /// Does it all until it is dropped: that ends with the term.
+    pub(crate) async fn watch_over(&self, leader: &Leader) -> Infallible {
+        let (told, scene) = watch::channel(Scene::default());
+        tokio::select! {
+            never = scene::follow(&self.fleet, &told) => never,
+            never = self.overlap.compare(leader, scene.clone()) => never,
+            never = self.health.look_after(leader, scene.clone()) => never,
+            never = self.response.respond(leader, scene) => never,
+        }
+    }
+}
