@@ -12,8 +12,11 @@ use rr_link::local::{self, LocalError, SocketFile};
 use rr_proto::v1::approvals_server::ApprovalsServer;
 use rr_proto::v1::enrol_server::EnrolServer;
 use rr_proto::v1::fleet_server::FleetServer;
+use rr_proto::v1::health_server::HealthServer;
+use rr_proto::v1::incidents_server::IncidentsServer;
 use rr_proto::v1::journal_server::JournalServer;
 use rr_proto::v1::locks_server::LocksServer;
+use rr_proto::v1::overlap_server::OverlapServer;
 use rr_proto::v1::publish_server::PublishServer;
 use rr_runtime::entropy::OsEntropy;
 use rr_runtime::exit::{Failure, Kind};
@@ -167,6 +170,9 @@ async fn answer(
     let publish = PublishServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
     let approvals = ApprovalsServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
     let journal = JournalServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
+    let overlap = OverlapServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
+    let health = HealthServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
+    let incidents = IncidentsServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
     let enrol = EnrolServer::new(desk).max_decoding_message_size(REQUEST_BYTES_MAX);
     Server::builder()
         .concurrency_limit_per_connection(REQUESTS_PER_CONNECTION_MAX)
@@ -179,6 +185,9 @@ async fn answer(
         .add_service(InterceptedService::new(publish, of_a_version_near_ours))
         .add_service(InterceptedService::new(approvals, of_a_version_near_ours))
         .add_service(InterceptedService::new(journal, of_a_version_near_ours))
+        .add_service(InterceptedService::new(overlap, of_a_version_near_ours))
+        .add_service(InterceptedService::new(health, of_a_version_near_ours))
+        .add_service(InterceptedService::new(incidents, of_a_version_near_ours))
         .add_service(InterceptedService::new(enrol, of_a_version_near_ours))
         .serve_with_incoming_shutdown(connections, shutdown.cancelled_owned())
         .await

@@ -2,6 +2,7 @@
 //! changes only wake it, the picture is read anew. It runs when its reader asks for the next picture, so a slow reader gets
 //! fewer, and nothing is queued. What a picture shows is its caller's. Next: `services` hands it to a client.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -25,28 +26,28 @@ const RETRY_EVERY: Duration = Duration::from_millis(500);
 const FAILURES_MAX: u32 = 10;
 
 /// Draws one picture, with the revision that it shows.
-pub(crate) type Draw<T> = fn(Fleet) -> BoxFuture<'static, Result<(T, Revision), Status>>;
+type Draw<T> = Arc<dyn Fn(Fleet) -> BoxFuture<'static, Result<(T, Revision), Status>> + Send + Sync>;
 
 /// The whole fleet, until the store cannot be read for good.
 pub fn pictures(fleet: Fleet) -> impl Stream<Item = Result<v1::StatusReply, Status>> + Send {
     let all = vec![fleet.keyspace().all().to_owned()];
-    let draw: Draw<v1::StatusReply> = |fleet| {
+    follow(fleet, all, |fleet| {
         async move {
             let picture = ops::status(&fleet).await?;
             let revision = picture.revision;
             Ok((picture, revision))
         }
         .boxed()
-    };
-    follow(fleet, all, draw)
+    })
 }
 
 /// Pictures of what lies below some keys, until the store cannot be read for good.
 pub(crate) fn follow<T: Send + 'static>(
     fleet: Fleet,
     prefixes: Vec<String>,
-    draw: Draw<T>,
+    draw: impl Fn(Fleet) -> BoxFuture<'static, Result<(T, Revision), Status>> + Send + Sync + 'static,
 ) -> impl Stream<Item = Result<T, Status>> + Send {
+    let draw: Draw<T> = Arc::new(draw);
     let start = Some(Follower { fleet, prefixes, draw, changes: None, seen: None, drawn: None });
     stream::unfold(start, |follower| async {
         let mut follower = follower?;

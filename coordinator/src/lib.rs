@@ -1,7 +1,7 @@
 //! The coordinator: the programs' and people's way to the fleet. It answers questions and carries out orders; it decides
 //! no tool call and is never on the path of one (D1): a lost coordinator stops no agent.
-//! Start at [`app::start`]; what each request does is in [`ops`], [`enrol`], [`publish`] and [`approvals`], which `rrctl` also
-//! uses on a store of its own.
+//! Start at [`app::start`]; what each request does is in [`ops`], [`enrol`], [`publish`], [`approvals`] and [`watch`], which
+//! `rrctl` also uses on a store of its own.
 
 pub mod app;
 pub mod approvals;
@@ -17,3 +17,4 @@ mod refusal;
 mod remote;
 mod rights;
 mod services;
+pub mod watch;

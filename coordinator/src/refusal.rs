@@ -18,6 +18,9 @@ pub(crate) fn from_fleet(error: &FleetError) -> Status {
         FleetError::Denied(_) => (Code::PermissionDenied, "an admin can let it in again: `rrctl allow`"),
         FleetError::TooLong { .. } => (Code::InvalidArgument, "ask for less at a time"),
         FleetError::TooManyQuestions { .. } => (Code::ResourceExhausted, "try again in a minute"),
+        FleetError::NotLeading | FleetError::NotLive => (Code::Aborted, "another has taken over"),
+        FleetError::TooMany { .. } => (Code::ResourceExhausted, "try again when some of them are gone"),
+        FleetError::BadName { .. } => (Code::InvalidArgument, "give it another name"),
         FleetError::Voided => (Code::Unavailable, "try again"),
     };
     let message = format!("{}; {next}", chain(error));

@@ -12,7 +12,7 @@ pub(crate) enum Needs {
     Token,
 }
 
-const TABLE: [(&str, Needs); 20] = [
+const TABLE: [(&str, Needs); 31] = [
     ("/railroad.v1.Fleet/Status", Needs::Role(Role::Viewer)),
     ("/railroad.v1.Fleet/Watch", Needs::Role(Role::Viewer)),
     ("/railroad.v1.Fleet/Pause", Needs::Role(Role::Operator)),
@@ -36,6 +36,19 @@ const TABLE: [(&str, Needs); 20] = [
     // Sidecars do what is asked of them through the store: who may ask is decided here.
     ("/railroad.v1.Journal/Rollback", Needs::Role(Role::Operator)),
     ("/railroad.v1.Journal/Checkpoint", Needs::Role(Role::Operator)),
+    ("/railroad.v1.Overlap/List", Needs::Role(Role::Viewer)),
+    ("/railroad.v1.Overlap/Watch", Needs::Role(Role::Viewer)),
+    ("/railroad.v1.Overlap/Explain", Needs::Role(Role::Viewer)),
+    ("/railroad.v1.Health/Show", Needs::Role(Role::Viewer)),
+    ("/railroad.v1.Health/History", Needs::Role(Role::Viewer)),
+    // It costs the hosts time, and what is trusted is run on them.
+    ("/railroad.v1.Health/Run", Needs::Role(Role::Operator)),
+    ("/railroad.v1.Health/Trust", Needs::Role(Role::Operator)),
+    ("/railroad.v1.Incidents/List", Needs::Role(Role::Viewer)),
+    ("/railroad.v1.Incidents/Show", Needs::Role(Role::Viewer)),
+    ("/railroad.v1.Incidents/Watch", Needs::Role(Role::Viewer)),
+    // An order reverts work and lets the fleet go on.
+    ("/railroad.v1.Incidents/Order", Needs::Role(Role::Operator)),
 ];
 
 /// `None`: there is no such method.
@@ -54,6 +67,19 @@ mod tests {
         let table: BTreeSet<&str> = TABLE.iter().map(|(method, _)| *method).collect();
         assert_eq!(table, wire);
         assert_eq!(table.len(), TABLE.len(), "a method stands in it twice");
+    }
+
+    #[test]
+    fn whoever_sees_the_fleet_sees_what_the_watcher_knows_and_orders_need_whom_a_pause_needs() {
+        let pause = needs("/railroad.v1.Fleet/Pause");
+        let watch = TABLE.iter().filter(|(method, _)| {
+            ["Overlap", "Health", "Incidents"].iter().any(|service| method.contains(&format!(".{service}/")))
+        });
+        for (method, found) in watch {
+            let orders = ["Run", "Trust", "Order"].iter().any(|order| method.ends_with(&format!("/{order}")));
+            let wanted = if orders { pause } else { needs("/railroad.v1.Fleet/Status") };
+            assert_eq!(Some(*found), wanted, "{method}");
+        }
     }
 
     #[test]

@@ -4,10 +4,12 @@
 
 mod packed;
 mod version;
+mod watch;
 mod words;
 
 pub use packed::{Unreadable, pack, unpack};
 pub use version::{VERSION, VERSION_KEY, speaks_with, too_far_apart};
+pub use watch::{PATHS_MAX, live_tree, state_word, verdict_word};
 pub use words::{Followed, mode_word};
 
 /// The path of every method of the wire. Generated.

@@ -33,6 +33,11 @@ enum Command {
     Status(cmd::status::Args),
     Sessions(cmd::sessions::Args),
     Locks(cmd::locks::Args),
+    Overlap(cmd::overlap::Args),
+    Conflicts(cmd::conflicts::Args),
+    Health(cmd::health::Args),
+    Incident(cmd::incident::Args),
+    Bisect(cmd::bisect::Args),
     Release(cmd::release::Args),
     Log(cmd::log::Args),
     Replay(cmd::replay::Args),
@@ -96,6 +101,11 @@ fn dispatch(command: Command, hand: &Hand) -> Result<(), Failure> {
         Command::Status(_) => hand.wait_for(cmd::status::run(hand)),
         Command::Sessions(_) => hand.wait_for(cmd::sessions::run(hand)),
         Command::Locks(args) => hand.wait_for(cmd::locks::run(&args, hand)),
+        Command::Overlap(args) => hand.wait_for(cmd::overlap::run(&args, hand)),
+        Command::Conflicts(args) => hand.wait_for(cmd::conflicts::run(&args, hand)),
+        Command::Health(args) => hand.wait_for(cmd::health::run(&args, hand)),
+        Command::Incident(args) => hand.wait_for(cmd::incident::run(&args, hand)),
+        Command::Bisect(args) => cmd::bisect::run(&args, hand),
         Command::Release(args) => hand.wait_for(cmd::release::run(&args, hand)),
         Command::Log(args) => cmd::log::run(&args, hand),
         Command::Replay(args) => cmd::replay::run(&args, hand),
@@ -170,6 +180,21 @@ mod tests {
         assert!(Cli::try_parse_from(["rrctl", "reject", "1a2b"]).is_err());
         assert!(Cli::try_parse_from(["rrctl", "reject", "1a2b", "--reason", "r"]).is_ok());
         assert!(Cli::try_parse_from(["rrctl", "approve", "1a2b"]).is_ok());
+    }
+
+    #[test]
+    fn an_incident_is_settled_by_a_revert_or_a_reason_and_not_by_both_or_neither() {
+        let typed = |words: &[&str]| Cli::try_parse_from(["rrctl", "incident"].iter().chain(words)).is_ok();
+        assert!(typed(&["resolve", "1a2b", "--revert"]) && typed(&["resolve", "1a2b", "--reason", "mended"]));
+        assert!(!typed(&["resolve", "1a2b"]) && !typed(&["resolve", "1a2b", "--revert", "--reason", "r"]));
+        assert!(!typed(&["hand-over", "1a2b"]) && typed(&["hand-over", "1a2b", "--to", "3c4d"]));
+        assert!(!typed(&["dismiss", "1a2b"]) && typed(&["dismiss", "1a2b", "--reason", "r"]));
+    }
+
+    #[test]
+    fn a_pair_is_two() {
+        assert!(Cli::try_parse_from(["rrctl", "overlap", "--pair", "a", "b"]).is_ok());
+        assert!(Cli::try_parse_from(["rrctl", "overlap", "--pair", "a"]).is_err());
     }
 
     #[test]

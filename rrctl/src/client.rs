@@ -3,6 +3,7 @@
 //! commands'. Next: `rr_coordinator::ops` answers.
 
 mod journal;
+mod watch;
 
 use std::error::Error as _;
 use std::future::Future;
@@ -17,8 +18,11 @@ use rr_link::upkeep;
 use rr_proto::v1::approvals_client::ApprovalsClient;
 use rr_proto::v1::enrol_client::EnrolClient;
 use rr_proto::v1::fleet_client::FleetClient;
+use rr_proto::v1::health_client::HealthClient;
+use rr_proto::v1::incidents_client::IncidentsClient;
 use rr_proto::v1::journal_client::JournalClient;
 use rr_proto::v1::locks_client::LocksClient;
+use rr_proto::v1::overlap_client::OverlapClient;
 use rr_proto::v1::publish_client::PublishClient;
 use rr_proto::{VERSION, VERSION_KEY, speaks_with, too_far_apart, v1};
 use rr_runtime::config::MachineConfig;
@@ -52,6 +56,9 @@ pub(crate) struct Client {
     publish: PublishClient<Signed>,
     approvals: ApprovalsClient<Signed>,
     journal: JournalClient<Signed>,
+    overlap: OverlapClient<Signed>,
+    health: HealthClient<Signed>,
+    incidents: IncidentsClient<Signed>,
     patience: Duration,
     /// It has answered, and not as a version that we understand.
     too_far_apart: bool,
@@ -90,7 +97,14 @@ impl Client {
             publish: PublishClient::with_interceptor(channel.clone(), sign as _),
             approvals: ApprovalsClient::with_interceptor(channel.clone(), sign as _)
                 .max_decoding_message_size(ANSWER_BYTES_MAX),
-            journal: JournalClient::with_interceptor(channel, sign as _).max_decoding_message_size(ANSWER_BYTES_MAX),
+            journal: JournalClient::with_interceptor(channel.clone(), sign as _)
+                .max_decoding_message_size(ANSWER_BYTES_MAX),
+            overlap: OverlapClient::with_interceptor(channel.clone(), sign as _)
+                .max_decoding_message_size(ANSWER_BYTES_MAX),
+            health: HealthClient::with_interceptor(channel.clone(), sign as _)
+                .max_decoding_message_size(ANSWER_BYTES_MAX),
+            incidents: IncidentsClient::with_interceptor(channel, sign as _)
+                .max_decoding_message_size(ANSWER_BYTES_MAX),
             patience: ANSWER_MAX,
             too_far_apart: false,
         }

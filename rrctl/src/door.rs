@@ -4,6 +4,7 @@
 //! `rr_coordinator::ops`.
 
 mod journal;
+mod watch;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! `rrctl`: the person's hand on the fleet. What can be typed is in `cli`; each command is a file under `cmd`.
 
 mod always;
+mod bisect;
 mod cli;
 mod client;
 mod cmd;
@@ -17,6 +18,7 @@ mod publish;
 mod table;
 mod up;
 mod view;
+mod watch;
 
 use rr_runtime::{exit, process};
 

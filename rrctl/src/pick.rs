@@ -1,6 +1,6 @@
-//! Which lock, host or request was meant: a path, a pattern, a `!name` or a key is looked up among those that are held, a name or
-//! the begin of an id among the hosts, the begin of an id among the requests. It only looks; what is done with the one found
-//! is the command's.
+//! Which lock, host, session, request, finding or incident was meant: a path, a pattern, a `!name` or a key is looked
+//! up among those that are held, a name or the begin of an id among the hosts and sessions, the begin of an id among
+//! all else. It only looks; what is done with the one found is the command's.
 
 use rr_core::id::HostId;
 use rr_core::path::RepoPath;
@@ -9,6 +9,7 @@ use rr_proto::v1;
 use crate::exit::{Failure, Kind};
 use crate::table::plain;
 use crate::view::{LockView, short};
+use crate::watch::finding::what;
 
 /// The one lock that `wanted` names.
 pub(crate) fn lock<'a>(locks: &'a [LockView], wanted: &str) -> Result<&'a LockView, Failure> {
@@ -28,6 +29,8 @@ pub(crate) fn lock<'a>(locks: &'a [LockView], wanted: &str) -> Result<&'a LockVi
 
 /// Digits of an id that are enough to name a host.
 const ID_DIGITS_MIN: usize = 4;
+/// Of things that a short id may mean, so many are listed.
+const LISTED_MAX: usize = 10;
 
 /// The one host that `wanted` names. A whole id need not be known: a host can be shut out before it was ever seen.
 pub(crate) fn host(hosts: &[v1::Host], wanted: &str) -> Result<v1::Host, Failure> {
@@ -55,22 +58,68 @@ pub(crate) fn host(hosts: &[v1::Host], wanted: &str) -> Result<v1::Host, Failure
 
 /// The one request for approval whose id begins with `wanted`.
 pub(crate) fn approval<'a>(asked: &'a [v1::Approval], wanted: &str) -> Result<&'a v1::Approval, Failure> {
-    if wanted.len() < ID_DIGITS_MIN {
-        let what = format!("{wanted:?} is too short for the id of a request");
-        return Err(Failure::new(Kind::NotFound, what).hint(format!("name at least {ID_DIGITS_MIN} digits of it")));
+    let line = |a: &v1::Approval| format!("{} of session {}: {}", a.id, short(&a.session), plain(&a.command));
+    let of =
+        Of { what: "request", none: "no request for approval has the id", look: "rrctl approvals shows what waits" };
+    of.begin(asked, wanted, |a| &a.id, line)
+}
+
+/// The one finding whose id begins with `wanted`.
+pub(crate) fn finding<'a>(findings: &'a [v1::Finding], wanted: &str) -> Result<&'a v1::Finding, Failure> {
+    let line = |f: &v1::Finding| format!("{} of level {}: {}", plain(&f.id), f.level, what(f));
+    let look = "rrctl overlap --all shows what stands now; one that is settled is gone";
+    Of { what: "finding", none: "no finding has the id", look }.begin(findings, wanted, |f| &f.id, line)
+}
+
+/// The one incident whose id begins with `wanted`.
+pub(crate) fn incident<'a>(incidents: &'a [v1::Incident], wanted: &str) -> Result<&'a v1::Incident, Failure> {
+    let line = |i: &v1::Incident| format!("{} {}: {}", plain(&i.id), plain(&i.state), plain(&i.check));
+    let of = Of { what: "incident", none: "no incident has the id", look: "rrctl incident list" };
+    of.begin(incidents, wanted, |i| &i.id, line)
+}
+
+/// The one session whose id begins with `wanted`, or that its agent calls so.
+pub(crate) fn session<'a>(sessions: &'a [v1::Session], wanted: &str) -> Result<&'a v1::Session, Failure> {
+    let named: Vec<&v1::Session> = sessions.iter().filter(|s| s.agent_session == wanted).collect();
+    if let [one] = named.as_slice() {
+        return Ok(one);
     }
-    let found: Vec<&v1::Approval> = asked.iter().filter(|a| a.id.starts_with(&wanted.to_lowercase())).collect();
-    match found.as_slice() {
-        [one] => Ok(one),
-        [] => Err(Failure::new(Kind::NotFound, format!("no request for approval has the id {wanted}"))
-            .hint("rrctl approvals shows what waits")),
-        many => {
-            let lines: Vec<String> = many
-                .iter()
-                .map(|a| format!("{} of session {}: {}", a.id, short(&a.session), plain(&a.command)))
-                .collect();
-            let what = format!("{} requests have an id that begins with {wanted}", many.len());
-            Err(Failure::new(Kind::NotFound, what).because(lines.join("\n")).hint("name more digits of it"))
+    let line = |s: &v1::Session| plain(&format!("{} {} on {}: {}", s.id, s.agent, s.host_name, s.task));
+    let of = Of { what: "session", none: "no session has the id or name", look: "rrctl sessions shows who is here" };
+    of.begin(sessions, wanted, |s| &s.id, line)
+}
+
+/// What is picked by the begin of its id.
+struct Of {
+    what: &'static str,
+    none: &'static str,
+    /// Where ids are to be seen.
+    look: &'static str,
+}
+
+impl Of {
+    fn begin<'a, T>(
+        &self,
+        all: &'a [T],
+        wanted: &str,
+        id: fn(&T) -> &str,
+        line: impl Fn(&T) -> String,
+    ) -> Result<&'a T, Failure> {
+        if wanted.len() < ID_DIGITS_MIN {
+            let what = format!("{wanted:?} is too short for the id of a {}", self.what);
+            return Err(Failure::new(Kind::NotFound, what).hint(format!("name at least {ID_DIGITS_MIN} digits of it")));
+        }
+        let begin = wanted.to_lowercase();
+        let wanted = plain(wanted);
+        let found: Vec<&T> = all.iter().filter(|one| id(one).starts_with(&begin)).collect();
+        match found.as_slice() {
+            [one] => Ok(one),
+            [] => Err(Failure::new(Kind::NotFound, format!("{} {wanted}", self.none)).hint(self.look)),
+            many => {
+                let lines: Vec<String> = many.iter().take(LISTED_MAX).map(|one| line(one)).collect();
+                let what = format!("{} {}s have an id that begins with {wanted}", many.len(), self.what);
+                Err(Failure::new(Kind::NotFound, what).because(lines.join("\n")).hint("name more digits of it"))
+            }
         }
     }
 }
@@ -130,6 +179,43 @@ mod tests {
         let two = [asked("aaaa"), v1::Approval { id: format!("aaaa{}", "b".repeat(28)), ..asked("x") }];
         let refused = approval(&two, "aaaa").expect_err("two").text();
         assert!(refused.contains("do aaaa") && refused.contains("do x"), "{refused}");
+    }
+
+    #[test]
+    fn a_finding_or_incident_is_found_by_the_begin_of_its_id_and_two_are_listed() {
+        let finding_of =
+            |id: &str| v1::Finding { id: id.repeat(4), kind: "merge".into(), level: 2, ..Default::default() };
+        let findings = [finding_of("aaaa"), finding_of("aaab"), finding_of("bbbb")];
+        assert_eq!(finding(&findings, "AAAB").map(|f| f.id.clone()), Ok("aaabaaabaaabaaab".to_owned()));
+        let told = finding(&findings, "cccc").expect_err("none").text();
+        assert!(told.contains("no finding has the id cccc") && told.contains("rrctl overlap --all"), "{told}");
+        assert_eq!(finding(&findings, "aaa").expect_err("too short").kind, Kind::NotFound);
+        let same = [finding_of("aaaa"), finding_of("aaaa")];
+        assert!(finding(&same, "aaaa").expect_err("two").text().contains("level 2: git cannot merge them"));
+
+        let incident_of = |id: &str| v1::Incident {
+            id: id.repeat(8),
+            state: "searching".into(),
+            check: "types\u{1b}".into(),
+            ..Default::default()
+        };
+        let two = [incident_of("aaaa"), v1::Incident { id: format!("aaaa{}", "c".repeat(28)), ..incident_of("x") }];
+        let told = incident(&two, "aaaa").expect_err("two").text();
+        assert!(
+            told.contains("2 incidents") && told.contains("searching: types ") && !told.contains('\u{1b}'),
+            "{told}"
+        );
+        assert!(incident(&two, "aaaac").is_ok());
+    }
+
+    #[test]
+    fn a_session_is_found_by_its_agents_name_too() {
+        let picture = crate::view::tests::picture();
+        let mut sessions = picture.sessions;
+        sessions[1].agent_session = "the-second".into();
+        assert_eq!(session(&sessions, "the-second").map(|s| s.pid), Ok(8));
+        assert_eq!(session(&sessions, "aaaaa").map(|s| s.pid), Ok(7));
+        assert!(session(&sessions, "cccc").expect_err("none").text().contains("rrctl sessions"));
     }
 
     #[test]

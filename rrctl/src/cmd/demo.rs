@@ -1,11 +1,15 @@
-//! `rrctl demo`: shows on real processes what Railroad does. The show is in `crate::demo`; here is its end, whatever ends it.
+//! `rrctl demo`: shows on real processes what Railroad does. The shows are in `crate::demo`; here is their end, whatever ends them.
+//! Next: `broken` for the one about a broken build.
+
+mod broken;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::demo::play::{Guarded, Outcome, Plan, play};
+use crate::demo::broken as broken_build;
+use crate::demo::play::{Guarded, Outcome, Plan, play, was_ended};
 use crate::demo::stage::Base;
 use crate::demo::undo::STEPS;
 use crate::exit::{Failure, Kind};
@@ -30,6 +34,11 @@ const HOSTS_MAX: u64 = 8;
 /// update in a file, which separate clones would hide until they are merged. The leader of etcd is killed, and one host
 /// is cut off from etcd until the fleet has given up its agents' locks; then it is healed and they finish their work. Refusal,
 /// approval, replay and rollback are shown on one host only.
+///
+/// `--break` plays another one: four agents commit to one branch that is checked by `cargo check`, and one of them breaks the
+/// others' build. The fleet is paused, the commit is searched among all that landed, proven, reverted, and the fleet goes on.
+/// Exit 0 only if the right commit was blamed, nothing else was lost, committed or not, and the fleet went on. It needs a
+/// Rust toolchain and no network.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How many agents
@@ -47,6 +56,9 @@ pub(crate) struct Args {
     /// Play a certain show again
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Show how a broken build is paused, its culprit proven and reverted
+    #[arg(long = "break", conflicts_with = "agents")]
+    broken: bool,
     /// Leave the folders for a look
     #[arg(long)]
     keep: bool,
@@ -59,6 +71,20 @@ enum StoreKind {
 }
 
 impl Args {
+    fn seed(&self) -> u64 {
+        self.seed.unwrap_or_else(|| rr_runtime::clock::unix_ms() % 1_000_000)
+    }
+
+    /// A break is shown on one host, with a store of its own.
+    fn alone(&self) -> Result<(), Failure> {
+        if self.hosts == 1 && self.store == StoreKind::Embedded && self.etcd.is_none() {
+            return Ok(());
+        }
+        Err(Failure::new(Kind::Usage, "--break is shown on one host")
+            .because("--hosts, --store etcd and --etcd are for the other show")
+            .hint("rrctl demo --break, or rrctl demo --hosts 3 --store etcd"))
+    }
+
     fn base(&self) -> Result<Base, Failure> {
         let hosts = usize::try_from(self.hosts).unwrap_or(usize::MAX);
         match (self.store, hosts, &self.etcd) {
@@ -92,25 +118,31 @@ fn no_etcd(why: &str) -> Failure {
 }
 
 pub(crate) async fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
-    let plan = Plan {
-        agents: usize::try_from(args.agents).unwrap_or(usize::MAX),
-        base: args.base()?,
-        seed: args.seed.unwrap_or_else(|| rr_runtime::clock::unix_ms() % 1_000_000),
-        keep: args.keep,
-        silent: hand.wants_json(),
+    let (seed, keep, silent) = (args.seed(), args.keep, hand.wants_json());
+    if args.broken {
+        args.alone()?;
+        let outcome = broken_build::play(&broken_build::Plan { seed, keep, silent }, asked_to_end()?).await?;
+        hand.answer(&outcome, || broken::verdict(&outcome))?;
+        return broken::judge(&outcome);
+    }
+    let agents = usize::try_from(args.agents).unwrap_or(usize::MAX);
+    let plan = Plan { agents, base: args.base()?, seed, keep, silent };
+    let outcome = tokio::select! {
+        // What the show has started ends with it.
+        outcome = play(&plan) => outcome?,
+        () = asked_to_end()? => return Err(was_ended()),
     };
+    hand.answer(&outcome, || verdict(&outcome))?;
+    judge(&outcome)
+}
+
+/// Returns when somebody wants it to end.
+fn asked_to_end() -> Result<impl Future<Output = ()>, Failure> {
     let mut ends = Vec::new();
     for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
         ends.push(signal(kind).map_err(|e| Failure::at("listen for signals", &e))?);
     }
-    let asked_to_end = first_of(&mut ends);
-    let outcome = tokio::select! {
-        // What the show has started ends with it.
-        outcome = play(&plan) => outcome?,
-        () = asked_to_end => return Err(Failure::new(Kind::Failed, "the demo was ended")),
-    };
-    hand.answer(&outcome, || verdict(&outcome))?;
-    judge(&outcome)
+    Ok(async move { first_of(&mut ends).await })
 }
 
 /// Returns with the first of them.
@@ -294,6 +326,23 @@ mod tests {
         assert_eq!(named.ok(), Some(Base::Etcd { hosts: 3, program: own }));
         let missing = base(&["--store", "etcd", "--etcd", "/no/such/etcd"]);
         assert!(missing.is_err_and(|f| f.text().contains("cargo xtask etcd")));
+    }
+
+    #[test]
+    fn a_break_is_shown_on_one_host_and_says_so() {
+        #[derive(Debug, clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: Args,
+        }
+        let typed = |words: &[&str]| <Line as clap::Parser>::try_parse_from([&["demo", "--break"], words].concat());
+        assert!(typed(&["--seed", "3", "--keep"]).expect("parsed").args.alone().is_ok());
+        for words in [&["--hosts", "3"][..], &["--store", "etcd"], &["--etcd", "/bin/etcd"]] {
+            let refused = typed(words).expect("parsed").args.alone().expect_err("refused");
+            assert_eq!(refused.kind, Kind::Usage);
+            assert!(refused.text().contains("one host"), "{}", refused.text());
+        }
+        assert!(typed(&["--agents", "7"]).is_err());
     }
 
     #[test]

@@ -10,26 +10,29 @@ use crate::hand::Hand;
 use crate::out;
 use crate::table::{age, plain, table};
 use crate::view::{FleetView, HoldView, SessionView};
+use crate::watch::alarm::Alarm;
 
 /// Show whether the fleet runs, who works in it, and how far each session has followed a pause
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
 pub(crate) async fn run(hand: &Hand) -> Result<(), Failure> {
-    let picture = Door::to_look(&hand.dirs).await?.status().await?;
-    let view = FleetView::of(picture);
-    hand.answer(&as_json(&view), || as_text(&view, out::columns()))
+    let mut door = Door::to_look(&hand.dirs).await?;
+    let view = FleetView::of(door.status().await?);
+    let alarm = Alarm::look(&mut door).await;
+    hand.answer(&as_json(&view, &alarm), || as_text(&view, &alarm, out::columns()))
 }
 
-fn as_json(view: &FleetView) -> Value {
+fn as_json(view: &FleetView, alarm: &Alarm) -> Value {
     json!({
         "paused": view.paused, "hard": view.hard, "epoch": view.epoch, "mode": view.mode, "version": view.version,
         "holds": view.holds, "sessions": view.sessions, "locks": view.locks.len(), "waiters": view.waiters.len(),
         "revision": view.revision, "now_unix_ms": view.now_unix_ms, "unreadable": view.unreadable,
+        "incidents": alarm.incidents(), "serious_findings": alarm.serious_findings(),
     })
 }
 
-fn as_text(view: &FleetView, columns: Option<u16>) -> String {
+fn as_text(view: &FleetView, alarm: &Alarm, columns: Option<u16>) -> String {
     let run = match (view.paused, view.hard) {
         (false, _) => "running".to_owned(),
         (true, false) => format!("PAUSED: {}", followed(view)),
@@ -42,6 +45,7 @@ fn as_text(view: &FleetView, columns: Option<u16>) -> String {
     let _ = writeln!(text, "Daemon    {}", view.version);
     let (sessions, locks, waiters) = (view.sessions.len(), view.locks.len(), view.waiters.len());
     let _ = writeln!(text, "Sessions  {sessions}, holding {locks} locks, {waiters} waiting");
+    text.push_str(&alarm.text());
     if !view.holds.is_empty() {
         let _ = write!(text, "\n{}", holds(&view.holds, columns));
     }
@@ -102,7 +106,7 @@ mod tests {
     #[test]
     fn a_paused_fleet_shows_each_session_and_the_command_that_resumes() {
         let view = FleetView::of(crate::view::tests::picture());
-        let text = as_text(&view, None);
+        let text = as_text(&view, &Alarm::default(), None);
         assert!(text.starts_with("Fleet     PAUSED: 1 of 2 sessions drained (epoch 4)\n"), "{text}");
         assert!(text.contains("cooperative"), "{text}");
         assert!(text.contains("aaaaaaaa  claude  7    drained"), "{text}");
@@ -114,7 +118,7 @@ mod tests {
     fn a_session_that_needs_a_person_stands_out() {
         let mut view = FleetView::of(crate::view::tests::picture());
         view.sessions[1].warning = "a shell it started still runs".into();
-        let text = as_text(&view, None);
+        let text = as_text(&view, &Alarm::default(), None);
         assert!(text.contains("\nWARNING   bbbbbbbb (pid 8): a shell it started still runs\n"), "{text}");
     }
 
@@ -122,7 +126,7 @@ mod tests {
     fn a_running_fleet_offers_no_resume() {
         let mut view = FleetView::of(crate::view::tests::picture());
         view.paused = false;
-        let text = as_text(&view, None);
+        let text = as_text(&view, &Alarm::default(), None);
         assert!(text.starts_with("Fleet     running (epoch 4)\n") && !text.contains("Resume"), "{text}");
     }
 }

@@ -1,6 +1,7 @@
-//! The show's live text: who does what, who waits for whom. One line an event; on a terminal with colours. Owns wording
-//! only; silent when the result is wanted as JSON. Next: `play` says what happened.
+//! The show's live text: who does what, who waits for whom. One line an event; on a terminal with colours, and with a bar below
+//! them that is drawn in place. Owns wording only; silent when the result is wanted as JSON. Next: `play` says what happened.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::time::Instant;
@@ -18,20 +19,31 @@ const INDENT: usize = NAME_COLUMNS + 12;
 const REASON_CHARS: usize = 90;
 /// Terminal colours that can be told apart on light and dark.
 const COLOURS: [u8; 6] = [36, 33, 35, 32, 34, 31];
+/// To the begin of the line, and clear it.
+const CLEAR_LINE: &str = "\r\u{1b}[K";
 
 pub(crate) struct News {
     silent: bool,
-    colours: bool,
+    on_terminal: bool,
     start: Instant,
     /// Our agents by pid, in the order of their appearance.
     cast: BTreeMap<u64, String>,
     order: Vec<String>,
+    /// What is drawn below the last line, or was the last line about it; empty: nothing.
+    bar: RefCell<String>,
 }
 
 impl News {
     pub(crate) fn new(silent: bool) -> Self {
-        let colours = std::io::stdout().is_terminal();
-        Self { silent, colours, start: Instant::now(), cast: BTreeMap::new(), order: Vec::new() }
+        let on_terminal = std::io::stdout().is_terminal();
+        Self {
+            silent,
+            on_terminal,
+            start: Instant::now(),
+            cast: BTreeMap::new(),
+            order: Vec::new(),
+            bar: RefCell::default(),
+        }
     }
 
     pub(crate) fn restart(&mut self) {
@@ -40,7 +52,35 @@ impl News {
 
     /// A line of the show itself.
     pub(crate) fn say(&self, text: &str) -> Result<(), Failure> {
-        if self.silent { Ok(()) } else { out::text(&format!("{text}\n")) }
+        if self.silent {
+            return Ok(());
+        }
+        let bar = self.bar.borrow();
+        if self.is_drawn(&bar) {
+            return out::text(&format!("{CLEAR_LINE}{text}\n{bar}"));
+        }
+        out::text(&format!("{text}\n"))
+    }
+
+    /// How far it is: in place on a terminal, elsewhere a line. What was said already is not said again.
+    pub(crate) fn bar(&self, text: &str) -> Result<(), Failure> {
+        let columns = out::columns().map_or(usize::MAX, |columns| usize::from(columns).saturating_sub(1));
+        let bar: String = text.chars().take(columns).collect();
+        if self.silent || self.bar.replace(bar.clone()) == bar {
+            return Ok(());
+        }
+        if self.is_drawn(&bar) { out::text(&format!("{CLEAR_LINE}{bar}")) } else { self.line("", &bar) }
+    }
+
+    /// The bar has come to its end and goes.
+    pub(crate) fn end_bar(&self) -> Result<(), Failure> {
+        let bar = self.bar.take();
+        if self.is_drawn(&bar) { out::text(CLEAR_LINE) } else { Ok(()) }
+    }
+
+    /// Whether it is below the last line now.
+    fn is_drawn(&self, bar: &str) -> bool {
+        self.on_terminal && !self.silent && !bar.is_empty()
     }
 
     /// What an agent told, if it is worth a line. `host`: its number, where there are several.
@@ -61,7 +101,7 @@ impl News {
         let padded = format!("{name:NAME_COLUMNS$}");
         let colour = self.order.iter().position(|n| n == name).map(|n| COLOURS[n % COLOURS.len()]);
         let shown = match colour {
-            Some(colour) if self.colours => format!("\u{1b}[{colour}m{padded}\u{1b}[0m"),
+            Some(colour) if self.on_terminal => format!("\u{1b}[{colour}m{padded}\u{1b}[0m"),
             _ => padded,
         };
         self.say(&format!("{seconds:6.2} s  {shown}  {text}"))
@@ -97,6 +137,13 @@ impl News {
             Some((_, name)) => format!("waits for {name}"),
             None => reason.split(". ").next().unwrap_or_default().chars().take(REASON_CHARS).collect(),
         }
+    }
+}
+
+impl Drop for News {
+    /// What comes next, as the word that the show was ended, begins on a line of its own.
+    fn drop(&mut self) {
+        let _ = self.end_bar();
     }
 }
 

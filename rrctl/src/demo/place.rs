@@ -1,7 +1,7 @@
 //! One host of the show: folders of its own for everything that a host keeps, as far from this user's own as folders can be.
 //! Owns how programs are started there. All hosts of a show see one work tree. Next: `stage` makes them.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -24,11 +24,24 @@ pub(crate) struct Place {
     repo: PathBuf,
     hook: PathBuf,
     own: PathBuf,
+    /// Folders in which everybody here looks for programs first.
+    programs: Vec<PathBuf>,
 }
 
 impl Place {
     pub(crate) fn new(folder: &Path, repo: &Path, hook: &Path, own: &Path) -> Self {
-        Self { folder: folder.to_owned(), repo: repo.to_owned(), hook: hook.to_owned(), own: own.to_owned() }
+        Self {
+            folder: folder.to_owned(),
+            repo: repo.to_owned(),
+            hook: hook.to_owned(),
+            own: own.to_owned(),
+            programs: vec![],
+        }
+    }
+
+    pub(crate) fn looking_first_in(mut self, programs: &[PathBuf]) -> Self {
+        self.programs = programs.to_vec();
+        self
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -53,6 +66,14 @@ impl Place {
         ["hook.sock", "api.sock"].map(|name| self.folder.join("run").join(name))
     }
 
+    /// PATH as it is here, with these folders before all others.
+    fn path_after(&self, first: &[PathBuf]) -> Result<OsString, Failure> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let own = first.iter().chain(&self.programs).cloned();
+        let path = std::env::join_paths(own.chain(std::env::split_paths(&path)));
+        path.map_err(|e| Failure::at("put programs on PATH", &e))
+    }
+
     fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         let ours = std::env::vars_os().map(|(name, _)| name).filter(|n| n.to_string_lossy().starts_with(OWN_PREFIX));
@@ -69,20 +90,27 @@ impl Place {
     }
 
     /// `rrctl up` in the foreground.
-    pub(crate) fn daemon(&self) -> Command {
+    pub(crate) fn daemon(&self) -> Result<Command, Failure> {
         let mut command = self.command(&self.own);
-        command.arg("up");
-        command
+        command.arg("up").env("PATH", self.path_after(&[])?);
+        Ok(command)
     }
 
     /// Starts an agent; what it tells is on its standard output, and it ends when its standard input is closed.
     pub(crate) fn agent(&self, session: &str, script: &Script) -> Result<Child, Failure> {
         let script = serde_json::to_string(script).map_err(|e| Failure::at("encode a script", &e))?;
+        self.start_agent(session, &["--tied", "--script", &script])
+    }
+
+    /// Starts an agent that does what it is told on its standard input, and ends when that is closed.
+    pub(crate) fn steered_agent(&self, session: &str) -> Result<Child, Failure> {
+        self.start_agent(session, &["--interactive"])
+    }
+
+    fn start_agent(&self, session: &str, words: &[&str]) -> Result<Child, Failure> {
         let mut command = self.command(&self.own);
-        command.args(["demo-agent", "--tied", "--session", session, "--script", &script]).arg("--hook").arg(&self.hook);
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let path = std::env::join_paths(std::iter::once(self.tools()).chain(std::env::split_paths(&path)));
-        command.env("PATH", path.map_err(|e| Failure::at("put programs on PATH", &e))?);
+        command.args(["demo-agent", "--session", session]).args(words).arg("--hook").arg(&self.hook);
+        command.env("PATH", self.path_after(&[self.tools()])?);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         command.spawn().map_err(|e| Failure::at("start an agent", &e))
     }
@@ -98,11 +126,12 @@ impl Place {
         serde_json::from_slice(&output.stdout).map_err(|e| Failure::at("read rrctl's answer", &e))
     }
 
-    pub(crate) async fn git(&self, words: &[&str]) -> Result<(), Failure> {
+    /// What git printed.
+    pub(crate) async fn git(&self, words: &[&str]) -> Result<String, Failure> {
         let output = self.command("git").args(words).output().await;
         let output = output.map_err(|e| Failure::at("run git", &e).hint("git must be installed"))?;
         if output.status.success() {
-            return Ok(());
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         let why = String::from_utf8_lossy(&output.stderr).into_owned();
         Err(Failure::new(Kind::Failed, format!("git {} failed", words.join(" "))).because(why))

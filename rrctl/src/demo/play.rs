@@ -12,7 +12,7 @@ use super::place::Place;
 use super::roles::{Dice, FILES, Role, cast};
 use super::rules::{self, APPROVED, REFUSED};
 use super::show::Show;
-use super::stage::{Base, Stage};
+use super::stage::{Base, Scenery, Stage};
 use super::undo::{Undone, undo};
 use crate::exit::{Failure, Kind};
 
@@ -86,7 +86,7 @@ pub(crate) async fn play(plan: &Plan) -> Result<Outcome, Failure> {
     let victim = dice.pick(roles.len());
     let news = News::new(plan.silent);
     news.say(&opening(plan))?;
-    let stage = Stage::set("demo", &FILES, &plan.base, plan.keep).await?;
+    let stage = Stage::set(&scenery("demo"), &plan.base, plan.keep).await?;
     let mut show = Show::new(&stage, news);
     let mut at_once = roles.clone();
     if plan.base == Base::Embedded {
@@ -162,16 +162,25 @@ fn guarded(show: &Show, stage: &Stage, undone: Undone) -> Guarded {
 async fn alone(plan: &Plan, roles: &[Role], news: &mut News, kept: &mut Vec<String>) -> Result<Duration, Failure> {
     news.restart();
     news.say("\nThe same work by one agent after the other, in a second repository")?;
-    let stage = Stage::set("demo-seq", &FILES, &plan.base, plan.keep).await?;
+    let stage = Stage::set(&scenery("demo-seq"), &plan.base, plan.keep).await?;
     let sequential = within(in_sequence(stage.first(), roles, news)).await?;
     kept.extend(stage.kept().map(|p| p.display().to_string()));
     stage.strike().await;
     Ok(sequential)
 }
 
-async fn within<T>(run: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+fn scenery(title: &'static str) -> Scenery<'static> {
+    Scenery { title, files: &FILES, programs: &[] }
+}
+
+pub(crate) async fn within<T>(run: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let stuck = |_| Failure::new(Kind::Failed, format!("the demo did not end within {} s", RUN_MAX.as_secs()));
     tokio::time::timeout(RUN_MAX, run).await.map_err(stuck)?
+}
+
+/// By Ctrl-C, or as a terminal ends what runs in it.
+pub(crate) fn was_ended() -> Failure {
+    Failure::new(Kind::Failed, "the demo was ended")
 }
 
 pub(crate) fn millis(span: Duration) -> u64 {

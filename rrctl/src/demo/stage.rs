@@ -64,6 +64,16 @@ pub(crate) struct Network {
     pub(crate) cables: Vec<Cables>,
 }
 
+/// What is there before anybody comes.
+#[derive(Clone, Copy)]
+pub(crate) struct Scenery<'a> {
+    /// Part of the first commit: the repository's name comes from it, and two stages are two repositories.
+    pub(crate) title: &'a str,
+    pub(crate) files: &'a [(&'a str, &'a str)],
+    /// Folders in which everybody looks for programs first.
+    pub(crate) programs: &'a [PathBuf],
+}
+
 /// Hosts with their daemons running.
 pub(crate) struct Stage {
     pub(crate) places: Vec<Place>,
@@ -74,13 +84,13 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Makes the folders and the repository, and starts the daemons. `title` is part of the first commit: the repository's
-    /// name comes from it, and two stages are two repositories.
-    pub(crate) async fn set(title: &str, files: &[(&str, &str)], base: &Base, keep: bool) -> Result<Self, Failure> {
+    /// Makes the folders and the repository, and starts the daemons.
+    pub(crate) async fn set(scenery: &Scenery<'_>, base: &Base, keep: bool) -> Result<Self, Failure> {
+        let Scenery { title, files, programs } = *scenery;
         let root = make_folder(title).map_err(|e| Failure::at("make a throw-away folder", &e))?;
         // From here on the folder goes when this goes.
         let mut stage = Self { places: vec![], network: None, root, daemons: vec![], keep };
-        stage.make_places(base)?;
+        stage.make_places(base, programs)?;
         stage.fill(title, files).await?;
         if let Base::Etcd { program, .. } = base {
             stage.join_hosts(program).await?;
@@ -91,14 +101,14 @@ impl Stage {
         Ok(stage)
     }
 
-    fn make_places(&mut self, base: &Base) -> Result<(), Failure> {
+    fn make_places(&mut self, base: &Base, programs: &[PathBuf]) -> Result<(), Failure> {
         let own = std::env::current_exe().map_err(|e| Failure::at("find this program's file", &e))?;
         let hook = hookbin::place(&self.root.join("bin")).map_err(|e| Failure::at("place the hook", &e))?;
         let repo = self.root.join("repo");
         let identity = "[user]\n\tname = Demo\n\temail = demo@example.invalid\n";
         for number in 1..=base.hosts() {
             let folder = if base.hosts() == 1 { self.root.clone() } else { self.root.join(format!("h{number}")) };
-            let place = Place::new(&folder, &repo, &hook, &own);
+            let place = Place::new(&folder, &repo, &hook, &own).looking_first_in(programs);
             put(&place.home().join(".gitconfig"), identity).map_err(|e| Failure::at("write .gitconfig", &e))?;
             put_stand_ins(&place.tools()).map_err(|e| Failure::at("write stand-ins for programs", &e))?;
             self.places.push(place);
@@ -117,9 +127,10 @@ impl Stage {
             put(&place.repo().join(path), text).map_err(|e| Failure::at(format!("write {path}"), &e))?;
         }
         let title = format!("{title} {}", self.root.display());
-        place.git(&["init", "-q", "-b", "main"]).await?;
-        place.git(&["add", "."]).await?;
-        place.git(&["commit", "-q", "-m", &title]).await
+        for words in [&["init", "-q", "-b", "main"][..], &["add", "."], &["commit", "-q", "-m", &title]] {
+            place.git(words).await?;
+        }
+        Ok(())
     }
 
     /// Starts etcd, and tells each host its own way to it.
@@ -144,7 +155,7 @@ impl Stage {
         let failed = |e| Failure::at("start the demo's daemon", &e);
         let file = place.folder().join("daemon.log");
         let log = fs::File::create(&file).map_err(failed)?;
-        let mut command = place.daemon();
+        let mut command = place.daemon()?;
         command.stdout(log.try_clone().map_err(failed)?).stderr(log);
         self.daemons.push(command.spawn().map_err(failed)?);
         let ready = async {
@@ -174,13 +185,7 @@ impl Stage {
     /// Ends the daemons as a person would; what is left of the end is in `drop`.
     pub(crate) async fn strike(mut self) {
         let mut daemons = std::mem::take(&mut self.daemons);
-        for daemon in &daemons {
-            let pid = daemon.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-            if let Some(pid) = pid {
-                // Not reaped yet, so the pid is still its own.
-                let _ = kill_process(pid, Signal::TERM);
-            }
-        }
+        daemons.iter().for_each(ask_to_end);
         for daemon in &mut daemons {
             if timeout(END_MAX, daemon.wait()).await.is_err() {
                 let _ = daemon.kill().await;
@@ -206,6 +211,14 @@ impl Drop for Stage {
                 _ => return,
             }
         }
+    }
+}
+
+fn ask_to_end(daemon: &Child) {
+    let pid = daemon.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    if let Some(pid) = pid {
+        // Not reaped yet, so the pid is still its own.
+        let _ = kill_process(pid, Signal::TERM);
     }
 }
 
