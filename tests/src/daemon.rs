@@ -238,7 +238,9 @@ impl Sandbox {
         ["hook.sock", "api.sock"].iter().all(|s| UnixStream::connect(self.runtime.join(s)).is_ok())
     }
 
-    fn log(&self) -> PathBuf {
+    /// What its daemon said.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
         self.path().join("daemon.log")
     }
 }

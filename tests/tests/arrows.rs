@@ -18,11 +18,14 @@ const STD_ONLY: &str = "rr-hook";
 fn may_import() -> BTreeMap<&'static str, Vec<&'static str>> {
     let services = ["rr-coordinator", "rr-sidecar", "rr-watcher"];
     let mut may: BTreeMap<&str, Vec<&str>> = services.map(|s| (s, SERVICES_MAY.to_vec())).into();
-    let own_rooms = ["rr-shell", "rr-policy", "rr-journal"];
+    let own_rooms = ["rr-shell", "rr-policy", "rr-journal", "rr-symbols"];
     may.entry("rr-sidecar").or_default().extend(own_rooms);
+    may.entry("rr-watcher").or_default().push("rr-checks");
     may.insert("rrctl", [&services[..], &SERVICES_MAY[..], &["rr-policy", "rr-journal", "rr-shell"]].concat());
     may.insert("rr-policy", vec!["rr-shell", "rr-core"]);
     may.insert("rr-journal", vec!["rr-core"]);
+    may.insert("rr-checks", vec!["rr-core"]);
+    may.insert("rr-symbols", vec!["rr-core"]);
     may.insert("rr-fleet", vec!["rr-store", "rr-core"]);
     // For tests: nobody may import it otherwise.
     may.insert("rr-history", vec!["rr-fleet", "rr-store", "rr-core"]);
@@ -39,7 +42,7 @@ fn may_import() -> BTreeMap<&'static str, Vec<&'static str>> {
 }
 
 /// Each heavy dependency, and the only crates that may know of it.
-const OWNERS: [(&str, &[&str]); 26] = [
+const OWNERS: [(&str, &[&str]); 34] = [
     ("git2", &["rr-git"]),
     ("imara-diff", &["rr-git"]),
     ("flate2", &["rr-git"]),
@@ -66,6 +69,14 @@ const OWNERS: [(&str, &[&str]); 26] = [
     ("prometheus", &["rr-runtime", "rr-watcher"]),
     ("axum", &["rr-runtime"]),
     ("redb", &["rr-store"]),
+    ("toml", &["rr-symbols"]),
+    ("tree-sitter", &["rr-symbols"]),
+    ("tree-sitter-rust", &["rr-symbols"]),
+    ("tree-sitter-typescript", &["rr-symbols"]),
+    ("tree-sitter-javascript", &["rr-symbols"]),
+    ("tree-sitter-python", &["rr-symbols"]),
+    ("tree-sitter-go", &["rr-symbols"]),
+    ("tree-sitter-java", &["rr-symbols"]),
 ];
 
 /// The rules are decided without these: a clock, a network or a random number in them could not be simulated.
@@ -155,6 +166,8 @@ fn every_arrow_of_the_house_points_down_and_heavy_things_have_one_owner() {
 fn each_kind_of_wrong_import_is_found() {
     for (from, to, kind, ours, wrong) in [
         ("rr-watcher", "rr-sidecar", Value::Null, true, true),
+        ("rr-watcher", "rr-checks", Value::Null, true, false),
+        ("rr-checks", "rr-git", Value::Null, true, true),
         ("rr-coordinator", "rr-shell", Value::Null, true, true),
         ("rr-sidecar", "rr-shell", Value::Null, true, false),
         ("rr-store", "rr-fleet", Value::Null, true, true),
@@ -169,6 +182,8 @@ fn each_kind_of_wrong_import_is_found() {
         ("rr-hook", "rr-core", Value::Null, true, true),
         ("rr-sidecar", "git2", Value::Null, false, true),
         ("rr-git", "git2", Value::Null, false, false),
+        ("rr-sidecar", "tree-sitter", Value::Null, false, true),
+        ("rr-watcher", "rr-symbols", Value::Null, true, true),
         ("rr-tests", "tonic", Value::Null, false, false),
         ("rr-watcher", "tonic", json!("build"), false, true),
         ("rr-core", "tokio", Value::Null, false, true),

@@ -332,3 +332,18 @@ fn a_broken_railroad_yaml_is_told_with_its_place_and_stops_nobody() {
     one.write("a.txt", "1\n").must_pass();
     fs::remove_file(sandbox.repo.join("railroad.yaml")).expect("remove");
 }
+
+#[test]
+fn who_finds_the_build_broken_is_told_whose_edits_are_fresh_there() {
+    let sandbox = Sandbox::new();
+    let _daemon = Daemon::start(&sandbox);
+    let (mut one, mut two) = (Agent::start(&sandbox, "first"), Agent::start(&sandbox, "second"));
+    let alone = two.shell("test -f whole.txt");
+    assert!(!alone.context.contains("Others changed files here"), "{alone:?}");
+    one.write("api.txt", "half of it\n").must_pass();
+    let told = two.shell("test -f whole.txt");
+    assert!(told.context.contains("Others changed files here in the last minute: api.txt by session"), "{told:?}");
+    assert!(told.context.contains("settled") && told.context.contains("leave it"), "{told:?}");
+    let own = one.shell("test -f whole.txt");
+    assert!(!own.context.contains("Others changed files here"), "its own edits are no news to it: {own:?}");
+}

@@ -10,15 +10,18 @@ use crate::step::{Failed, Outcome, cargo, root, shown};
 
 const MISSED: &str = "MISSED";
 
-/// Runs all benchmarks, or the one of that name; any other name is passed on to each as a filter.
+/// Runs all benchmarks, or the one of that name with what is said after it; any other name is passed on to each as a filter.
 pub(crate) fn run(args: &[String]) -> Outcome {
     let strict = args.iter().any(|a| a == "--strict");
-    let name = args.iter().map(String::as_str).find(|a| *a != "--strict");
-    let command = match name {
+    let mut words = args.iter().map(String::as_str).filter(|a| *a != "--strict");
+    let mut command = match words.next() {
         None => vec!["bench", "--workspace", "--bench", "*"],
-        Some(name) if is_a_bench(&root(), name) => vec!["bench", "--workspace", "--bench", name],
+        Some(name) if is_a_bench(&root(), name) => vec!["bench", "--workspace", "--bench", name, "--"],
         Some(filter) => vec!["bench", "--workspace", "--bench", "*", "--", filter],
     };
+    // What a bench takes of its own: `watcher --repo PATH`.
+    let words: Vec<String> = words.map(from_here).collect();
+    command.extend(words.iter().map(String::as_str));
     let missed = run_and_count(&command)?;
     match (missed, strict) {
         (0, _) => Ok(()),
@@ -28,6 +31,12 @@ pub(crate) fn run(args: &[String]) -> Outcome {
             Ok(())
         }
     }
+}
+
+/// A bench runs elsewhere: a folder that is named from here is named whole.
+fn from_here(word: &str) -> String {
+    let whole = Path::new(word).canonicalize().ok().filter(|path| path.is_dir());
+    whole.map_or_else(|| word.to_owned(), |path| path.display().to_string())
 }
 
 fn is_a_bench(root: &Path, name: &str) -> bool {
@@ -72,7 +81,12 @@ mod tests {
 
     #[test]
     fn a_bench_is_known_by_its_file() {
-        assert!(is_a_bench(&root(), "courier") && is_a_bench(&root(), "fleet") && is_a_bench(&root(), "policy"));
+        assert!(
+            is_a_bench(&root(), "watcher")
+                && is_a_bench(&root(), "courier")
+                && is_a_bench(&root(), "fleet")
+                && is_a_bench(&root(), "policy")
+        );
         assert!(!is_a_bench(&root(), "no-such-bench"));
     }
 }

@@ -1,0 +1,17 @@
+//! Story: a breakage. An agent commits what breaks the others' build; the watcher sees it, pauses the fleet, finds out which commit
+//! it was, proves it, reverts it, checks again and lets the fleet go on; nobody's other work is touched. Real agents, the real
+//! daemon, real git, real `cargo check` and a real JavaScript project; then what befalls the watcher itself, what is no break,
+//! a person's word, and what agents are told before anything breaks.
+
+#[path = "breakage/killed.rs"]
+mod killed;
+#[path = "breakage/no_break.rs"]
+mod no_break;
+#[path = "breakage/person.rs"]
+mod person;
+#[path = "breakage/projects.rs"]
+mod projects;
+#[path = "breakage/stage.rs"]
+mod stage;
+#[path = "breakage/told.rs"]
+mod told;
