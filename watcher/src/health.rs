@@ -215,13 +215,16 @@ impl Health {
 
     /// The checks in force, each tried on this tip until it can be believed or not.
     async fn plan(&self, leader: &Leader, ground: &Ground, looked: &Looked) -> Result<Kept, String> {
-        let before = self.fleet.plan::<Kept>(&ground.repo).await.map_err(|e| chain(&e))?.unwrap_or_default();
-        let mut kept = before.clone().renewed(plan::found(ground, &looked.tip), looked.trusted.as_deref());
+        let before = self.fleet.plan::<Kept>(&ground.repo).await.map_err(|e| chain(&e))?;
+        let (first, found) = (before.is_none(), plan::found(ground, &looked.tip));
+        let before = before.unwrap_or_default();
+        let mut kept = before.clone().renewed(found, looked.trusted.as_deref(), first);
         let tree = tree_of(ground, &looked.tip)?;
         for judged in &mut kept.checks {
             self.judge(ground, &tree, judged).await;
         }
-        if kept != before {
+        // Also that there is nothing: what comes later is not the first.
+        if first || kept != before {
             self.fleet.put_plan(leader, &ground.repo, &kept).await.map_err(|e| chain(&e))?;
         }
         Ok(kept)

@@ -1,8 +1,8 @@
-//! Which checks a repository has, and whether they may be believed. A first plan is trusted once its checks have passed twice on the
-//! target tip; another one, whoever made it, only when a person says so: a check's command is never taken from what an agent
-//! has just changed. Nothing is run here.
+//! Which checks a repository has, and whether they may be believed. A check is trusted once it has passed twice on the target tip.
+//! What may be run at all without asking is decided here, and stays as it is until a person says otherwise: a check's command is
+//! never taken from what an agent has just changed. Nothing is run here.
 
-use rr_checks::{Check, Configured, Plan, Tree, Trust, When};
+use rr_checks::{Check, Configured, Origin, Plan, Tree, Trust, When};
 use rr_core::id::CommitId;
 use rr_git::Mirror;
 use rr_runtime::config;
@@ -50,22 +50,23 @@ impl Kept {
         self.checks.iter().filter(|j| matches!(j.trust, Trust::Trusted { .. })).min_by_key(cost).map(|j| &j.check)
     }
 
-    /// This plan with what is found now. `trusted`: the hash that a person has said yes to.
-    pub(crate) fn renewed(mut self, found: Plan, trusted: Option<&str>) -> Self {
-        let same = |kept: &[Judged], found: &[Check]| {
-            kept.len() == found.len() && kept.iter().zip(found).all(|(k, f)| k.check == *f)
-        };
+    /// This plan with what is found now. `trusted`: the hash that a person has said yes to. `first`: nothing was kept of this
+    /// repository before.
+    pub(crate) fn renewed(mut self, found: Plan, trusted: Option<&str>, first: bool) -> Self {
         // The commands themselves: what a person trusts is what is run.
         let hash = rr_checks::commands_hash(&found.checks).0;
         self.notes = found.notes;
-        self.proposed_hash = String::new();
-        if same(&self.checks, &found.checks) {
-            self.proposed = vec![];
-        } else if self.checks.is_empty() || trusted == Some(hash.as_str()) {
-            let not_yet = |check| Judged { check, trust: Trust::NotYet { passes: 0 } };
-            self.checks = found.checks.into_iter().map(not_yet).collect();
-            self.proposed = vec![];
-        } else {
+        (self.proposed, self.proposed_hash) = (vec![], String::new());
+        if trusted == Some(hash.as_str()) {
+            self.put_in_force(found.checks);
+            return self;
+        }
+        let is_new = first || self.checks.is_empty();
+        let by_itself: Vec<Check> = found.checks.iter().filter(|c| runs_unasked(c, first)).cloned().collect();
+        if is_new || self.is(&by_itself) {
+            self.put_in_force(by_itself);
+        }
+        if !self.is(&found.checks) {
             let say = |c: &Check| {
                 format!(
                     "proposed: {} runs `{}` ({}); in force after `rrctl health trust {hash}`",
@@ -76,6 +77,28 @@ impl Kept {
             (self.proposed, self.proposed_hash) = (found.checks, hash);
         }
         self
+    }
+
+    fn is(&self, checks: &[Check]) -> bool {
+        self.checks.len() == checks.len() && self.checks.iter().zip(checks).all(|(kept, check)| kept.check == *check)
+    }
+
+    /// What is known of a check that stays in force stays known.
+    fn put_in_force(&mut self, checks: Vec<Check>) {
+        if !self.is(&checks) {
+            let not_yet = |check| Judged { check, trust: Trust::NotYet { passes: 0 } };
+            self.checks = checks.into_iter().map(not_yet).collect();
+        }
+    }
+}
+
+/// Whether a check may be run before a person has said so. Whoever wrote it into `railroad.yaml` has. A compiler on its own does
+/// no harm; tests may (a database, an account). A script's text is believed only as it was before any agent of ours was there.
+fn runs_unasked(check: &Check, first: bool) -> bool {
+    match check.from {
+        Origin::Configured => true,
+        Origin::Manifest { .. } => check.when < When::Merge,
+        Origin::Ci { .. } | Origin::Script { .. } => first && check.when < When::Merge,
     }
 }
 
@@ -113,5 +136,70 @@ impl Tree for AtTip<'_> {
 
     fn list(&self, folder: &str) -> Vec<String> {
         self.mirror.names_at(self.tip, folder).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rr_checks::Hash;
+
+    use super::*;
+
+    fn check(name: &str, when: When, from: Origin) -> Check {
+        let (run, folder) = (format!("run {name}"), String::new());
+        Check { name: name.to_owned(), run, when, from, needs: vec![], folder, path: vec![] }
+    }
+
+    fn manifest() -> Origin {
+        Origin::Manifest { file: "Cargo.toml".to_owned() }
+    }
+
+    fn script() -> Origin {
+        Origin::Script { file: "package.json".to_owned(), script: "check".to_owned() }
+    }
+
+    fn plan(checks: &[Check]) -> Plan {
+        Plan { checks: checks.to_vec(), source: Hash(String::new()), notes: vec![] }
+    }
+
+    fn in_force(kept: &Kept) -> Vec<&str> {
+        kept.checks.iter().map(|judged| judged.check.name.as_str()).collect()
+    }
+
+    #[test]
+    fn compilers_run_unasked_and_tests_that_nobody_named_wait_for_a_person() {
+        let found = [check("types", When::Commit, manifest()), check("tests", When::Merge, manifest())];
+        let kept = Kept::default().renewed(plan(&found), None, true);
+        assert_eq!((in_force(&kept), kept.proposed.len()), (vec!["types"], 2));
+        assert!(kept.notes.iter().any(|note| note.contains(&kept.proposed_hash)), "{:?}", kept.notes);
+        let again = kept.clone().renewed(plan(&found), None, false);
+        assert_eq!(again, kept, "and nothing else comes of looking again");
+        let all = again.renewed(plan(&found), Some(&kept.proposed_hash), false);
+        assert_eq!((in_force(&all), all.proposed.len()), (vec!["types", "tests"], 0));
+        let named = [check("tests", When::Merge, Origin::Configured)];
+        assert_eq!(in_force(&Kept::default().renewed(plan(&named), None, true)), ["tests"]);
+    }
+
+    #[test]
+    fn a_script_counts_as_it_was_at_first_and_what_an_agent_brings_along_later_does_not() {
+        let found = [check("check", When::Commit, script())];
+        let kept = Kept::default().renewed(plan(&found), None, true);
+        assert_eq!(in_force(&kept), ["check"]);
+        let mut other = found.clone();
+        other[0].run = "something else".to_owned();
+        let kept = kept.renewed(plan(&other), None, false);
+        assert_eq!((kept.checks[0].check.run.as_str(), kept.proposed.len()), ("run check", 1));
+        // A repository that had no check at all gets none from a script that an agent has landed.
+        let late = Kept::default().renewed(plan(&found), None, false);
+        assert_eq!((in_force(&late).len(), late.proposed.len()), (0, 1));
+    }
+
+    #[test]
+    fn what_is_known_of_a_check_that_stays_is_not_forgotten() {
+        let found = [check("types", When::Commit, manifest())];
+        let mut kept = Kept::default().renewed(plan(&found), None, true);
+        kept.checks[0].trust = Trust::Trusted { median_ms: 7 };
+        let kept = kept.renewed(plan(&found), None, false);
+        assert_eq!(kept.checks[0].trust, Trust::Trusted { median_ms: 7 });
     }
 }
