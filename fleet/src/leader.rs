@@ -65,6 +65,22 @@ impl Fleet {
         Ok(self.store.keep_alive(leader.lease).await.doing("renew leadership")? != KeepAlive::Gone)
     }
 
+    /// Vacates an office that an earlier life of this host holds, so that nobody waits for its lease to run out. Only for a caller
+    /// that knows it to be dead: the one process that may have this store open. Whether there was one.
+    ///
+    /// # Errors
+    /// If the store does not answer clearly: then the lease runs out by itself.
+    pub async fn vacate(&self, office: &str, me: &HostId) -> Result<bool, FleetError> {
+        let key = self.keys.leader(office);
+        let Some(held) = self.get(&key, "look who leads").await? else { return Ok(false) };
+        if held.value != me.as_str().as_bytes() {
+            return Ok(false);
+        }
+        let txn = Txn::when(vec![Compare::created_at(key.clone(), held.create_revision)])
+            .then(vec![Op::Delete(Keys::one(key))]);
+        Ok(self.store.txn(txn).await.doing("vacate an office of before")?.succeeded)
+    }
+
     pub async fn resign(&self, leader: &Leader) {
         self.resign_lease(leader.lease).await;
     }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Stage, pass, record, repo, request, write};
-use rr_core::id::RepoId;
+use rr_core::id::{HostId, RepoId};
 use rr_core::limits::LOCKS_PER_FLEET_MAX;
 use rr_fleet::{Answer, Ending, Fleet, FleetError, Leader, Released, Session, WaitEnd};
 
@@ -166,4 +166,18 @@ async fn a_full_fleet_grants_nothing_more_until_there_is_room_and_takes_back_all
     let leader = stage.fleet.campaign("watcher", &record(0).host).await.unwrap().expect("nobody else leads");
     assert!(stage.fleet.close(&leader, false).await.unwrap());
     stage.lock(&one, write("b")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_office_of_an_earlier_life_is_vacated_by_its_own_host_and_by_no_other() {
+    let stage = Stage::new().await;
+    let dead = leader(&stage).await;
+    assert!(!stage.fleet.vacate("watcher", &HostId::from_random([9; 16])).await.unwrap(), "it is another's");
+    assert!(stage.fleet.campaign("watcher", &record(0).host).await.unwrap().is_none());
+    assert!(stage.fleet.vacate("watcher", &record(0).host).await.unwrap());
+    assert!(!stage.fleet.vacate("watcher", &record(0).host).await.unwrap(), "once");
+    let next = stage.fleet.campaign("watcher", &record(0).host).await.unwrap().expect("nobody leads");
+    // What the dead one had sent counts for nothing.
+    stage.fleet.put_told(&dead, "late").await.unwrap_err();
+    stage.fleet.put_told(&next, "now").await.unwrap();
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use rr_core::id::HostId;
 use rr_core::time::{BootTime, Span};
 use rr_fleet::{Fleet, FleetError, Leader};
+use rr_runtime::config::StoreKind;
 use rr_runtime::entropy::OsEntropy;
 use rr_runtime::errors::chain;
 use rr_runtime::exit::Failure;
@@ -57,6 +58,8 @@ pub fn start(floor: &Floor, fleet: Fleet) {
         shutdown: floor.tasks.shutdown_token(),
         metrics: floor.metrics.clone(),
         duty: Some(duty),
+        // An embedded store has one process at a time: whoever led from here before is gone.
+        is_alone: floor.config.store.kind == StoreKind::Embedded,
     };
     floor.tasks.spawn(PART, Essential, async move { watcher.run().await });
     floor.ready.is_up(PART);
@@ -65,11 +68,15 @@ pub fn start(floor: &Floor, fleet: Fleet) {
 /// Leads and unties rings until `shutdown`, and looks at no repository. Many may run in one fleet: one leads, the others wait for
 /// its end.
 pub async fn run(fleet: Fleet, host: HostId, shutdown: CancellationToken) {
-    Watcher { fleet, host, shutdown, metrics: Metrics::of(PART), duty: None }.run().await;
+    Watcher { fleet, host, shutdown, metrics: Metrics::of(PART), duty: None, is_alone: false }.run().await;
 }
 
 impl Watcher {
     async fn run(&self) {
+        if self.is_alone {
+            // Else its lease runs out by itself.
+            let _ = ask(self.fleet.vacate(OFFICE, &self.host), ANSWER_MAX).await;
+        }
         while let Some((leader, mut term)) = self.campaign().await {
             tracing::info!("leading as the fleet's watcher");
             self.metrics.leads(true);
@@ -92,6 +99,8 @@ struct Watcher {
     shutdown: CancellationToken,
     metrics: Metrics,
     duty: Option<Duty>,
+    /// Nobody else can have this store open.
+    is_alone: bool,
 }
 
 #[derive(Debug)]
