@@ -3,6 +3,8 @@
 //! daemon, real git, real `cargo check` and a real JavaScript project; then what befalls the watcher itself, what is no break,
 //! a person's word, and what agents are told before anything breaks.
 
+#[path = "breakage/hosts.rs"]
+mod hosts;
 #[path = "breakage/killed.rs"]
 mod killed;
 #[path = "breakage/no_break.rs"]

@@ -32,6 +32,8 @@ use crate::workshop::{Memory, Said, Urgency, Workshop};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// And branches of other machines: one short question over the network.
 const ASK_REMOTE_EVERY: Duration = Duration::from_secs(3);
+/// What a check could not say, because of the machine, it is asked again after this.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// Commits that one search goes through at most: beyond it a person is asked.
 const SUSPECTS_MAX: usize = 500;
 /// A commit that touches a file named in the error is this much likelier to have broken it (watcher.md, culprit).
@@ -58,7 +60,7 @@ struct Known {
     /// Whose break may be over since it was looked at.
     red: BTreeSet<Line>,
     commits: BTreeMap<TreeKey, CommitId>,
-    asked: BTreeMap<Line, Instant>,
+    not_before: BTreeMap<Line, Instant>,
 }
 
 /// What a verdict of a branch was reached on: with another tip, or other checks, it is looked at again.
@@ -73,13 +75,10 @@ struct Looked {
 impl Known {
     /// Whether a line is to be looked at in this round: another machine is not asked at each.
     fn is_due(&mut self, line: &Line, again: bool) -> bool {
-        if !matches!(line.place, Place::Remote { .. }) || again {
-            return true;
-        }
         let now = Instant::now();
-        let due = self.asked.get(line).is_none_or(|last| now.duration_since(*last) >= ASK_REMOTE_EVERY);
-        if due {
-            self.asked.insert(line.clone(), now);
+        let due = again || self.not_before.get(line).is_none_or(|at| now >= *at);
+        if due && matches!(line.place, Place::Remote { .. }) {
+            self.not_before.insert(line.clone(), now + ASK_REMOTE_EVERY);
         }
         due
     }
@@ -195,9 +194,12 @@ impl Health {
         }
         record.at_unix_ms = unix_ms();
         self.fleet.put_line_health(leader, &record).await.map_err(|e| chain(&e))?;
-        // What says nothing is asked again.
-        if all_green || record.red.is_some() {
+        // What says nothing, or could not be run, is asked again.
+        let is_judged = !kept.checks.iter().any(|judged| matches!(judged.trust, Trust::Infrastructure { .. }));
+        if (all_green && is_judged) || record.red.is_some() {
             known.tips.insert(line.clone(), looked);
+        } else {
+            known.not_before.insert(line.clone(), Instant::now() + ASK_AGAIN_AFTER);
         }
         Ok(())
     }
@@ -240,6 +242,9 @@ impl Health {
             let outcome = self.shop.try_out(ground, tree, &judged.check).await;
             runs.push(outcome);
             judged.trust = rr_checks::trust(&runs);
+            if let Trust::Infrastructure { why } = &judged.trust {
+                tracing::warn!(check = judged.check.name, %why, "a check cannot be run here");
+            }
             if !matches!(judged.trust, Trust::NotYet { .. }) {
                 break;
             }

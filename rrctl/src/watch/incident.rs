@@ -417,8 +417,12 @@ What to type next:
         assert!(of("searching", "").contains("show 1a2b1a2b --watch") && !of("searching", "").contains("--revert"));
         assert_eq!(of("resumed", ""), "It is over.\n");
         assert!(of("resumed", "kept/1a2b").contains("git switch kept/1a2b"));
-        let landed = v1::Incident { revert: None, ..incident("1a2b") };
-        assert!(!next(&landed).contains("--revert"), "nothing is prepared");
+        assert!(of("escalated", "").contains("resolve 1a2b1a2b --revert"));
+        let unproven = v1::Incident { culprit_commits: vec![], ..incident("1a2b") };
+        assert!(!next(&unproven).contains("--revert"), "nobody is proven");
+        let mut landed = incident("1a2b");
+        landed.revert.get_or_insert_default().commit = "5".repeat(40);
+        assert!(!next(&landed).contains("--revert"), "it is done already");
     }
 
     #[test]

@@ -259,6 +259,8 @@ fn limit(pid: u32, limits: &Limits) -> io::Result<()> {
         let present = family::threads_of_this_user();
         prlimit(process, Resource::Nproc, at_most(present + limits.processes as u64 * THREADS_A_PROCESS))?;
     }
-    setpriority_process(process, NICE)?;
-    fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE)
+    // Courtesies, not limits: a container or namespace may not allow them, and the check runs all the same.
+    let _ = setpriority_process(process, NICE);
+    let _ = fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE);
+    Ok(())
 }
