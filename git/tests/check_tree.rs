@@ -1,5 +1,5 @@
 //! A standing check tree is what it is moved to, whatever checks did to it and wherever a move was cut off, and nothing that did
-//! not change loses its time. With the cost of a move beside that of a new work tree.
+//! not change loses its time.
 
 mod mirrors;
 
@@ -299,32 +299,4 @@ fn a_move_killed_anywhere_is_finished_or_undone_by_the_next() {
     }
     println!("{cut} moves were cut off in the middle");
     assert!(cut > 0, "none was cut off");
-}
-
-#[test]
-fn a_move_costs_less_than_a_new_work_tree() {
-    let room = Room::new();
-    for n in 0..5_000 {
-        room.put(format!("src/{}/{n}.rs", n / 100), format!("pub const N: usize = {n};\n").repeat(40));
-    }
-    let one = commit_tree(&room, "one");
-    room.put("src/7/700.rs", "pub const N: usize = 0;\n");
-    let two = room.commit("two");
-    let slot = slot(&room);
-    slot.move_to(&one).expect("moved");
-    let (mut moves, mut fresh) = (Vec::new(), Vec::new());
-    for round in 0..5 {
-        let to = if round % 2 == 0 { tree(two.as_str()) } else { one.clone() };
-        let started = Instant::now();
-        assert_eq!(slot.move_to(&to).expect("moved").changed, 1);
-        moves.push(started.elapsed());
-        let path = room.dir.path().join(format!("fresh{round}"));
-        let started = Instant::now();
-        room.git(&["worktree", "add", "-q", "--detach", &path.to_string_lossy(), two.as_str()]);
-        fresh.push(started.elapsed());
-    }
-    moves.sort();
-    fresh.sort();
-    println!("one changed file of 5,000: a move {:?}, a new work tree {:?} (medians of five)", moves[2], fresh[2]);
-    assert!(moves[2] < fresh[2], "{moves:?} {fresh:?}");
 }
