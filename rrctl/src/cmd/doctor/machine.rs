@@ -14,8 +14,8 @@ use rr_runtime::dirs::Dirs;
 use super::Row;
 use crate::exit::chain;
 
-/// `git merge-tree --write-tree`, on which the merge check rests, is in 2.38.
-const GIT_MIN: (u32, u32) = (2, 38);
+/// `git merge-tree`, on which every merge rests, takes trees that no commit has since 2.45.
+const GIT_MIN: (u32, u32) = (2, 45);
 /// A changing call waits for one sync: more than this is felt at every edit.
 const SYNC_SLOW: Duration = Duration::from_millis(20);
 const SYNC_TRIES: usize = 5;
@@ -68,9 +68,9 @@ fn sync_time(folder: &Path) -> std::io::Result<Duration> {
 pub(super) fn git() -> Row {
     const CHECK: &str = "git";
     match rr_git::version() {
-        Err(error) => Row::fail(CHECK, chain(&error), "install git 2.38 or later"),
+        Err(error) => Row::fail(CHECK, chain(&error), "install git 2.45 or later"),
         Ok(version @ (major, minor)) if version < GIT_MIN => {
-            Row::fail(CHECK, format!("{major}.{minor}"), "install git 2.38 or later")
+            Row::fail(CHECK, format!("{major}.{minor}"), "install git 2.45 or later")
         }
         Ok((major, minor)) => Row::ok(CHECK, format!("{major}.{minor}")),
     }
