@@ -13,39 +13,28 @@ pub struct IdError {
     got: String,
 }
 
-macro_rules! hex_id {
-    ($(#[$doc:meta])* $name:ident, $kind:literal) => {
+/// A text that is a name of this kind, or is refused with the rule.
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $is_one:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
 
         impl $name {
-            #[must_use]
-            pub fn from_random(bits: [u8; 16]) -> Self {
-                Self(hex(&bits))
-            }
-
-            /// # Errors
-            /// If `text` is not 32 lower-case hex digits.
+            #[doc = concat!("# Errors\nIf `text` is not ", $rule, ".")]
             pub fn parse(text: &str) -> Result<Self, IdError> {
-                let ok = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-                if ok {
+                let is_one: fn(&str) -> bool = $is_one;
+                if is_one(text) {
                     Ok(Self(text.to_owned()))
                 } else {
-                    Err(IdError { kind: $kind, rule: "32 lower-case hex digits", got: clip(text) })
+                    Err(IdError { kind: $kind, rule: $rule, got: text.chars().take(80).collect() })
                 }
             }
 
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
-            }
-
-            /// The first eight digits, for people.
-            #[must_use]
-            pub fn short(&self) -> &str {
-                &self.0[..8]
             }
         }
 
@@ -70,158 +59,65 @@ macro_rules! hex_id {
     };
 }
 
-hex_id!(
+macro_rules! random_id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal) => {
+        id!($(#[$doc])* $name, $kind, "32 lower-case hex digits", |text| is_hex(text) && text.len() == 32);
+
+        impl $name {
+            #[must_use]
+            pub fn from_random(bits: [u8; 16]) -> Self {
+                Self(hex(&bits))
+            }
+
+            /// The first eight digits, for people.
+            #[must_use]
+            pub fn short(&self) -> &str {
+                &self.0[..8]
+            }
+        }
+    };
+}
+
+random_id!(
     /// One registered life of one agent: made by the sidecar, never by the agent (D13).
     SessionId, "session id"
 );
-hex_id!(
+random_id!(
     /// One machine, chosen at random on first start. Host names repeat; this does not (H14).
     HostId, "host id"
 );
-hex_id!(
+random_id!(
     /// One operation on the store, so that an unknown outcome can be read back (lock-protocol §1.4).
     OpId, "operation id"
 );
-hex_id!(
+random_id!(
     /// One request for a person's approval. Asking for the same call again later has another one.
     ApprovalId, "approval id"
 );
-
-hex_id!(
+random_id!(
     /// One break of a branch, from when it is seen until it is over.
     IncidentId, "incident id"
 );
 
-/// Which call: a hash over its tool, arguments and folder, so that an approval is good for exactly that call.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct CallPrint(String);
-
-impl CallPrint {
-    /// # Errors
-    /// If `text` is not 32 to 64 lower-case hex digits: a shorter hash could be made to fit another call.
-    pub fn parse(text: &str) -> Result<Self, IdError> {
-        let ok = (32..=64).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if ok {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(IdError { kind: "call print", rule: "32 to 64 lower-case hex digits", got: clip(text) })
-        }
-    }
-
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for CallPrint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for CallPrint {
-    type Error = IdError;
-    fn try_from(text: String) -> Result<Self, IdError> {
-        Self::parse(&text)
-    }
-}
-
-impl From<CallPrint> for String {
-    fn from(print: CallPrint) -> Self {
-        print.0
-    }
-}
-
-/// Which repository: the first 16 hex digits of a hash over its identity (D5), so that it fits into a key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct RepoId(String);
-
-impl RepoId {
-    /// # Errors
-    /// If `text` is not 16 lower-case hex digits.
-    pub fn parse(text: &str) -> Result<Self, IdError> {
-        if text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(IdError { kind: "repository id", rule: "16 lower-case hex digits", got: clip(text) })
-        }
-    }
-
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for RepoId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for RepoId {
-    type Error = IdError;
-    fn try_from(text: String) -> Result<Self, IdError> {
-        Self::parse(&text)
-    }
-}
-
-impl From<RepoId> for String {
-    fn from(id: RepoId) -> Self {
-        id.0
-    }
-}
+id!(
+    /// Which call: a hash over its tool, arguments and folder, so that an approval is good for exactly that call. A shorter hash
+    /// could be made to fit another call.
+    CallPrint, "call print", "32 to 64 lower-case hex digits", |text| is_hex(text) && (32..=64).contains(&text.len())
+);
+id!(
+    /// Which repository: the first 16 hex digits of a hash over its identity (D5), so that it fits into a key.
+    RepoId, "repository id", "16 lower-case hex digits", |text| is_hex(text) && text.len() == 16
+);
 
 macro_rules! git_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        id!($(#[$doc])* $name, $kind, "40 or 64 lower-case hex digits", |text| is_hex(text) && matches!(text.len(), 40 | 64));
 
         impl $name {
-            /// # Errors
-            /// If `text` is not 40 or 64 lower-case hex digits.
-            pub fn parse(text: &str) -> Result<Self, IdError> {
-                let ok = matches!(text.len(), 40 | 64) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-                if ok {
-                    Ok(Self(text.to_owned()))
-                } else {
-                    Err(IdError { kind: $kind, rule: "40 or 64 lower-case hex digits", got: clip(text) })
-                }
-            }
-
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-
             /// As many digits as git shows.
             #[must_use]
             pub fn short(&self) -> &str {
                 &self.0[..10]
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = IdError;
-            fn try_from(text: String) -> Result<Self, IdError> {
-                Self::parse(&text)
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(id: $name) -> Self {
-                id.0
             }
         }
     };
@@ -236,52 +132,16 @@ git_id!(
     ObjectId, "object"
 );
 
-/// The fleet's name: the prefix of every key it owns.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct FleetName(String);
-
-impl FleetName {
-    /// # Errors
-    /// If `text` is empty, longer than 63 bytes, or has anything but `a-z 0-9 . _ -`.
-    pub fn parse(text: &str) -> Result<Self, IdError> {
-        let ok = (1..=63).contains(&text.len())
-            && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'));
-        if ok {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(IdError { kind: "fleet name", rule: "1-63 of a-z 0-9 . _ -", got: clip(text) })
-        }
-    }
-
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
+id!(
+    /// The fleet's name: the prefix of every key it owns.
+    FleetName, "fleet name", "1-63 of a-z 0-9 . _ -",
+    |text| (1..=63).contains(&text.len())
+        && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
+);
 
 impl Default for FleetName {
     fn default() -> Self {
         Self("default".to_owned())
-    }
-}
-
-impl fmt::Display for FleetName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for FleetName {
-    type Error = IdError;
-    fn try_from(text: String) -> Result<Self, IdError> {
-        Self::parse(&text)
-    }
-}
-
-impl From<FleetName> for String {
-    fn from(name: FleetName) -> Self {
-        name.0
     }
 }
 
@@ -316,8 +176,8 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn clip(text: &str) -> String {
-    text.chars().take(80).collect()
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Where new names come from; a simulation hands in its own.
