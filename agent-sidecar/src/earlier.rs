@@ -63,6 +63,7 @@ impl Service {
                 earlier: true,
                 commits: false,
                 stages: false,
+                in_spite_of: None,
             };
             (open.call, flight)
         };

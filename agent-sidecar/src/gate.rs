@@ -39,13 +39,13 @@ const SECRET_CHARS_MAX: usize = 1_000;
 impl Service {
     pub(crate) async fn before(self: &Arc<Self>, who: &Arc<AgentSession>, event: &Event, call: &ToolCall) -> Answer {
         let facts = self.pending(who);
-        let mut answer = match self.standstill(who, event) {
+        let mut answer = match self.standstill(who, event, call) {
             Some(reason) => self.refuse(who, "a call", reason),
             None => self.judge(who, event, call).await,
         };
         if answer.verdict == Verdict::Pass {
             // The world may have changed while locks were asked for: no pass after a cut-off or a pause.
-            if let Some(reason) = self.standstill(who, event).or_else(|| self.unfit(who)) {
+            if let Some(reason) = self.standstill(who, event, call).or_else(|| self.unfit(who)) {
                 answer = Answer::deny(reason);
             } else if call.action.may_change() {
                 who.lock().refusals.clear();
@@ -60,7 +60,7 @@ impl Service {
     }
 
     /// Whether nothing at all may run here now: stop file, host shut out, pause, or no knowledge of it.
-    fn standstill(&self, who: &AgentSession, event: &Event) -> Option<String> {
+    fn standstill(&self, who: &AgentSession, event: &Event, call: &ToolCall) -> Option<String> {
         if let Ok(Some(repo)) = self.repos.around(&event.cwd) {
             let stop = repo.stop_file();
             if stop.exists() {
@@ -72,12 +72,21 @@ impl Service {
         }
         let why = self.permit().check(self.now(), &self.timing).err()?;
         if let Standstill::Paused(epoch) = why
-            && self.may_repair(who, epoch)
+            && (self.may_repair(who, epoch)
+                || self.only_claims_repair(epoch, call)
+                || self.is_elsewhere(epoch, event, call))
         {
             return None;
         }
         Some(match why {
-            Standstill::Paused(epoch) => messages::paused(epoch.0, &self.pause_reasons()),
+            Standstill::Paused(epoch) => {
+                let paused = messages::paused(epoch.0, &self.pause_reasons());
+                [Some(paused), self.what_is_affected(), self.way_to_repair()]
+                    .into_iter()
+                    .flatten()
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            }
             Standstill::Stale(age) => {
                 messages::not_connected(&format!("the run permit was last seen {} ago", messages::span(age)))
             }
@@ -221,7 +230,7 @@ impl Service {
         named.find(|fleet| *fleet != self.name).map(|fleet| messages::other_fleet(&fleet, &self.name))
     }
 
-    fn effects(&self, event: &Event, call: &ToolCall) -> Result<Effects, Objection> {
+    pub(crate) fn effects(&self, event: &Event, call: &ToolCall) -> Result<Effects, Objection> {
         // Parsing and a few looks at the disk: short, and on the path of one call only.
         let look = || effects::of(&call.action, &event.cwd, &self.repos, &self.guarded);
         match call.action {
@@ -482,6 +491,7 @@ impl Service {
             earlier: false,
             commits: found.commits,
             stages: found.stages && !found.commits,
+            in_spite_of: self.permit().check(started, &self.timing).err().and_then(Standstill::epoch),
         };
         who.lock().in_flight.insert(call.id.clone(), flight);
     }

@@ -1,7 +1,8 @@
 //! Every text that an agent reads: what happened, who, since when, what to do next. Facts, not orders: an agent's guard
 //! against injected instructions must have no reason to doubt them.
 
-use rr_core::id::FleetName;
+use rr_core::id::{FleetName, IncidentId};
+use rr_core::incident::State;
 use rr_core::overlap::{Because, Finding, Kind, Level, SymbolClash};
 use rr_core::scope::Scope;
 use rr_core::time::Span;
@@ -198,6 +199,86 @@ pub(crate) fn paused(epoch: u64, reasons: &str) -> String {
     format!(
         "The fleet is paused (epoch {epoch}{reasons}). No tool may run in any session until a person resumes it with `rrctl resume --epoch {epoch}`. Nothing of yours is lost; your locks stay yours."
     )
+}
+
+/// What is added to [`paused`] where not everything is stopped.
+pub(crate) fn affected(folders: &str) -> String {
+    format!(
+        "It concerns {}. Reading goes on, and so does what certainly changes only other files: the file tools, and commands whose changes \
+         are known beforehand. What is committed or staged in this repository waits.",
+        cut(folders, ERROR_CHARS_MAX)
+    )
+}
+
+/// What is added to [`paused`] where the watcher alone holds the fleet.
+pub(crate) fn may_be_claimed(incident: &IncidentId) -> String {
+    let id = incident.short();
+    format!(
+        "If the watcher leaves the repair to others, one session may take it up and go on working: it types `rrctl incident claim {id}`, \
+         that command alone."
+    )
+}
+
+pub(crate) fn under_repair(incident: &IncidentId, who: &Who) -> String {
+    format!("Incident {} is being repaired by {}; it alone goes on.", incident.short(), who.named())
+}
+
+pub(crate) fn repair_claimed(incident: &IncidentId) -> String {
+    let id = incident.short();
+    format!(
+        "The repair of incident {id} is yours: your calls pass although the watcher has paused the fleet. Mend the branch and commit; when its \
+         check passes, the fleet goes on by itself. A person's pause stops you too. If you cannot mend it: rrctl incident give-back {id}"
+    )
+}
+
+pub(crate) fn repair_taken(incident: &IncidentId, by: &Who) -> String {
+    format!(
+        "Incident {} is being repaired already, by {}. Wait: the fleet goes on when the branch passes its check again.",
+        incident.short(),
+        by.named()
+    )
+}
+
+pub(crate) fn repair_not_yet(incident: &IncidentId, state: State) -> String {
+    let doing = match state {
+        State::Seen | State::Confirmed => "it is looking whether the branch is broken at all",
+        State::Paused | State::Searching => "it is looking for the commit that did it",
+        State::Reverting | State::Verifying => "it is taking out the commit that did it",
+        State::Resumed => "it is over",
+        State::Escalated => "a person has just asked it to go on",
+    };
+    format!("Incident {} is not to be repaired by others yet: the watcher is at it, {doing}. Wait.", incident.short())
+}
+
+pub(crate) fn repair_given_back(incident: &IncidentId) -> String {
+    let id = incident.short();
+    format!(
+        "The repair of incident {id} is anybody's again, and you stand still as all others do while the fleet is paused."
+    )
+}
+
+pub(crate) fn repair_not_held(incident: &IncidentId) -> String {
+    format!("You do not have the repair of incident {}: nothing was given back.", incident.short())
+}
+
+pub(crate) fn repair_unclear() -> String {
+    "The store did not say clearly what came of it: nothing passes on the strength of this. Type it again.".to_owned()
+}
+
+pub(crate) fn no_such_incident(id: &str) -> String {
+    format!("No incident {} is open: the branch may be whole again.", quote(id))
+}
+
+pub(crate) fn incident_over(incident: &IncidentId) -> String {
+    format!("Incident {} is over: there is nothing to repair.", incident.short())
+}
+
+pub(crate) fn several_incidents(ids: &[&str]) -> String {
+    format!("Several incidents begin so: {}. Type more of its id.", ids.join(", "))
+}
+
+pub(crate) fn no_such_session() -> String {
+    "the sidecar of this machine knows no such session here".to_owned()
 }
 
 pub(crate) fn shut_out(denial: &Denial) -> String {
@@ -490,7 +571,7 @@ pub(crate) fn overlap(finding: &Finding, side: usize, others: &[Who]) -> String 
         Kind::Merge => format!("Your work and that of {other} cannot be merged: both changed {paths}."),
         Kind::Package(key) => format!("You and {other} set {key} to different versions, in {paths}."),
         Kind::Symbol { name, how } => format!("{} `{}`: you and {other}, in {paths}.", clash(*how), quote(name)),
-        Kind::Reverted { check, commit, kept } => format!(
+        Kind::Reverted { check, commit, kept, .. } => format!(
             "Your commit {} was taken out of the branch again: `{}` fails with it and passes without it, both shown by builds. Nothing of \
              it is lost: it is on branch {}. Mend it there, and land it again.",
             commit.short(),

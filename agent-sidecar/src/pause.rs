@@ -103,7 +103,7 @@ impl Service {
     async fn acknowledge(&self, who: &AgentSession, state: &FleetState) {
         let ack = {
             let inner = who.lock();
-            let in_flight = u32::try_from(inner.may_change_in_flight()).unwrap_or(u32::MAX);
+            let in_flight = u32::try_from(inner.in_flight_before(state.epoch)).unwrap_or(u32::MAX);
             let ack = AckRecord {
                 epoch: state.epoch,
                 state: if in_flight == 0 { AckState::Drained } else { AckState::Seen },

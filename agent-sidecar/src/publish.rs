@@ -274,18 +274,21 @@ impl Service {
         }
     }
 
-    /// A git hook asks, before a push, that the session it runs in be looked at: its commits are in the store when this is
-    /// answered.
-    pub(crate) async fn look_before_push(&self, question: &Question) -> Output {
-        let refuse = |why: &str| Output { stderr: format!("{why}\n").into_bytes(), exit: 1, ..Output::default() };
+    /// The session that a command runs in: by the name in its environment, and by whose process it descends from.
+    pub(crate) fn caller(&self, question: &Question) -> Option<Arc<AgentSession>> {
         let named = question.env("RAILROAD_SESSION").or(question.env("CLAUDE_CODE_SESSION_ID")).map(session_name);
         let callers = chain(question.pid, None);
         let is_caller = |s: &Arc<AgentSession>| {
             Some(session_name(&s.key.session)) == named && callers.iter().any(|(p, _)| *p == s.process)
         };
-        let Some(who) = self.all().into_iter().find(is_caller) else {
-            return refuse("the sidecar of this machine knows no such session here");
-        };
+        self.all().into_iter().find(is_caller)
+    }
+
+    /// A git hook asks, before a push, that the session it runs in be looked at: its commits are in the store when this is
+    /// answered.
+    pub(crate) async fn look_before_push(&self, question: &Question) -> Output {
+        let refuse = |why: &str| Output { stderr: format!("{why}\n").into_bytes(), exit: 1, ..Output::default() };
+        let Some(who) = self.caller(question) else { return refuse(&messages::no_such_session()) };
         use std::os::unix::ffi::OsStrExt as _;
         let folder = Path::new(std::ffi::OsStr::from_bytes(&question.input));
         let Ok(Some(repo)) = self.repos.around(folder) else {

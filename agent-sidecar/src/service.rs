@@ -24,6 +24,7 @@ use crate::live::Live;
 use crate::memory::Memory;
 use crate::messages::{self, Who};
 use crate::publish::{GIT_HOOK, VerdictsLease};
+use crate::repair::REPAIR;
 use crate::repos::Repos;
 use crate::snapshots::Snapshots;
 use crate::socket::Question;
@@ -198,6 +199,9 @@ impl Service {
     pub(crate) async fn answer(self: Arc<Self>, question: Question) -> Output {
         if question.agent == GIT_HOOK {
             return self.look_before_push(&question).await;
+        }
+        if question.agent == REPAIR {
+            return self.asked_for_repair(&question).await;
         }
         let event = if question.too_large {
             Err(claude::Misread { text: messages::too_large(), gates_a_tool: true })

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rr_core::id::{CallPrint, RepoId, SessionId, Token};
+use rr_core::id::{CallPrint, Epoch, RepoId, SessionId, Token};
 use rr_core::lock::{LockEvent, LockState};
 use rr_core::path::RepoPath;
 use rr_core::scope::{Claim, Mode, Scope};
@@ -141,6 +141,8 @@ pub(crate) struct InFlight {
     pub commits: bool,
     /// It stages without committing: the index stays its session's until that has been done.
     pub stages: bool,
+    /// It was let through during this pause: it is none of the calls that the pause waits for.
+    pub in_spite_of: Option<Epoch>,
 }
 
 impl AgentSession {
@@ -234,12 +236,19 @@ impl Inner {
             earlier: false,
             commits: false,
             stages: false,
+            in_spite_of: None,
         };
         self.in_flight.insert(EARLIER_CALL.to_owned(), call);
     }
 
     pub(crate) fn may_change_in_flight(&self) -> usize {
         self.in_flight.values().filter(|c| c.may_change && !c.earlier).count()
+    }
+
+    /// Calls that may change something and were let through before this pause.
+    pub(crate) fn in_flight_before(&self, pause: Epoch) -> usize {
+        let is_from_before = |call: &&InFlight| call.may_change && !call.earlier && call.in_spite_of != Some(pause);
+        self.in_flight.values().filter(is_from_before).count()
     }
 
     /// When a lock was granted, by the wall clock.

@@ -35,7 +35,8 @@ pub async fn pause(fleet: &Fleet, request: v1::PauseRequest) -> Result<v1::Pause
     let v1::PauseRequest { who, reason, hard } = request;
     let who = text("who", who)?;
     let reason = text("reason", reason)?;
-    let hold = Hold { id: String::new(), kind: HoldKind::Person, who, reason, hard, since_unix_ms: unix_ms() };
+    let hold =
+        Hold { id: String::new(), kind: HoldKind::Person, who, reason, hard, affected: None, since_unix_ms: unix_ms() };
     let done = fleet.pause(&hold).await.map_err(|e| from_fleet(&e))?;
     tracing::warn!(who = hold.who, reason = hold.reason, hard, ?done, "the fleet is paused");
     Ok(match done {
@@ -56,7 +57,15 @@ pub async fn pause(fleet: &Fleet, request: v1::PauseRequest) -> Result<v1::Pause
 pub async fn post_restore(fleet: &Fleet, request: v1::PostRestoreRequest) -> Result<v1::PostRestoreReply, Status> {
     let who = text("who", request.who)?;
     let reason = text("reason", request.reason)?;
-    let hold = Hold { id: String::new(), kind: HoldKind::Person, who, reason, hard: false, since_unix_ms: unix_ms() };
+    let hold = Hold {
+        id: String::new(),
+        kind: HoldKind::Person,
+        who,
+        reason,
+        hard: false,
+        affected: None,
+        since_unix_ms: unix_ms(),
+    };
     let mut done = fleet.post_restore(&hold).await;
     if let Err(FleetError::Store { source: StoreError::WentBack { .. }, .. }) = &done {
         // That is what it is asked for.

@@ -13,6 +13,8 @@ use crate::id::{CommitId, Epoch, HostId, IncidentId, ObjectId, RepoId, SessionId
 pub const NOTES_MAX: usize = 64;
 /// Bytes of failing output that an incident carries.
 pub const OUTPUT_BYTES_MAX: usize = 4 << 10;
+/// Files that a failure names and an incident carries.
+pub const FILES_MAX: usize = 100;
 /// Before the search, four in ten reds of tests are nobody's.
 const NOBODY: f64 = 0.4;
 /// Hindered this often (no space, no network, killed), a person is told instead of another try.
@@ -111,6 +113,9 @@ pub struct Incident {
     /// Runs of the check at `red`, and then those of the search: the whole state of the search.
     pub runs: Vec<Run>,
     pub output: String,
+    /// What the failure names, as far as it names files.
+    #[serde(default)]
+    pub files: Vec<String>,
     pub pause: Option<Pause>,
     /// Indices into the suspects.
     pub culprits: Vec<usize>,
@@ -125,6 +130,9 @@ pub struct Incident {
     /// A person wants the revert: the conditions for doing it by itself no longer count.
     #[serde(default)]
     pub accepted: bool,
+    /// Nothing that was let through before the pause is waited for any more.
+    #[serde(default)]
+    pub drained: bool,
     #[serde(default)]
     pub hindered: u32,
     #[serde(default)]
@@ -146,6 +154,8 @@ pub enum Todo {
     Build(Vec<Build>),
     /// Make the branch's tip without the culprits, run the check on it, and look whether a revert is allowed.
     Prepare { culprits: Vec<CommitId> },
+    /// Wait, for a short while, until nothing that was let through before the pause is under way: it may still write, or commit.
+    Drain,
     /// Keep the culprits' work on a branch, then land this.
     Land { tip: CommitId, tree: ObjectId },
     /// Run the check on the branch as it stands.
@@ -169,6 +179,8 @@ pub enum Done {
         tree: ObjectId,
         verdict: Verdict,
     },
+    /// Those that were waited for in vain, in words.
+    Drained(Vec<String>),
     /// It is not to be done by itself: why.
     NotAllowed(String),
     Landed {
@@ -218,6 +230,13 @@ impl Incident {
         self.nature == Nature::Compile || !culprit::rerun_needed(self.nature, self.reds())
     }
 
+    /// Whether an agent may take up its repair by itself: only where the watcher has given it up to people. Before that both would move the
+    /// branch.
+    #[must_use]
+    pub fn is_for_others(&self) -> bool {
+        self.state == State::Escalated
+    }
+
     /// How often the commit that it was seen at was red.
     #[must_use]
     pub fn reds(&self) -> usize {
@@ -244,6 +263,8 @@ impl Incident {
     /// no chance explains.
     fn way_back(&self, slots: usize) -> Todo {
         match &self.revert {
+            // Whoever is not paused is not waited for: they go on all the time.
+            Some(revert) if revert.green && self.pause.is_some() && !self.drained => return Todo::Drain,
             Some(revert) if revert.green => return Todo::Land { tip: revert.tip.clone(), tree: revert.tree.clone() },
             _ => {}
         }
@@ -297,6 +318,7 @@ impl Incident {
                 String::new()
             }
             (State::Reverting, Done::Prepared { tip, tree, verdict }) => self.prepared(tip, tree, verdict),
+            (State::Reverting, Done::Drained(late)) => self.drained(&late),
             (State::Reverting, Done::Landed { commit, kept }) => self.landed(commit, kept),
             (State::Reverting, Done::Moved) => {
                 self.revert = None;
@@ -393,6 +415,17 @@ impl Incident {
                 self.escalate(format!("the branch without it does not pass `{}`; {what}", self.check))
             }
         }
+    }
+
+    fn drained(&mut self, late: &[String]) -> String {
+        self.drained = true;
+        if late.is_empty() {
+            return String::new();
+        }
+        format!(
+            "not waited for any longer, though a call from before the pause may still be under way: {}",
+            late.join(", ")
+        )
     }
 
     fn landed(&mut self, commit: CommitId, kept: Option<String>) -> String {

@@ -1,8 +1,9 @@
 //! The rules of the house: plain data in, decision out. No clock, no I/O, no tokio; whoever needs one hands in what it
 //! read. Start at [`path`] (what can be locked), then [`scope`] and [`lock`] (who may hold it), [`session`] (is the holder
-//! still alive) and [`permit`] (may the fleet run). [`culprit`] finds who broke a build. [`limits`] has every number, with its
+//! still alive), [`permit`] (may the fleet run) and [`affected`] (whom a break stops). [`culprit`] finds who broke a build. [`limits`] has every number, with its
 //! reason; [`bugs`] are the tests' own.
 
+pub mod affected;
 pub mod bugs;
 pub mod content;
 pub mod culprit;

@@ -21,7 +21,7 @@ mod symbols;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::id::{CommitId, ObjectId, RepoId};
+use crate::id::{CommitId, ObjectId, RepoId, SessionId};
 use crate::live::{GitPath, Lines, TreeKey};
 
 pub use hot::{Edited, Hot};
@@ -129,8 +129,8 @@ pub enum Kind {
     Symbol { name: String, how: SymbolClash },
     /// The check that fails on both together.
     Check(String),
-    /// What its session had landed was taken out of the branch again: it broke the check there. It is kept on a branch.
-    Reverted { check: String, commit: CommitId, kept: String },
+    /// What this session had landed was taken out of the branch again: it broke the check there. It is kept on a branch.
+    Reverted { check: String, commit: CommitId, kept: String, session: SessionId },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -183,6 +183,17 @@ pub struct Finding {
     pub yields: Option<(usize, Because)>,
 }
 
+/// A revert, for the session whose commit it took out.
+#[derive(Clone, Copy, Debug)]
+pub struct Reverted<'a> {
+    /// The command that fails with the commit.
+    pub check: &'a str,
+    pub commit: &'a CommitId,
+    /// The branch that keeps it.
+    pub kept: &'a str,
+    pub session: &'a SessionId,
+}
+
 impl Finding {
     /// What an agent has committed does not pass a check that passes on the branch it is to land on. Both sides are its own.
     #[must_use]
@@ -202,17 +213,16 @@ impl Finding {
 
     /// A commit of this work tree's session was reverted on the branch that everybody builds on.
     #[must_use]
-    pub fn of_revert(
-        repo: &RepoId,
-        tree: &TreeKey,
-        commit: &CommitId,
-        check: &str,
-        kept: &str,
-        excerpt: String,
-    ) -> Self {
+    pub fn of_revert(repo: &RepoId, tree: &TreeKey, of: &Reverted<'_>, excerpt: String) -> Self {
+        let Reverted { check, commit, kept, session } = *of;
         Self {
             id: FindingId::of(repo, [tree, tree], &format!("reverted {commit}")),
-            kind: Kind::Reverted { check: check.to_owned(), commit: commit.clone(), kept: kept.to_owned() },
+            kind: Kind::Reverted {
+                check: check.to_owned(),
+                commit: commit.clone(),
+                kept: kept.to_owned(),
+                session: session.clone(),
+            },
             ..Self::of_commit(repo, tree, commit, check, excerpt)
         }
     }

@@ -24,6 +24,17 @@ pub enum Standstill {
     StoreWentBack,
 }
 
+impl Standstill {
+    /// Of a pause: which.
+    #[must_use]
+    pub fn epoch(self) -> Option<Epoch> {
+        match self {
+            Self::Paused(epoch) => Some(epoch),
+            Self::Stale(_) | Self::NeverRead | Self::StoreWentBack => None,
+        }
+    }
+}
+
 /// One sidecar's view of the permit.
 #[derive(Clone, Debug, Default)]
 pub struct PermitView {

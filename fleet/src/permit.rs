@@ -1,6 +1,7 @@
 //! Pause and resume (lock-protocol §4). Paused is the absence of `fleet/run`: deleting needs no space, no lock and no healthy
 //! watcher. A resume names the epoch it ends, so that it cannot undo a pause it has not seen (H18).
 
+use rr_core::affected::Affected;
 use rr_core::bugs::{self, Bug};
 use rr_core::id::Epoch;
 use rr_core::permit::{Permit, ResumeRefusal};
@@ -36,6 +37,9 @@ pub struct Hold {
     /// Also stop what the agents have running, not only their next call.
     #[serde(default)]
     pub hard: bool,
+    /// Whom it stops, where it does not stop everybody. Only the watcher makes such a hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affected: Option<Affected>,
     pub since_unix_ms: u64,
 }
 
@@ -71,6 +75,21 @@ impl FleetState {
     #[must_use]
     pub fn is_paused(&self) -> bool {
         matches!(self.permit, Permit::Paused(_))
+    }
+
+    /// Whether it stands still for the watcher's reasons alone. One whose reason nobody recorded does not.
+    #[must_use]
+    pub fn is_paused_by_watcher_alone(&self) -> bool {
+        self.is_paused() && !self.holds.is_empty() && self.holds.iter().all(|hold| hold.kind == HoldKind::Watcher)
+    }
+
+    /// What all that holds it concerns. `None`: it stops everybody, for one hold that does is enough.
+    #[must_use]
+    pub fn affected(&self) -> Option<Vec<Affected>> {
+        if !self.is_paused_by_watcher_alone() {
+            return None;
+        }
+        self.holds.iter().map(|hold| hold.affected.clone()).collect()
     }
 
     /// Whether the running commands are to be stopped as well.

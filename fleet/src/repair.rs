@@ -3,12 +3,13 @@
 //! business.
 
 use rr_core::id::{Epoch, IncidentId, SessionId};
+use rr_core::incident::{Incident, State};
 use rr_store::{Change, Compare, KeyValue, Keys, LeaseId, Op, Revision, StoreError, WatchEvent};
 use serde::{Deserialize, Serialize};
 
 use crate::records::{SessionRecord, decode, encode};
 use crate::turn::{Seen, Step, Turn};
-use crate::{Fleet, FleetError, FleetState, HoldKind, Leader, Session};
+use crate::{Fleet, FleetError, FleetState, Leader, Session};
 
 /// `fleet/repair`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +25,7 @@ impl RepairRecord {
     /// watcher alone holds the fleet. A person's hold stops everybody, and so does one whose reason nobody recorded.
     #[must_use]
     pub fn exempts(&self, sid: &SessionId, state: &FleetState) -> bool {
-        let by_watcher_alone = !state.holds.is_empty() && state.holds.iter().all(|hold| hold.kind == HoldKind::Watcher);
-        self.sid == *sid && self.epoch == state.epoch && by_watcher_alone
+        self.sid == *sid && self.epoch == state.epoch && state.is_paused_by_watcher_alone()
     }
 }
 
@@ -34,6 +34,8 @@ pub enum Repair {
     Yes,
     TakenBy(SessionId),
     NoSuchIncident,
+    /// The watcher is still at it.
+    NotYet(State),
     /// The session, its host or the generation is no longer valid.
     Lost,
 }
@@ -73,15 +75,17 @@ impl<'a> From<&'a Leader> for HandBy<'a> {
 }
 
 impl Fleet {
-    /// Claims the repair of an open incident. Who has it already, has it anew: for the present pause.
+    /// Claims the repair of an open incident that the watcher has given up. Who has it already, has it anew: for the present pause.
     ///
     /// # Errors
     /// If the store does not answer clearly: then ask again, or release it.
     pub async fn claim_repair(&self, session: &Session, incident: &IncidentId) -> Result<Repair, FleetError> {
         let claimed = self
             .in_turn(&turn_of(None), &self.repair_reads(&session.sid), |seen| {
-                if !self.is_open(seen, incident) {
-                    return Ok(Step::Done(Repair::NoSuchIncident));
+                let Some(kv) = self.open_in(seen, incident) else { return Ok(Step::Done(Repair::NoSuchIncident)) };
+                let open: Incident = decode(kv)?;
+                if !open.is_for_others() {
+                    return Ok(Step::Done(Repair::NotYet(open.state)));
                 }
                 let holder = self.holder(seen);
                 if let Some(other) =
@@ -103,6 +107,7 @@ impl Fleet {
                     return Ok(Step::Done(Repair::Yes));
                 }
                 let guards = vec![
+                    Compare::modified_at(kv.key.clone(), kv.mod_revision),
                     Compare::created_at(self.keys.session(&session.sid), session.created),
                     self.same_generation(session.generation),
                     Compare::absent(Keys::one(denied)),
@@ -219,7 +224,13 @@ impl Fleet {
     }
 
     fn is_open(&self, seen: &Seen, incident: &IncidentId) -> bool {
-        seen.below(&self.keys.open_incidents()).any(|kv| crate::incidents::id_of(kv).as_ref() == Some(incident))
+        self.open_in(seen, incident).is_some()
+    }
+
+    fn open_in<'s>(&self, seen: &'s Seen, incident: &IncidentId) -> Option<&'s KeyValue> {
+        let open = self.keys.open_incidents();
+        let is_it = |kv: &&KeyValue| crate::incidents::id_of(kv).as_ref() == Some(incident);
+        seen.below(&open).find(is_it)
     }
 
     fn epoch_in(&self, seen: &Seen) -> Result<Epoch, FleetError> {
@@ -238,10 +249,9 @@ impl Fleet {
         let revision = |kv: Option<&KeyValue>| kv.map_or(0, |kv| kv.mod_revision);
         let epoch = self.keys.epoch();
         guards.push(Compare::modified_at(epoch.clone(), revision(seen.at(&epoch)) as Revision));
-        let open = self.keys.open_incidents();
-        for kv in seen.below(&open).filter(|kv| crate::incidents::id_of(kv).as_ref() == Some(&record.incident)) {
-            guards.push(Compare::created_at(kv.key.clone(), kv.create_revision));
-        }
+        guards.extend(
+            self.open_in(seen, &record.incident).map(|kv| Compare::created_at(kv.key.clone(), kv.create_revision)),
+        );
         Step::Write { guards, ops: vec![Op::put_leased(self.keys.repair(), encode(record), lease)], outcome }
     }
 }

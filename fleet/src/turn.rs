@@ -21,7 +21,7 @@ impl Seen {
         self.kvs.iter().find(|kv| kv.key == key)
     }
 
-    pub(crate) fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a KeyValue> + 'a {
+    pub(crate) fn below<'a, 'p>(&'a self, prefix: &'p str) -> impl Iterator<Item = &'a KeyValue> + use<'a, 'p> {
         self.kvs.iter().filter(move |kv| kv.key.starts_with(prefix))
     }
 }

@@ -68,6 +68,7 @@ fn hold() -> Hold {
         who: "ann".into(),
         reason: "lunch".into(),
         hard: false,
+        affected: None,
         since_unix_ms: 0,
     }
 }

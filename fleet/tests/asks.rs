@@ -280,6 +280,7 @@ async fn a_new_start_after_a_restore_ends_all_questions() {
         who: "kim".into(),
         reason: "restored".into(),
         hard: false,
+        affected: None,
         since_unix_ms: 0,
     };
     stage.fleet.post_restore(&hold).await.unwrap();

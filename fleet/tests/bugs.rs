@@ -91,7 +91,7 @@ async fn is_found(bug: Bug, rule: Rule, story: impl AsyncFn(&Ground)) {
 
 fn hold() -> Hold {
     let (id, who, reason) = (String::new(), "test".to_owned(), "a test".to_owned());
-    Hold { id, kind: HoldKind::Person, who, reason, hard: false, since_unix_ms: 0 }
+    Hold { id, kind: HoldKind::Person, who, reason, hard: false, affected: None, since_unix_ms: 0 }
 }
 
 /// A release that was thought lost arrives when its holder, adopted by a restarted sidecar, has the lock again.

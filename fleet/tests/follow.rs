@@ -95,6 +95,7 @@ async fn a_pause_is_known_from_its_change_alone() {
         who: "ann".to_owned(),
         reason: "lunch".to_owned(),
         hard: false,
+        affected: None,
         since_unix_ms: 0,
     };
     let PauseDone::Paused { epoch, .. } = stage.fleet.pause(&hold).await.unwrap() else { panic!("it ran") };

@@ -131,7 +131,7 @@ impl Actor {
 
 fn hold(n: u64) -> Hold {
     let (id, who, reason) = (String::new(), n.to_string(), "a test".to_owned());
-    Hold { id, kind: HoldKind::Person, who, reason, hard: false, since_unix_ms: 0 }
+    Hold { id, kind: HoldKind::Person, who, reason, hard: false, affected: None, since_unix_ms: 0 }
 }
 
 fn claim(random: &Seeded) -> Claim {

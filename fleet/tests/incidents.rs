@@ -5,13 +5,14 @@ mod common;
 
 use common::watching::{finding, host, incident, incident_id, leader, line, object, old_and_new};
 use common::{PREFIX, Stage, replay_with, repo, seeds};
+use rr_core::affected::Affected;
 use rr_core::incident::{Incident, State};
 use rr_core::overlap::{Finding, Level};
 use rr_core::time::Span;
 use rr_fleet::{
     Advanced, Deadline, Ending, FINDINGS_MAX, FindingChange, FleetError, HEALTH_RUNS_MAX, HandBy, Handed, HealthRun,
     Hold, HoldKind, IncidentFound, LineHealth, Opened, Order, OrderTaken, Ordered, PAST_INCIDENTS_MAX, PauseDone,
-    Repair, ResumedFor, Stored, TakenAsk,
+    Repair, RepairReleased, ResumedFor, Stored, TakenAsk,
 };
 use rr_store::faulty::{Call, Fault};
 use rr_store::{Op, Store as _, Txn};
@@ -25,7 +26,7 @@ async fn opened(stage: &Stage, by: &rr_fleet::Leader, incident: &Incident) -> St
 
 fn person() -> Hold {
     let (who, reason) = ("ann".to_owned(), "a look".to_owned());
-    Hold { id: String::new(), kind: HoldKind::Person, who, reason, hard: false, since_unix_ms: 0 }
+    Hold { id: String::new(), kind: HoldKind::Person, who, reason, hard: false, affected: None, since_unix_ms: 0 }
 }
 
 fn run(n: u64) -> HealthRun {
@@ -104,7 +105,7 @@ async fn a_leader_that_was_frozen_can_write_nothing_of_all_this() {
     let order = stage.fleet.orders().await.unwrap()[0].3;
     stage.fleet.ask_health(&repo(), "ann").await.unwrap();
     let ask = stage.fleet.health_asked().await.unwrap().remove(0);
-    let pause = stage.fleet.pause_for(&new, &id, "broken", false, 7).await.unwrap();
+    let pause = stage.fleet.pause_for(&new, &id, "broken", None, 7).await.unwrap();
     let before = stage.below("").await;
     let fleet = &stage.fleet;
     let put = FindingChange::Put(Box::new(finding(1, Level::Conflict)));
@@ -114,7 +115,7 @@ async fn a_leader_that_was_frozen_can_write_nothing_of_all_this() {
         fleet.close_incident(&old, &stored, &stored.incident).await.err(),
         fleet.start_deadline(&old, &id, Span::from_secs(900)).await.err(),
         fleet.take_order(&old, &id, order).await.err(),
-        fleet.pause_for(&old, &incident_id(2), "broken", false, 7).await.err(),
+        fleet.pause_for(&old, &incident_id(2), "broken", None, 7).await.err(),
         fleet.resume_for(&old, &pause, "watcher").await.err(),
         fleet.count_revert(&old, &id).await.err(),
         fleet.hand_repair(&old, &session.sid, &id).await.err(),
@@ -177,17 +178,25 @@ async fn one_session_repairs_until_it_ends_and_no_later_pause_exempts_it() {
     let leader = leader(&stage).await;
     let (id, all) = (incident_id(1), stage.sessions(2).await);
     assert_eq!(stage.fleet.claim_repair(&all[0], &id).await.unwrap(), Repair::NoSuchIncident);
-    opened(&stage, &leader, &incident(1, "main")).await;
-    let pause = stage.fleet.pause_for(&leader, &id, "broken", false, 7).await.unwrap();
+    let stored = opened(&stage, &leader, &incident(1, "main")).await;
+    let pause = stage.fleet.pause_for(&leader, &id, "broken", None, 7).await.unwrap();
+    assert_eq!(stage.fleet.claim_repair(&all[0], &id).await.unwrap(), Repair::NotYet(State::Seen));
+    let given_up = Incident { state: State::Escalated, ..stored.incident.clone() };
+    assert!(matches!(stage.fleet.advance(&leader, &stored, &given_up).await.unwrap(), Advanced::Yes(_)));
+    assert_eq!(stage.fleet.release_repair(&all[0]).await.unwrap(), RepairReleased::NotHeld);
     assert_eq!(stage.fleet.claim_repair(&all[0], &id).await.unwrap(), Repair::Yes);
     assert_eq!(stage.fleet.claim_repair(&all[1], &id).await.unwrap(), Repair::TakenBy(all[0].sid.clone()));
+    assert_eq!(stage.fleet.release_repair(&all[1]).await.unwrap(), RepairReleased::NotHeld);
+    assert_eq!(stage.fleet.release_repair(&all[0]).await.unwrap(), RepairReleased::Yes);
+    assert_eq!(stage.fleet.claim_repair(&all[1], &id).await.unwrap(), Repair::Yes);
+    assert_eq!(stage.fleet.hand_repair(HandBy::Person, &all[0].sid, &id).await.unwrap(), Handed::Yes);
     let record = stage.fleet.repair().await.unwrap().unwrap();
     assert!(record.exempts(&all[0].sid, &stage.fleet.state().await.unwrap()));
     assert!(!record.exempts(&all[1].sid, &stage.fleet.state().await.unwrap()));
     stage.fleet.pause(&person()).await.unwrap();
     assert!(!record.exempts(&all[0].sid, &stage.fleet.state().await.unwrap()), "a person's hold stops everybody");
     stage.fleet.resume(pause.epoch, "ann", |_| true).await.unwrap();
-    stage.fleet.pause_for(&leader, &incident_id(2), "again", false, 7).await.unwrap();
+    stage.fleet.pause_for(&leader, &incident_id(2), "again", None, 7).await.unwrap();
     assert!(!record.exempts(&all[0].sid, &stage.fleet.state().await.unwrap()), "another pause");
     assert_eq!(stage.fleet.hand_repair(HandBy::Person, &all[1].sid, &id).await.unwrap(), Handed::Yes);
     stage.fleet.end(&all[1], Ending::Clean).await.unwrap();
@@ -200,8 +209,8 @@ async fn a_pause_for_an_incident_is_made_once_and_let_go_without_touching_a_pers
     let stage = Stage::new().await;
     let leader = leader(&stage).await;
     let id = incident_id(1);
-    let pause = stage.fleet.pause_for(&leader, &id, "broken", false, 7).await.unwrap();
-    assert_eq!(stage.fleet.pause_for(&leader, &id, "broken", false, 7).await.unwrap(), pause);
+    let pause = stage.fleet.pause_for(&leader, &id, "broken", None, 7).await.unwrap();
+    assert_eq!(stage.fleet.pause_for(&leader, &id, "broken", None, 7).await.unwrap(), pause);
     assert!(stage.fleet.has_hold(&pause).await.unwrap());
     stage.fleet.pause(&person()).await.unwrap();
     let held = stage.fleet.resume_for(&leader, &pause, "watcher").await.unwrap();
@@ -211,11 +220,31 @@ async fn a_pause_for_an_incident_is_made_once_and_let_go_without_touching_a_pers
     let over = stage.fleet.resume_for(&leader, &pause, "watcher").await.unwrap();
     assert!(matches!(over, ResumedFor::Running { .. } | ResumedFor::AlreadyOver), "{over:?}");
     // A person who resumes over the watcher's hold has the last word.
-    let second = stage.fleet.pause_for(&leader, &incident_id(2), "broken", false, 7).await.unwrap();
+    let second = stage.fleet.pause_for(&leader, &incident_id(2), "broken", None, 7).await.unwrap();
     stage.fleet.resume(second.epoch, "ann", |_| true).await.unwrap();
-    assert_eq!(stage.fleet.pause_for(&leader, &incident_id(2), "broken", false, 7).await.unwrap(), second);
+    assert_eq!(stage.fleet.pause_for(&leader, &incident_id(2), "broken", None, 7).await.unwrap(), second);
     assert!(!stage.fleet.has_hold(&second).await.unwrap() && !stage.fleet.state().await.unwrap().is_paused());
     assert_eq!(stage.fleet.resume_for(&leader, &second, "watcher").await.unwrap(), ResumedFor::AlreadyOver);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_spares_somebody_only_where_every_hold_of_it_says_so() {
+    let stage = Stage::new().await;
+    let leader = leader(&stage).await;
+    let some = |folder: &str| Some(Affected::new(repo(), [folder.to_owned()]));
+    assert_eq!(stage.fleet.state().await.unwrap().affected(), None, "it runs");
+    let first = stage.fleet.pause_for(&leader, &incident_id(1), "broken", some("a"), 7).await.unwrap();
+    assert_eq!(stage.fleet.state().await.unwrap().affected(), Some(vec![some("a").unwrap()]));
+    stage.fleet.pause_for(&leader, &incident_id(2), "broken too", some("b"), 7).await.unwrap();
+    assert_eq!(stage.fleet.state().await.unwrap().affected().map(|both| both.len()), Some(2));
+    let third = stage.fleet.pause_for(&leader, &incident_id(3), "all", None, 7).await.unwrap();
+    assert_eq!(stage.fleet.state().await.unwrap().affected(), None, "one that spares nobody is enough");
+    stage.fleet.resume_for(&leader, &third, "watcher").await.unwrap();
+    assert_eq!(stage.fleet.state().await.unwrap().affected().map(|both| both.len()), Some(2));
+    let mine = stage.fleet.pause(&person()).await.unwrap();
+    assert_eq!(stage.fleet.state().await.unwrap().affected(), None, "a person's stops everybody: {mine:?}");
+    stage.fleet.resume_for(&leader, &first, "watcher").await.unwrap();
+    assert_eq!(stage.fleet.state().await.unwrap().affected(), None);
 }
 
 /// Calls take turns in an order that the seed decides, answers are lost, copies come late.
@@ -235,7 +264,7 @@ async fn a_persons_pause_is_never_undone_by_the_watcher_and_its_own_never_stays(
         let watcher = tokio::spawn(async move {
             let id = incident_id(1);
             let pause = loop {
-                match fleet.pause_for(&leader, &id, "broken", false, 7).await {
+                match fleet.pause_for(&leader, &id, "broken", None, 7).await {
                     Ok(pause) => break pause,
                     Err(error) => assert!(error.is_outage(), "{error:?}"),
                 }
@@ -326,6 +355,9 @@ async fn health_is_kept_by_line_runs_are_a_ring_and_a_request_is_taken_once() {
     assert_eq!(stage.fleet.line_health(&line("main")).await.unwrap(), Some(main));
     assert_eq!(stage.fleet.line_health(&line("other")).await.unwrap(), None);
     assert_eq!(stage.fleet.line_healths().await.unwrap().len(), 2);
+    stage.fleet.forget_line_health(&leader, &line("dev")).await.unwrap();
+    assert_eq!(stage.fleet.line_health(&line("dev")).await.unwrap(), None);
+    assert_eq!(stage.fleet.line_healths().await.unwrap().len(), 1);
     for n in 0..HEALTH_RUNS_MAX as u64 + 5 {
         stage.fleet.put_health_run(&leader, &run(n)).await.unwrap();
     }
@@ -363,7 +395,7 @@ async fn what_a_frozen_leader_had_sent_changes_nothing_when_another_leads() {
     for way in 0..5 {
         let stage = Stage::new().await;
         let old = leader(&stage).await;
-        let pause = stage.fleet.pause_for(&old, &incident_id(9), "broken", false, 7).await.unwrap();
+        let pause = stage.fleet.pause_for(&old, &incident_id(9), "broken", None, 7).await.unwrap();
         stage.line.hold(1);
         stage.fault(Call::Txn, 1, Fault::Refused);
         (0..40).for_each(|_| stage.faulty.plan(Call::Txn, Fault::Refused));
@@ -371,7 +403,7 @@ async fn what_a_frozen_leader_had_sent_changes_nothing_when_another_leads() {
         let error = match way {
             0 => fleet.put_told(&old, "{}").await.err(),
             1 => fleet.open_incident(&old, &incident(1, "main")).await.err(),
-            2 => fleet.pause_for(&old, &incident_id(1), "broken", false, 7).await.err(),
+            2 => fleet.pause_for(&old, &incident_id(1), "broken", None, 7).await.err(),
             3 => fleet.resume_for(&old, &pause, "watcher").await.err(),
             _ => fleet.put_health_run(&old, &run(1)).await.err(),
         };

@@ -12,7 +12,7 @@ use rr_store::{Change, Op, Options, Store, StoreError, Txn};
 
 fn hold(kind: HoldKind, who: &str) -> Hold {
     let reason = "a test".to_owned();
-    Hold { id: String::new(), kind, who: who.to_owned(), reason, hard: false, since_unix_ms: 0 }
+    Hold { id: String::new(), kind, who: who.to_owned(), reason, hard: false, affected: None, since_unix_ms: 0 }
 }
 
 fn person(who: &str) -> Hold {

@@ -15,6 +15,7 @@ fn hold() -> Hold {
         who: "ann".to_owned(),
         reason: "restored from last night".to_owned(),
         hard: false,
+        affected: None,
         since_unix_ms: 0,
     }
 }

@@ -188,6 +188,7 @@ mod tests {
         assert!(typed(&["resolve", "1a2b", "--revert"]) && typed(&["resolve", "1a2b", "--reason", "mended"]));
         assert!(!typed(&["resolve", "1a2b"]) && !typed(&["resolve", "1a2b", "--revert", "--reason", "r"]));
         assert!(!typed(&["hand-over", "1a2b"]) && typed(&["hand-over", "1a2b", "--to", "3c4d"]));
+        assert!(!typed(&["claim"]) && typed(&["claim", "1a2b"]) && typed(&["give-back", "1a2b"]));
         assert!(!typed(&["dismiss", "1a2b"]) && typed(&["dismiss", "1a2b", "--reason", "r"]));
     }
 

@@ -15,6 +15,7 @@ mod journal;
 mod out;
 mod pick;
 mod publish;
+mod sidecar;
 mod table;
 mod up;
 mod view;

@@ -1,8 +1,9 @@
 //! The publish gate (D16): which commits may be published, decided from what is known of each. Owns the rule and its words;
-//! commits come from `rr_git`, what is known from the coordinator. Next: `publish/refs.rs` (what is pushed), `publish/sidecar.rs`.
+//! commits come from `rr_git`, what is known from the coordinator. Next: `publish/closed.rs`
+//! (branches that are broken), `publish/refs.rs` (what is pushed), `sidecar.rs`.
 
+pub(crate) mod closed;
 pub(crate) mod refs;
-pub(crate) mod sidecar;
 
 use std::collections::HashMap;
 use std::time::Duration;

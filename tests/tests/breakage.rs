@@ -3,16 +3,26 @@
 //! daemon, real git, real `cargo check` and a real JavaScript project; then what befalls the watcher itself, what is no break,
 //! a person's word, and what agents are told before anything breaks.
 
+#[path = "breakage/affected.rs"]
+mod affected;
+#[path = "breakage/author.rs"]
+mod author;
+#[path = "breakage/drain.rs"]
+mod drain;
 #[path = "breakage/hosts.rs"]
 mod hosts;
 #[path = "breakage/killed.rs"]
 mod killed;
+#[path = "breakage/merging.rs"]
+mod merging;
 #[path = "breakage/no_break.rs"]
 mod no_break;
 #[path = "breakage/person.rs"]
 mod person;
 #[path = "breakage/projects.rs"]
 mod projects;
+#[path = "breakage/repair.rs"]
+mod repair;
 #[path = "breakage/stage.rs"]
 mod stage;
 #[path = "breakage/told.rs"]

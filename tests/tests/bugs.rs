@@ -136,7 +136,15 @@ mod found {
         cluster.kill(0);
         for _ in 0..3 {
             let (who, reason) = ("test".to_owned(), "a test".to_owned());
-            let hold = Hold { id: String::new(), kind: HoldKind::Person, who, reason, hard: false, since_unix_ms: 0 };
+            let hold = Hold {
+                id: String::new(),
+                kind: HoldKind::Person,
+                who,
+                reason,
+                hard: false,
+                affected: None,
+                since_unix_ms: 0,
+            };
             while client.pause(&hold).await.is_err() {}
         }
         let last = client.read_permit().await.expect("read").revision;

@@ -38,14 +38,14 @@ pub(crate) fn why_not(incident: &Incident, around: &Circumstances) -> Option<Str
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use rr_core::culprit::Nature;
     use rr_core::id::{CommitId, IncidentId, RepoId};
     use rr_core::incident::{Line, Place, State, Suspect};
 
     use super::*;
 
-    fn incident(commits: usize, culprit: usize, at_unix_s: u64) -> Incident {
+    pub(crate) fn incident(commits: usize, culprit: usize, at_unix_s: u64) -> Incident {
         let id = |n: usize| CommitId::parse(&format!("{n:040x}")).expect("an id");
         let suspect = |n| Suspect {
             commit: id(n),
@@ -71,6 +71,7 @@ mod tests {
             suspects: (0..commits).map(suspect).collect(),
             runs: vec![],
             output: String::new(),
+            files: vec![],
             pause: None,
             culprits: vec![culprit],
             proven: None,
@@ -78,6 +79,7 @@ mod tests {
             kept: None,
             escalated: None,
             accepted: false,
+            drained: false,
             hindered: 0,
             tries: 0,
             opened_unix_ms: 0,

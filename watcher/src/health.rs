@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use rr_checks::{Check, Nature, Trust, When};
 use rr_core::culprit::{self, Build, Run, Verdict};
-use rr_core::id::{CommitId, IncidentId, ObjectId};
-use rr_core::incident::{Incident, Line, Note, OUTPUT_BYTES_MAX, Place, State, Suspect};
+use rr_core::id::{CommitId, IncidentId, ObjectId, SessionId};
+use rr_core::incident::{FILES_MAX, Incident, Line, Note, OUTPUT_BYTES_MAX, Place, State, Suspect};
 use rr_core::live::{Target, TreeKey};
 use rr_core::overlap::{Finding, FindingId, Kind};
 use rr_fleet::{Fleet, HealthRun, Leader, LineHealth, Opened};
@@ -39,7 +39,7 @@ const SUSPECTS_MAX: usize = 500;
 /// A commit that touches a file named in the error is this much likelier to have broken it (watcher.md, culprit).
 const NAMED: f64 = 8.0;
 /// Bytes of a check's output in a finding.
-const TOLD_BYTES_MAX: usize = 2 << 10;
+pub(crate) const TOLD_BYTES_MAX: usize = 2 << 10;
 
 /// Findings about single work trees: what an agent has committed does not pass.
 pub(crate) type OwnFindings = Arc<Mutex<BTreeMap<FindingId, Finding>>>;
@@ -138,7 +138,7 @@ impl Health {
         known: &mut Known,
         again: bool,
     ) -> Result<(), String> {
-        let Some(tip) = self.tip(ground, line).await? else { return Ok(()) };
+        let Some(tip) = self.tip(ground, line).await? else { return self.forget(leader, line, known).await };
         let trusted = self.fleet.trusted_plan(&ground.repo).await.map_err(|e| chain(&e))?.map(|trusted| trusted.hash);
         let looked = Looked { tip: tip.clone(), configured: ground.health.checks.clone(), trusted };
         let is_known = known.tips.get(line) == Some(&looked) && !again;
@@ -200,6 +200,15 @@ impl Health {
             known.tips.insert(line.clone(), looked);
         } else {
             known.not_before.insert(line.clone(), Instant::now() + ASK_AGAIN_AFTER);
+        }
+        Ok(())
+    }
+
+    /// A branch that is gone. One of its name that comes later is another one: it was never seen green.
+    async fn forget(&self, leader: &Leader, line: &Line, known: &mut Known) -> Result<(), String> {
+        known.tips.remove(line);
+        if !self.is_broken(line).await? && self.fleet.line_health(line).await.map_err(|e| chain(&e))?.is_some() {
+            self.fleet.forget_line_health(leader, line).await.map_err(|e| chain(&e))?;
         }
         Ok(())
     }
@@ -320,6 +329,9 @@ impl Health {
                 culprit::Nature::Test { flake: culprit::flake_rate(count(flakes.both_ways), count(flakes.red_trees)) }
             }
         };
+        let ids: Vec<CommitId> = commits.iter().map(|commit| commit.id.clone()).collect();
+        let by = self.fleet.commit_records(&ids).await.map_err(|e| chain(&e))?;
+        let by = by.into_iter().map(|record| record.and_then(|record| record.session));
         let now = unix_ms();
         if let Some(last) = commits.last() {
             self.metrics.break_seen(Duration::from_millis(now.saturating_sub(last.at_unix_s * 1_000)));
@@ -334,8 +346,9 @@ impl Health {
             green,
             red: tip.clone(),
             runs: vec![Run { build: Build::Prefix(commits.len()), verdict: Verdict::Red }],
-            suspects: commits.into_iter().map(|commit| suspect(commit, &red.files)).collect(),
+            suspects: commits.into_iter().zip(by).map(|(commit, by)| suspect(commit, by, &red.files)).collect(),
             output: tail(&red.output, OUTPUT_BYTES_MAX),
+            files: red.files.iter().take(FILES_MAX).cloned().collect(),
             pause: None,
             culprits: vec![],
             proven: None,
@@ -343,6 +356,7 @@ impl Health {
             kept: None,
             escalated: None,
             accepted: false,
+            drained: false,
             hindered: 0,
             tries: 0,
             opened_unix_ms: now,
@@ -425,7 +439,7 @@ struct Red<'a> {
     output: String,
 }
 
-fn suspect(commit: QueuedCommit, named: &[String]) -> Suspect {
+fn suspect(commit: QueuedCommit, session: Option<SessionId>, named: &[String]) -> Suspect {
     let touches = |path: &rr_core::live::GitPath| {
         let path = path.to_string();
         named.iter().any(|name| *name == path || name.ends_with(&format!("/{path}")))
@@ -433,7 +447,7 @@ fn suspect(commit: QueuedCommit, named: &[String]) -> Suspect {
     let weight = if commit.paths.iter().any(touches) { NAMED } else { 1.0 };
     Suspect {
         commit: commit.id,
-        session: commit.session,
+        session,
         author: commit.author,
         subject: commit.subject,
         at_unix_s: commit.at_unix_s,

@@ -5,6 +5,7 @@
 //! The way of a break: `scene` (all live work) -> `health` (a branch turns red) -> `response` (pause, search, revert, verify, resume)
 //! with `workshop` (checks in worktrees of their own). Beside it `overlap`. Start at [`app`], then `duty`.
 
+mod affected;
 mod allowed;
 pub mod app;
 mod duty;

@@ -4,13 +4,13 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rr_checks::{Check, When};
 use rr_core::culprit::{Build, Nature, Run, Verdict};
 use rr_core::id::{CommitId, ObjectId};
 use rr_core::incident::{Done, Incident, Pause, State, Todo};
-use rr_core::overlap::Finding;
+use rr_core::overlap::{Finding, Reverted};
 use rr_fleet::{Advanced, Fleet, Leader, Order, ResumedFor, Stored};
 use rr_git::{Combined, Landing, RevertPlan};
 use rr_runtime::clock::unix_ms;
@@ -20,15 +20,21 @@ use rr_runtime::metrics::{IncidentWord, Metrics, RevertWord, WatchWord};
 use rr_runtime::trouble::Trouble;
 use tokio::sync::watch;
 
+use crate::affected;
 use crate::allowed::{self, Circumstances};
 use crate::grounds::{Ground, Grounds};
-use crate::health::{OwnFindings, tree_of};
+use crate::health::{OwnFindings, TOLD_BYTES_MAX, tail, tree_of};
 use crate::plan::Kept;
 use crate::scene::Scene;
 use crate::workshop::{Memory, Said, Urgency, Workshop};
 
 /// Open incidents, orders and deadlines are looked at this often.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A revert waits so long for calls that were let through before the pause. Most end in seconds; what one still writes then is not lost, for
+/// the landing refuses files with uncommitted work.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// Sidecars say it when it is so; to look again costs one read.
+const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Builds of one search at a time.
 const SLOTS: usize = 1;
 
@@ -83,7 +89,7 @@ impl Response {
             return self.look_for_repair(leader, &stored).await;
         }
         if let State::Verifying | State::Resumed = stored.incident.state {
-            self.tell_its_author(&stored.incident, scene);
+            self.tell_its_author(&stored.incident, scene).await?;
         }
         let done = match self.ground(&stored.incident, scene).await? {
             Some(ground) => self.perform(leader, &ground, &stored.incident, todo).await?,
@@ -148,6 +154,7 @@ impl Response {
             Todo::Pause => self.pause(leader, Some(ground), incident).await,
             Todo::Resume => self.open_again(leader, incident).await,
             Todo::AskPerson => Ok(Done::Built(vec![])),
+            Todo::Drain => self.drain(incident).await,
             todo => {
                 let Some(check) = self.check(ground, incident).await? else {
                     return Ok(Done::Hindered(format!("`{}` is no check of this repository any more", incident.check)));
@@ -170,17 +177,22 @@ impl Response {
         Ok(kept.trusted(When::Merge).find(is_it).cloned())
     }
 
-    /// Whose work was taken out is told, with what failed and where the work is.
-    fn tell_its_author(&self, incident: &Incident, scene: &Scene) {
-        let Some(kept) = &incident.kept else { return };
-        let culprits = incident.culprits.iter().filter_map(|at| incident.suspects.get(*at));
-        for (suspect, sid) in culprits.filter_map(|suspect| Some((suspect, suspect.session.as_ref()?))) {
-            for (key, _) in scene.of(&incident.line.repo).filter(|(_, set)| set.writers.contains(sid)) {
-                let (repo, check, output) = (&incident.line.repo, &incident.check, incident.output.clone());
-                let finding = Finding::of_revert(repo, key, &suspect.commit, check, kept, output);
+    /// Whose work was taken out is told, with what failed and where the work is. Whose a commit is, its session's sidecar has written down;
+    /// by now, also where it had not when the branch turned red.
+    async fn tell_its_author(&self, incident: &Incident, scene: &Scene) -> Result<(), String> {
+        let Some(kept) = &incident.kept else { return Ok(()) };
+        let (repo, commits) = (&incident.line.repo, incident.culprit_commits());
+        let known = self.fleet.commit_records(&commits).await.map_err(|e| chain(&e))?;
+        let by = known.into_iter().map(|record| record.and_then(|record| record.session));
+        for (commit, sid) in commits.iter().zip(by).filter_map(|(commit, sid)| Some((commit, sid?))) {
+            for (key, _) in scene.of(repo).filter(|(_, set)| set.writers.contains(&sid)) {
+                let revert = Reverted { check: &incident.command, commit, kept, session: &sid };
+                let output = tail(&incident.output, TOLD_BYTES_MAX);
+                let finding = Finding::of_revert(repo, key, &revert, output);
                 self.own.lock().unwrap_or_else(PoisonError::into_inner).insert(finding.id.clone(), finding);
             }
         }
+        Ok(())
     }
 
     async fn rerun(&self, ground: &Ground, incident: &Incident, check: &Check) -> Result<Done, String> {
@@ -196,8 +208,16 @@ impl Response {
         if on_break.pause == PauseScope::Off {
             return Ok(Done::Paused(None));
         }
+        let affected = match ground {
+            Some(ground) if on_break.pause == PauseScope::Affected => {
+                let (mirror, incident) = (ground.mirror.clone(), incident.clone());
+                Some(blocking(move || affected::of(&mirror, &incident)).await?)
+            }
+            _ => None,
+        };
+        let whom = affected.as_ref().map(|a| format!("; only {} is concerned", a.shown())).unwrap_or_default();
         let reason = format!(
-            "`{}` broke on {} at {}: looking for the change that did it (incident {}, `rrctl incident show {}`)",
+            "`{}` broke on {} at {}: looking for the change that did it (incident {}, `rrctl incident show {}`){whom}",
             incident.check,
             incident.line.branch,
             incident.red.short(),
@@ -205,7 +225,7 @@ impl Response {
             incident.id.short()
         );
         let pause =
-            self.fleet.pause_for(leader, &incident.id, &reason, false, unix_ms()).await.map_err(|e| chain(&e))?;
+            self.fleet.pause_for(leader, &incident.id, &reason, affected, unix_ms()).await.map_err(|e| chain(&e))?;
         self.fleet.start_deadline(leader, &incident.id, on_break.deadline).await.map_err(|e| chain(&e))?;
         self.metrics.paused_for_a_break();
         tracing::warn!(incident = incident.id.short(), epoch = pause.epoch.0, "paused the fleet because of a break");
@@ -304,6 +324,27 @@ impl Response {
             now_unix_s: unix_ms() / 1_000,
         };
         Ok(allowed::why_not(incident, &circumstances))
+    }
+
+    /// Until nothing that was let through before the pause is under way (H19), at most for [`DRAIN_MAX`] or until the pause is over.
+    async fn drain(&self, incident: &Incident) -> Result<Done, String> {
+        let Some(pause) = &incident.pause else { return Ok(Done::Drained(vec![])) };
+        let until = Instant::now() + DRAIN_MAX;
+        loop {
+            let drain = self.fleet.drained().await.map_err(|e| chain(&e))?;
+            let is_over = !drain.paused
+                || !self.fleet.has_hold(pause).await.map_err(|e| chain(&e))?
+                || self.fleet.deadline_over(&incident.id).await.map_err(|e| chain(&e))?;
+            if is_over {
+                // Who ended it, or that its time is over, is for the next round to say: nothing is landed before.
+                return Ok(Done::Built(vec![]));
+            }
+            if drain.waiting.is_empty() || Instant::now() >= until {
+                let late = drain.waiting.iter().map(|sid| format!("session {}", sid.short())).collect();
+                return Ok(Done::Drained(late));
+            }
+            tokio::time::sleep(DRAIN_LOOK_EVERY).await;
+        }
     }
 
     async fn land(

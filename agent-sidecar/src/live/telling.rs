@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rr_core::id::SessionId;
 use rr_core::live::TreeKey;
-use rr_core::overlap::{Finding, FindingId, Level};
+use rr_core::overlap::{Finding, FindingId, Kind, Level};
 use rr_fleet::FindingChange;
 use tokio_util::sync::CancellationToken;
 
@@ -63,7 +64,7 @@ impl Service {
         if finding.level == Level::Shared || !is_worse {
             return;
         }
-        for (side, who) in self.concerned(finding) {
+        for (side, who) in self.concerned(finding).into_iter().filter(|(_, who)| is_for(finding, who.sid())) {
             let other = &finding.sides[1 - side];
             let others: Vec<_> = self.at_work_on(other).iter().map(|sid| self.who(sid, None)).collect();
             who.notify(messages::overlap(finding, side, &others));
@@ -71,7 +72,8 @@ impl Service {
     }
 
     fn cleared(&self, told: &mut Told, id: &FindingId) {
-        let Some(finding) = told.remove(id).filter(|f| f.level >= Level::Conflict) else { return };
+        let is_over = |f: &Finding| f.level >= Level::Conflict && !matches!(f.kind, Kind::Reverted { .. });
+        let Some(finding) = told.remove(id).filter(is_over) else { return };
         for (_, who) in self.concerned(&finding) {
             who.notify(messages::overlap_cleared(&finding));
         }
@@ -92,7 +94,7 @@ impl Service {
     }
 
     /// Who works in a tree, as far as this machine knows: its own sessions.
-    fn at_work_on(&self, key: &TreeKey) -> Vec<rr_core::id::SessionId> {
+    fn at_work_on(&self, key: &TreeKey) -> Vec<SessionId> {
         let mine = |who: &Arc<AgentSession>| {
             let workspace = who.lock().record.workspace.clone();
             let repo = self.repos.around(workspace.as_ref()).ok().flatten();
@@ -100,4 +102,9 @@ impl Service {
         };
         self.all().into_iter().filter(mine).map(|who| who.sid().clone()).collect()
     }
+}
+
+/// What is about one session's commit is that session's to read, whoever else works in the same folder.
+fn is_for(finding: &Finding, sid: &SessionId) -> bool {
+    !matches!(&finding.kind, Kind::Reverted { session, .. } if session != sid)
 }

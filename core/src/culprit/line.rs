@@ -100,7 +100,7 @@ impl Line<'_> {
             Some(lead) if lead.who == self.nobody_at() => self.ask_the_head(seen, past),
             Some(lead) if lead.who == 0 => self.build(First(0), seen, past),
             Some(lead) => self.prove(lead, seen, past),
-            None => self.tell_apart(&past.guided, seen, past),
+            None => self.tell_apart(&beside_the_base(&past.guided), seen, past),
         }
     }
 
@@ -135,7 +135,7 @@ impl Line<'_> {
                 Next::End(End::Found { who: lead.who, proof: Proof { with, without } })
             }
             _ if !has_alone => self.build(alone, seen, past),
-            _ => self.tell_apart(&past.belief.flat(), seen, past),
+            _ => self.tell_apart(&beside_the_base(&past.belief.flat()), seen, past),
         }
     }
 
@@ -175,11 +175,11 @@ impl Line<'_> {
     fn replay(&self, seen: &[Seen], doubt: f64) -> Past {
         let mut belief = Belief::new(self.nature, doubt, &self.priors());
         let mut guided = belief.guided();
-        let mut lead = follow(None, &guided, SUSPECTED, 0);
+        let mut lead = follow(None, &beside_the_base(&guided), SUSPECTED, 0);
         let began = seen.iter().position(|s| s.place == First(self.suspects) && s.verdict == Verdict::Red);
         for (at, run) in seen.iter().enumerate() {
             if Some(at) == began {
-                lead = follow(None, &guided, SUSPECTED, at + 1);
+                lead = follow(None, &beside_the_base(&guided), SUSPECTED, at + 1);
                 continue;
             }
             match (run.place, run.verdict) {
@@ -188,7 +188,7 @@ impl Line<'_> {
                 (Place::Alone(_), _) => {}
             }
             guided = belief.guided();
-            lead = follow(lead, &guided, SUSPECTED, at + 1);
+            lead = follow(lead, &beside_the_base(&guided), SUSPECTED, at + 1);
         }
         Past { belief, lead, guided }
     }
@@ -215,6 +215,16 @@ impl Line<'_> {
     fn nobody_at(&self) -> usize {
         self.suspects + 1
     }
+}
+
+/// What the others have of it if it is not the base, unless that leads. A green before the suspect, which each proof begins with, refutes
+/// the base as well: to ask for it before anybody is suspected would cost a build, and build the same twice where the first one is.
+fn beside_the_base(shares: &[f64]) -> Vec<f64> {
+    let base = shares[0];
+    if base >= SUSPECTED {
+        return shares.to_vec();
+    }
+    std::iter::once(0.0).chain(shares[1..].iter().map(|share| share / (1.0 - base))).collect()
 }
 
 /// How often the base was red, unless a green has shown that it is not the base.

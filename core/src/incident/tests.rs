@@ -38,6 +38,7 @@ fn incident(commits: usize, nature: Nature) -> Incident {
         suspects: (1..=commits).map(suspect).collect(),
         runs: vec![Run { build: Build::Prefix(commits), verdict: Verdict::Red }],
         output: String::new(),
+        files: vec![],
         pause: None,
         culprits: vec![],
         proven: None,
@@ -45,6 +46,7 @@ fn incident(commits: usize, nature: Nature) -> Incident {
         kept: None,
         escalated: None,
         accepted: false,
+        drained: false,
         hindered: 0,
         tries: 0,
         opened_unix_ms: NOW,
@@ -83,6 +85,7 @@ impl World {
                 let verdict = if culprits == [commit(self.culprit)] { Verdict::Green } else { Verdict::Red };
                 Done::Prepared { tip: last.clone(), tree: tree(5), verdict }
             }
+            Todo::Drain => Done::Drained(vec![]),
             Todo::Land { .. } if self.moves > 0 => {
                 self.moves -= 1;
                 Done::Moved
@@ -125,20 +128,34 @@ fn a_break_goes_all_the_way_to_a_resumed_fleet_whoever_did_it() {
             assert_eq!(over.culprit_commits(), [commit(culprit)], "{commits} commits");
             assert_eq!(states, [Seen, Paused, Searching, Reverting, Verifying, Resumed], "{commits} commits");
             assert_eq!((over.pause, over.revert.and_then(|r| r.commit)), (None, Some(commit(500))));
-            // The bar of a pause: the search, red with it and green without it once more, and the branch without it.
-            let bar = commits.next_power_of_two().trailing_zeros() as usize + 3;
-            assert!(
-                world.checks <= bar + 1,
-                "{} checks for number {culprit} of {commits} commits: {:?}",
-                world.checks,
-                over.runs
-            );
         }
     }
     let mut world = World { culprit: 3, moves: 0, checks: 0 };
     let (over, states) = play(incident(8, Nature::Test { flake: 0.01 }), &mut world);
     assert_eq!(states[..3], [Seen, Confirmed, Paused], "a test is run again before anybody is stopped");
     assert_eq!(over.culprit_commits(), [commit(3)]);
+}
+
+/// The bar of a pause: halving, red with it and green without it once more, and the branch without it.
+#[test]
+fn nobody_stands_still_for_longer_than_halving_and_the_proof_take() {
+    for commits in 1_usize..=64 {
+        let bar = commits.next_power_of_two().trailing_zeros() as usize + 3;
+        for culprit in 1..=commits {
+            let mut world = World { culprit, moves: 0, checks: 0 };
+            let mut at = incident(commits, Nature::Compile);
+            while let Some(todo) = at.todo(1) {
+                let done = world.answer(todo, &commit(commits));
+                at = at.after(done, NOW);
+                assert!(world.checks <= bar, "{bar} are enough for number {culprit} of {commits}: {:?}", at.runs);
+            }
+            let proof = at.proven.clone().expect("a proof").proof;
+            let seen = [proof.with, proof.without].map(|run| (at.runs[run].build.clone(), at.runs[run].verdict));
+            let proven = [(Build::Prefix(culprit), Verdict::Red), (Build::Prefix(culprit - 1), Verdict::Green)];
+            assert_eq!((at.culprits, seen), (vec![culprit - 1], proven), "number {culprit} of {commits}");
+            assert!(proof.with > 0 && proof.without > 0, "the red that began it proves nothing");
+        }
+    }
 }
 
 #[test]
@@ -181,12 +198,30 @@ fn what_is_not_allowed_or_refused_is_proposed_and_a_person_can_accept_it() {
             "{proposed:?}"
         );
         assert!(proposed.pause.is_some(), "nobody goes on because of a proposal");
+        assert!(proposed.is_for_others() && !reverting().is_for_others());
         let accepted = proposed.after(Done::Accepted, NOW);
-        assert_eq!(accepted.state, State::Reverting);
+        assert_eq!((accepted.state, accepted.is_for_others()), (State::Reverting, false));
         assert_eq!(accepted.todo(1), Some(Todo::Prepare { culprits: vec![commit(2)] }));
     }
     let red = Done::Prepared { tip: commit(4), tree: tree(5), verdict: Verdict::Red };
     assert_eq!(reverting().after(red, NOW).state, State::Escalated, "a revert that mends nothing is none");
+}
+
+#[test]
+fn a_revert_is_landed_only_when_calls_from_before_the_pause_were_waited_for() {
+    let green = Done::Prepared { tip: commit(4), tree: tree(5), verdict: Verdict::Green };
+    let at = reverting().after(green.clone(), NOW);
+    assert_eq!(at.todo(1), Some(Todo::Drain));
+    let notes = at.notes.len();
+    let quiet = at.clone().after(Done::Drained(vec![]), NOW);
+    assert_eq!((quiet.todo(1), quiet.notes.len()), (Some(Todo::Land { tip: commit(4), tree: tree(5) }), notes));
+    let late = at.after(Done::Drained(vec!["session 1a2b".into()]), NOW);
+    assert!(matches!(late.todo(1), Some(Todo::Land { .. })), "it is waited for once");
+    assert!(late.notes.last().is_some_and(|n| n.text.contains("session 1a2b")), "{:?}", late.notes);
+    let again = late.after(Done::Moved, NOW).after(green.clone(), NOW);
+    assert!(matches!(again.todo(1), Some(Todo::Land { .. })), "nothing new was let through since");
+    let unpaused = Incident { pause: None, ..reverting() }.after(green, NOW);
+    assert!(matches!(unpaused.todo(1), Some(Todo::Land { .. })), "nobody was stopped: nobody is waited for");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! from one that a person lifted, and a pause that is to be made from one that was made and ended. On a full store it is not
 //! written, as the hold is not: the fleet then stands still until a person resumes it.
 
+use rr_core::affected::Affected;
 use rr_core::id::{Epoch, IncidentId, SessionId};
 use rr_core::incident::Pause;
 use rr_store::{Compare, KeyValue, Keys, Op, OpReply, Txn};
@@ -94,6 +95,7 @@ enum Next {
 impl Fleet {
     /// Pauses the fleet for an incident, or adds its hold to a pause. Doing it again adds nothing, also when a person has
     /// resumed in between: whether the pause still stands, says [`Fleet::has_hold`]. After [`Fleet::resume_for`] has lifted it, it is a new pause.
+    /// `affected`: whom it stops; everybody, if that is not said.
     ///
     /// # Errors
     /// If another leads, or the store does not answer: the caller must not believe that the fleet is paused.
@@ -102,7 +104,7 @@ impl Fleet {
         leader: &Leader,
         id: &IncidentId,
         reason: &str,
-        hard: bool,
+        affected: Option<Affected>,
         now_unix_ms: u64,
     ) -> Result<Pause, FleetError> {
         let hold = Hold {
@@ -110,7 +112,8 @@ impl Fleet {
             kind: HoldKind::Watcher,
             who: WATCHER.to_owned(),
             reason: reason.to_owned(),
-            hard,
+            hard: false,
+            affected,
             since_unix_ms: now_unix_ms,
         };
         let mut last = FleetError::Voided;
@@ -244,6 +247,14 @@ impl Fleet {
         };
         let waiting = live.iter().filter(|sid| !is_drained(sid)).cloned().collect();
         Ok(Drain { epoch: state.epoch, paused: state.is_paused(), live, waiting })
+    }
+}
+
+impl Hold {
+    /// The incident that it is for, of a watcher's hold.
+    #[must_use]
+    pub fn incident(&self) -> Option<IncidentId> {
+        incident_of(&self.id).filter(|_| self.kind == HoldKind::Watcher)
     }
 }
 

@@ -1,10 +1,9 @@
-//! What landed on a branch since it was last green: its commits by first parents, whose they are, what they touch, and what was
-//! landed since on the same paths. It reads the mirror; which of them broke something is decided elsewhere. What they are
-//! together or apart is told by [`Mirror::set`] and its kin.
+//! What landed on a branch since it was last green: its commits by first parents, whose they are, and what they touch. It reads the
+//! mirror; which of them broke something is decided elsewhere. What they are together or apart is told by [`Mirror::set`] and its kin.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use rr_core::id::{CommitId, SessionId};
+use rr_core::id::CommitId;
 use rr_core::live::GitPath;
 
 use super::combine::commit_of;
@@ -22,8 +21,8 @@ pub struct QueuedCommit {
     pub parents: Vec<CommitId>,
     pub author: String,
     pub subject: String,
-    /// The session named by its last trailer.
-    pub session: Option<SessionId>,
+    /// The agent session named by its last trailer, by the agent's own name for it.
+    pub session: Option<String>,
     /// When it was committed, by the clock of whoever did.
     pub at_unix_s: u64,
     /// What it changed against its first parent.
@@ -59,30 +58,6 @@ impl Mirror {
             return Ok(Queue::TooMany { most: COMMITS_MAX });
         }
         Ok(Queue::Commits(commits))
-    }
-
-    /// What landed after the culprit on the paths that it changed, oldest first.
-    ///
-    /// # Errors
-    /// If the mirror does not have both.
-    pub fn later_touch(
-        &self,
-        culprit: &CommitId,
-        tip: &CommitId,
-    ) -> Result<Vec<(CommitId, Vec<GitPath>)>, MirrorError> {
-        let own: HashSet<GitPath> =
-            self.paths_of(&[(culprit.clone(), self.first_parent(culprit)?)])?.into_values().flatten().collect();
-        let later = self.first_parents(culprit, tip)?;
-        let touching = later.into_iter().filter_map(|commit| {
-            let shared: Vec<GitPath> = commit.paths.into_iter().filter(|path| own.contains(path)).collect();
-            (!shared.is_empty()).then_some((commit.id, shared))
-        });
-        Ok(touching.collect())
-    }
-
-    fn first_parent(&self, commit: &CommitId) -> Result<Option<CommitId>, MirrorError> {
-        let said = self.neutral(&["rev-parse", "--verify", "--quiet", &format!("{commit}^1")])?;
-        Ok(CommitId::parse(&said.line()).ok())
     }
 
     fn first_parents(&self, after: &CommitId, tip: &CommitId) -> Result<Vec<QueuedCommit>, MirrorError> {
@@ -122,7 +97,7 @@ impl Mirror {
         let parents = next().split_whitespace().map(|p| commit_of(&self.dir, p)).collect::<Result<_, _>>()?;
         let at_unix_s = next().parse::<i64>().unwrap_or(0).try_into().unwrap_or(0);
         let named = next().trim().rsplit(',').next().map(str::trim).filter(|name| *name != PERSON);
-        let session = named.and_then(|name| SessionId::parse(name).ok());
+        let session = named.filter(|name| !name.is_empty()).map(str::to_owned);
         let author = next().to_owned();
         Ok(QueuedCommit { id, parents, author, session, at_unix_s, subject: next().to_owned(), paths: Vec::new() })
     }

@@ -64,6 +64,17 @@ impl Mirror {
         Ok(names.filter_map(|name| String::from_utf8(name.to_vec()).ok()).collect())
     }
 
+    /// All files of a commit that are called so, wherever they are, by their paths. Those that are no text are left out.
+    ///
+    /// # Errors
+    /// If git cannot be asked.
+    pub fn files_called(&self, commit: &CommitId, names: &[&str]) -> Result<Vec<String>, MirrorError> {
+        let said = self.git(&["ls-tree", "-z", "-r", "--name-only", commit.as_str()], &Input::default())?;
+        let paths = said.split(|b| *b == 0).filter_map(|path| std::str::from_utf8(path).ok());
+        let is_called = |path: &&str| path.rsplit('/').next().is_some_and(|name| names.contains(&name));
+        Ok(paths.filter(is_called).map(str::to_owned).collect())
+    }
+
     /// Every folder of a tree, its root included.
     ///
     /// # Errors

@@ -8,7 +8,10 @@ use rr_git::{Commit, History};
 
 use crate::exit::{Failure, Kind};
 use crate::hand::Hand;
-use crate::publish::{self, Pusher, refs, sidecar};
+use crate::publish::closed::{self, By};
+use crate::publish::refs::{self, Update};
+use crate::publish::{self, Pusher};
+use crate::sidecar;
 
 /// Called by the git hooks that `rrctl install` puts in place
 #[derive(Debug, clap::Args)]
@@ -63,15 +66,23 @@ async fn pre_push(hand: &Hand, here: &Path) -> Result<(), Failure> {
     let history = History::at(here);
     let published = history.published().map_err(|e| Failure::at("read what is published already", &e))?;
     let commits = publish::commits(&history, &pushed.new, &[&pushed.old, &published])?;
-    if commits.is_empty() {
-        return Ok(());
-    }
     let pusher = Pusher::of_environment();
-    let looked = match &pusher {
+    if !commits.is_empty() {
+        judge_own(hand, here, &commits, &pusher).await?;
+    }
+    match &pusher {
+        Pusher::Agent { session } => open_to(hand, &history, &pushed.updates, By::Agent(session)).await,
+        Pusher::Person => Ok(()),
+    }
+}
+
+/// Commits of this machine, its sidecar asked first where an agent pushes.
+async fn judge_own(hand: &Hand, here: &Path, commits: &[Commit], pusher: &Pusher) -> Result<(), Failure> {
+    let looked = match pusher {
         Pusher::Agent { session } => sidecar::look(&hand.dirs.hook_socket(), session, here),
         Pusher::Person => Ok(()),
     };
-    let judged = judge(hand, &commits, &pusher).await;
+    let judged = judge(hand, commits, pusher).await;
     if let (Err(why), Err(_)) = (&looked, &judged) {
         say(&format!("railroad: {why}\n"));
     }
@@ -83,11 +94,26 @@ async fn pre_receive(hand: &Hand, here: &Path) -> Result<(), Failure> {
     let history = History::receiving(here);
     let known = history.all_refs().map_err(|e| Failure::at("read what is here already", &e))?;
     let commits = publish::commits(&history, &pushed.new, &[&pushed.old, &known])?;
-    if commits.is_empty() {
-        return Ok(());
+    if !commits.is_empty() {
+        // Who sends is not known here; what is sent says whose it is.
+        judge(hand, &commits, &Pusher::Person).await?;
     }
-    // Who sends is not known here; what is sent says whose it is.
-    judge(hand, &commits, &Pusher::Person).await
+    open_to(hand, &history, &pushed.updates, By::Commits).await
+}
+
+/// Refuses what goes to a branch that is broken.
+async fn open_to(hand: &Hand, history: &History, updates: &[Update], by: By<'_>) -> Result<(), Failure> {
+    match closed::objection(hand, history, updates, by).await {
+        Ok(None) => Ok(()),
+        Ok(Some(why)) => {
+            say(&why);
+            Err(Failure::new(Kind::Refused, "not published").told())
+        }
+        Err(failure) => {
+            say("railroad: not published: it cannot be known now whether the branch is broken\n");
+            Err(failure)
+        }
+    }
 }
 
 async fn judge(hand: &Hand, commits: &[Commit], pusher: &Pusher) -> Result<(), Failure> {

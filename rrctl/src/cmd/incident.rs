@@ -12,6 +12,8 @@ use crate::exit::{Failure, Kind};
 use crate::hand::Hand;
 use crate::out;
 use crate::pick;
+use crate::publish::Pusher;
+use crate::sidecar;
 use crate::table::plain;
 use crate::view::short;
 use crate::watch::incident::{is_open, rows, show, view, whole_view};
@@ -39,6 +41,8 @@ enum What {
     Show(Show),
     Resolve(Resolve),
     HandOver(HandOver),
+    Claim(Claim),
+    GiveBack(GiveBack),
     Dismiss(Dismiss),
 }
 
@@ -86,6 +90,23 @@ struct HandOver {
     to: String,
 }
 
+/// Take up the repair of an incident, as an agent: only in an agent's own shell
+///
+/// While the watcher's pause stops everybody, the session that has the repair goes on. One has it at a time; a person's
+/// pause stops it too. It can be claimed when the watcher has left the repair to others.
+#[derive(Debug, clap::Args)]
+struct Claim {
+    /// The id that the pause names, or the begin of it
+    id: String,
+}
+
+/// Give the repair of an incident back, as the agent that has it
+#[derive(Debug, clap::Args)]
+struct GiveBack {
+    /// The id that the pause names, or the begin of it
+    id: String,
+}
+
 /// Say that an incident is none: nothing more is done about it, and the fleet goes on
 #[derive(Debug, clap::Args)]
 struct Dismiss {
@@ -103,6 +124,8 @@ pub(crate) async fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
         What::Resolve(Resolve { id, revert: true, .. }) => order(hand, id, Word::Revert).await,
         What::Resolve(args) => order(hand, &args.id, Word::Resolve(args.reason.clone().unwrap_or_default())).await,
         What::HandOver(args) => order(hand, &args.id, Word::HandOver(args.to.clone())).await,
+        What::Claim(Claim { id }) => repair(hand, "claim", id),
+        What::GiveBack(GiveBack { id }) => repair(hand, "give-back", id),
         What::Dismiss(args) => order(hand, &args.id, Word::Dismiss(args.reason.clone())).await,
     }
 }
@@ -186,6 +209,18 @@ async fn order(hand: &Hand, id: &str, word: Word) -> Result<(), Failure> {
     hand.answer(&json!({ "id": incident.id, "ordered": name, "state": incident.state }), || {
         format!("{told}\nFollow it with: rrctl incident show {} --watch\n", plain(id))
     })
+}
+
+/// An agent's own word about the repair: its machine's sidecar knows which session it runs in.
+fn repair(hand: &Hand, word: &str, id: &str) -> Result<(), Failure> {
+    let Pusher::Agent { session } = Pusher::of_environment() else {
+        return Err(Failure::new(Kind::Refused, "only an agent can do that, in its own shell")
+            .because("it acts for the session that types it")
+            .hint(format!("rrctl incident hand-over {id} --to SESSION")));
+    };
+    let said = sidecar::repair(&hand.dirs.hook_socket(), &session, word, id)
+        .map_err(|why| Failure::new(Kind::Refused, "the repair stays as it was").because(why))?;
+    hand.answer(&json!({ "incident": id, "asked": word, "said": said }), || format!("{said}\n"))
 }
 
 /// Why an order does not count, if it does not.

@@ -9,6 +9,19 @@ pub(crate) struct Pushed {
     pub(crate) new: Tips,
     /// What they point to now.
     pub(crate) old: Tips,
+    /// The same, ref by ref.
+    pub(crate) updates: Vec<Update>,
+}
+
+/// One ref of a push.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Update {
+    /// Its name, if it is a branch.
+    pub(crate) branch: Option<String>,
+    /// `None`: it goes.
+    pub(crate) new: Option<String>,
+    /// `None`: it is new.
+    pub(crate) old: Option<String>,
 }
 
 /// `<local ref> <local id> <remote ref> <remote id>`, as `pre-push` is told.
@@ -27,7 +40,13 @@ fn read(text: &str, new: usize, old: usize) -> Pushed {
         let column = lines.iter().filter_map(move |fields| fields.get(at));
         Tips::named(column.filter(|id| is_id(id)).map(|id| (*id).to_owned()))
     };
-    Pushed { new: ids(new), old: ids(old) }
+    let update = |fields: &Vec<&str>| {
+        let id = |at: usize| fields.get(at).filter(|id| is_id(id)).map(|id| (*id).to_owned());
+        // Both hooks name the ref that is to be changed third.
+        let branch = fields.get(2).and_then(|name| name.strip_prefix("refs/heads/")).map(str::to_owned);
+        Update { branch, new: id(new), old: id(old) }
+    };
+    Pushed { new: ids(new), old: ids(old), updates: lines.iter().map(update).collect() }
 }
 
 /// A name of an object, and not the zeros that stand for none.
@@ -47,8 +66,17 @@ mod tests {
         let pushed = of_pre_push(&text);
         assert_eq!(pushed.new, Tips::named([a.clone(), b.clone()]));
         assert_eq!(pushed.old, Tips::named([a.clone(), b.clone()]));
+        let update = |branch: Option<&str>, new: Option<&String>, old: Option<&String>| Update {
+            branch: branch.map(str::to_owned),
+            new: new.cloned(),
+            old: old.cloned(),
+        };
+        let updates =
+            [update(Some("x"), Some(&a), None), update(Some("y"), None, Some(&b)), update(None, Some(&b), Some(&a))];
+        assert_eq!(pushed.updates, updates);
         let received = of_pre_receive(&format!("{none} {a} refs/heads/x\n{b} {none} refs/heads/y\n"));
-        assert_eq!(received, Pushed { new: Tips::named([a]), old: Tips::named([b]) });
+        let updates = vec![update(Some("x"), Some(&a), None), update(Some("y"), None, Some(&b))];
+        assert_eq!(received, Pushed { new: Tips::named([a]), old: Tips::named([b]), updates });
         assert_eq!(of_pre_push(""), Pushed::default());
     }
 }

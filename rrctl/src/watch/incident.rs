@@ -281,6 +281,7 @@ fn next(incident: &v1::Incident) -> String {
                 "resolve {id} --reason TEXT    (you have mended it: it is closed, the fleet goes on)"
             )));
             text.push_str(&command(&format!("hand-over {id} --to SESSION    (that session mends it)")));
+            text.push_str(&command(&format!("claim {id}    (typed by an agent in its own shell: it mends it)")));
             text.push_str(&command(&format!("dismiss {id} --reason TEXT    (it is none)")));
         }
         _ => {
@@ -381,6 +382,7 @@ What to type next:
     rrctl incident resolve 1a2b1a2b --revert    (do the revert that is proposed)
     rrctl incident resolve 1a2b1a2b --reason TEXT    (you have mended it: it is closed, the fleet goes on)
     rrctl incident hand-over 1a2b1a2b --to SESSION    (that session mends it)
+    rrctl incident claim 1a2b1a2b    (typed by an agent in its own shell: it mends it)
     rrctl incident dismiss 1a2b1a2b --reason TEXT    (it is none)
 ";
         let expected = expected.replace("OF                          VERDICT", "OF                         VERDICT");

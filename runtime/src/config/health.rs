@@ -80,6 +80,8 @@ pub enum PauseScope {
     /// Everybody stops.
     #[default]
     Fleet,
+    /// Who changes what the break concerns stops, and whoever's changes are not known.
+    Affected,
     /// Nobody stops: it is searched, and people are told.
     Off,
 }
@@ -183,6 +185,8 @@ mod tests {
         assert_eq!(checks[0], ("types".into(), "cargo check".into(), When::Commit));
         assert_eq!(checks[1].2, When::Merge);
         assert_eq!((health.on_break.pause, health.on_break.revert), (PauseScope::Off, RevertMode::Propose));
+        let affected = parsed("health: { on_break: { pause: affected } }").unwrap();
+        assert_eq!(affected.on_break.pause, PauseScope::Affected);
         assert_eq!((health.on_break.deadline, health.on_break.reverts_a_day), (Span::from_secs(300), 1));
         assert_eq!((health.limits.time, health.limits.memory), (Span::from_secs(90), 512 << 20));
         assert_eq!(health.limits.processes, PROCESSES);

@@ -67,6 +67,7 @@ async fn pause_and_resume(orders: &Place, together: &Barrier) {
         who: "bench".to_owned(),
         reason: "measured".to_owned(),
         hard: false,
+        affected: None,
         since_unix_ms: 0,
     };
     orders.fleet.pause(&hold).await.expect("pause");

@@ -263,7 +263,7 @@ impl Sidecar {
 
     async fn pause_and_resume(&self) {
         let (id, who, reason) = (String::new(), "simulated".to_owned(), "a test".to_owned());
-        let hold = Hold { id, kind: HoldKind::Person, who, reason, hard: false, since_unix_ms: 0 };
+        let hold = Hold { id, kind: HoldKind::Person, who, reason, hard: false, affected: None, since_unix_ms: 0 };
         drop(self.client.pause(&hold).await);
         self.rest().await;
         while !self.is_over() {

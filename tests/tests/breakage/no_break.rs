@@ -42,6 +42,21 @@ fn nobody_is_reverted_for_a_check_that_flakes_and_the_fleet_is_not_left_paused()
 }
 
 #[test]
+fn a_branch_that_is_gone_is_not_shown_for_ever() {
+    let sandbox = Sandbox::new();
+    words_project(&sandbox, QUICK, "  branch: dev\n");
+    sandbox.git(&["branch", "dev"]);
+    let _daemon = Daemon::start(&sandbox);
+    let _ann = Agent::start(&sandbox, "ann");
+    until_long("the branch is known to be green", &sandbox, || is_green(&sandbox));
+    sandbox.git(&["branch", "-D", "dev"]);
+    until_long("it is forgotten", &sandbox, || lines(&sandbox).is_empty());
+    assert!(incidents(&sandbox).is_empty() && !is_paused(&sandbox));
+    sandbox.git(&["branch", "dev"]);
+    until_long("one of its name is another one", &sandbox, || is_green(&sandbox));
+}
+
+#[test]
 fn what_is_red_from_the_start_is_said_and_nobody_is_searched_for_or_paused() {
     let sandbox = Sandbox::new();
     sandbox.commit(&[("src/zero.txt", "BROKEN\n")]);

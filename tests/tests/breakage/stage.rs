@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use rr_tests::agent::Agent;
-use rr_tests::daemon::Sandbox;
+use rr_tests::daemon::{Sandbox, rrctl_program};
 use serde_json::Value;
 
 /// Checks are real builds, on a machine that runs other tests too.
@@ -116,6 +116,20 @@ pub(crate) fn words_project(sandbox: &Sandbox, check: &str, more: &str) {
 pub(crate) fn config(check: &str, more: &str) -> String {
     let check = check.replace('\'', "''");
     format!("defaults: off\nhealth:\n{more}  checks:\n    - {{ name: words, run: '{check}' }}\n")
+}
+
+/// An agent in whose shell `rrctl` is a command, as where it is installed.
+#[track_caller]
+pub(crate) fn with_rrctl(sandbox: &Sandbox, name: &str) -> Agent {
+    let program = rrctl_program();
+    let folder = program.parent().expect("its folder").to_owned();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(std::iter::once(folder).chain(std::env::split_paths(&path))).expect("a PATH");
+    let mut command = sandbox.command_in(&sandbox.repo, program);
+    command.env("PATH", path).args(["demo-agent", "--interactive", "--session", name]);
+    let mut agent = Agent::of_command(&mut command, name, &sandbox.repo);
+    agent.event("SessionStart", &serde_json::json!({"source": "startup"}));
+    agent
 }
 
 #[track_caller]

@@ -45,7 +45,7 @@ async fn a_full_store_can_be_paused_and_nothing_passes_afterwards() {
 
 fn hold(reason: &str) -> Hold {
     let (who, reason) = ("test".to_owned(), reason.to_owned());
-    Hold { id: String::new(), kind: HoldKind::Person, who, reason, hard: false, since_unix_ms: 0 }
+    Hold { id: String::new(), kind: HoldKind::Person, who, reason, hard: false, affected: None, since_unix_ms: 0 }
 }
 
 async fn fill(crowd: &Crowd) {

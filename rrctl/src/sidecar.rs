@@ -1,5 +1,6 @@
-//! The question to this machine's sidecar before an agent's push: "look at this session's commits now". The command that
-//! commits and pushes is still under way then, and so are its locks. Speaks the hook's frames (`hook/src/wire.rs`).
+//! What a command of an agent asks this machine's sidecar on behalf of its session: before a push to look at the session's commits now
+//! (the command that commits and pushes is still under way then, and so are its locks), and for the repair of a broken branch.
+//! Speaks the hook's frames (`hook/src/wire.rs`).
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
@@ -17,21 +18,33 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// # Errors
 /// In words: nobody answers, or why it could not be done.
 pub(crate) fn look(socket: &Path, session: &str, folder: &Path) -> Result<(), String> {
+    asked(socket, "git", session, folder.as_os_str().as_bytes()).map(drop)
+}
+
+/// Claims the repair of an incident for `session`, or gives it back: `word` says which. What the sidecar said to it.
+///
+/// # Errors
+/// In words: nobody answers, or why it could not be done.
+pub(crate) fn repair(socket: &Path, session: &str, word: &str, incident: &str) -> Result<String, String> {
+    asked(socket, "repair", session, format!("{word} {incident}").as_bytes())
+}
+
+fn asked(socket: &Path, by: &str, session: &str, what: &[u8]) -> Result<String, String> {
     let answer =
-        ask(socket, session, folder).map_err(|e| format!("the sidecar of this machine does not answer ({e})"))?;
+        ask(socket, by, session, what).map_err(|e| format!("the sidecar of this machine does not answer ({e})"))?;
     match answer {
-        (0, _) => Ok(()),
+        (0, said) => Ok(said.trim().to_owned()),
         (_, said) => Err(said.trim().to_owned()),
     }
 }
 
-fn ask(socket: &Path, session: &str, folder: &Path) -> io::Result<(u8, String)> {
+fn ask(socket: &Path, by: &str, session: &str, what: &[u8]) -> io::Result<(u8, String)> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(ANSWER_MAX))?;
     stream.set_write_timeout(Some(ANSWER_MAX))?;
-    let hello = format!("version=1\nagent=git\nenv.RAILROAD_SESSION={session}\n");
+    let hello = format!("version=1\nagent={by}\nenv.RAILROAD_SESSION={session}\n");
     let mut question = frame(b'H', hello.as_bytes());
-    question.extend(frame(b'D', folder.as_os_str().as_bytes()));
+    question.extend(frame(b'D', what));
     question.extend(frame(b'E', b""));
     stream.write_all(&question)?;
     let mut said = Vec::new();
@@ -47,7 +60,7 @@ fn ask(socket: &Path, session: &str, folder: &Path) -> io::Result<(u8, String)> 
 }
 
 fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
-    // A session's name and a path: far below the limit of a frame.
+    // A session's name, a path or an id: far below the limit of a frame.
     let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     [&[kind][..], &len.to_le_bytes(), payload].concat()
 }
