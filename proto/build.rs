@@ -5,12 +5,13 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "railroad/v1/approvals.proto",
     "railroad/v1/enrol.proto",
     "railroad/v1/fleet.proto",
     "railroad/v1/journal.proto",
     "railroad/v1/publish.proto",
+    "railroad/v1/slots.proto",
     "railroad/v1/watch.proto",
 ];
 

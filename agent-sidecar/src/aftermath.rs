@@ -86,6 +86,7 @@ impl Service {
             inner.take_locks(|l| l.only_for.as_deref() == Some(id))
         };
         self.give_back(who, over).await;
+        self.end_slots_of(who, id).await;
     }
 
     /// A command failed: what others have changed in the same work tree just before may be why (T9).

@@ -141,7 +141,7 @@ impl Service {
             }
             self.forget_unfinished(who, event, call).await;
         }
-        let found = match self.effects(event, call) {
+        let mut found = match self.effects(event, call) {
             Ok(found) => found,
             Err(objection) => {
                 let by_rule = self.refused_by_rule(who, event, call);
@@ -160,6 +160,10 @@ impl Service {
             Ok(cleared) => cleared,
             Err(answer) => return answer,
         };
+        let slots = self.take_slots(who, event, call, &mut found).await;
+        if slots.verdict != Verdict::Pass {
+            return slots;
+        }
         self.let_settle(who, &found).await;
         let facts = self.under_edit(who, &found);
         let mut answer = self.lock_all(who, call, &found, facts).await;

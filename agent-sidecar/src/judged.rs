@@ -2,7 +2,7 @@
 //! to a person, or a note. An approval is used up only when everything else has let the call pass. It refuses to know what the
 //! rules are.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use rr_core::id::{ApprovalId, CallPrint};
@@ -11,7 +11,9 @@ use rr_core::policy::PolicySource;
 use rr_core::scope::Scope;
 use rr_fleet::{ApprovalAnswer as Decided, ApprovalRequest, Asked, Used};
 use rr_journal::{ApprovalStep, Event as Fact, Verdict as Word};
-use rr_policy::{Call, Facts, Foreseen, Hit, Judgement, Policy, ScopeVerdict, Scopes, Touch, TouchKind};
+use rr_policy::{
+    Call, Facts, Foreseen, Hit, Judgement, NeededSlot, Policy, ScopeVerdict, Scopes, Slots, Touch, TouchKind,
+};
 use rr_runtime::clock::unix_ms;
 use rr_runtime::config::RepoConfig;
 use sha2::{Digest as _, Sha256};
@@ -36,6 +38,7 @@ pub(crate) struct Rules {
     policy: Policy,
     scopes: Scopes,
     scoped: bool,
+    slots: Slots,
 }
 
 impl Rules {
@@ -45,7 +48,25 @@ impl Rules {
             scopes: Scopes::compile(&source.scopes),
             scoped: !source.scopes.is_empty(),
             policy: Policy::compile(&source).policy,
+            slots: Slots::compile(&config.slots),
         }
+    }
+
+    /// Whether a command, as a process shows it, needs this slot.
+    pub(crate) fn needs_slot(&self, command: &str, cwd: &Path, slot: &str) -> bool {
+        let analysis = rr_shell::analyse(command, &rr_shell::Env { cwd, home: None });
+        let call = Call {
+            agent: "",
+            tool: "",
+            command: Some(command),
+            analysis: Some(&analysis),
+            reads: &[],
+            writes: &[],
+            root: None,
+            home: None,
+            temporary: &[],
+        };
+        self.slots.needed(&call).iter().any(|needed| needed.name == slot)
     }
 
     /// Where there is no repository, the built-in rules hold.
@@ -53,7 +74,7 @@ impl Rules {
         static RULES: OnceLock<Arc<Rules>> = OnceLock::new();
         let built_in = || {
             let policy = Policy::compile(&PolicySource::default()).policy;
-            Arc::new(Self { policy, scopes: Scopes::default(), scoped: false })
+            Arc::new(Self { policy, scopes: Scopes::default(), scoped: false, slots: Slots::default() })
         };
         RULES.get_or_init(built_in).clone()
     }
@@ -110,6 +131,22 @@ impl Service {
         }
         let answer = self.refuse(who, &hit.what, messages::blocked(&hit));
         Some(Answer { rule: Some(hit.rule), ..answer })
+    }
+
+    /// The slots that a call needs before it may run.
+    pub(crate) fn slots_needed(
+        &self,
+        who: &AgentSession,
+        event: &Event,
+        call: &ToolCall,
+        found: &Effects,
+    ) -> Vec<NeededSlot> {
+        let Some(repo) = self.repos.around(&event.cwd).ok().flatten() else { return Vec::new() };
+        let rules = repo.rules();
+        if rules.slots.is_empty() {
+            return Vec::new();
+        }
+        as_judged(who, call, found, Some(&repo), |call| rules.slots.needed(call))
     }
 
     /// The first change outside of a session's scopes, as a refusal that says whom to ask (G7).
@@ -304,6 +341,20 @@ pub(crate) fn task_of(question: &crate::socket::Question) -> Option<String> {
 }
 
 fn judge(policy: &Policy, who: &AgentSession, call: &ToolCall, found: &Effects, repo: Option<&Repo>) -> Judgement {
+    if call.action == Action::Harmless {
+        return Judgement::Pass;
+    }
+    as_judged(who, call, found, repo, |call| policy.judge(call))
+}
+
+/// A call in the words of the policy.
+fn as_judged<T>(
+    who: &AgentSession,
+    call: &ToolCall,
+    found: &Effects,
+    repo: Option<&Repo>,
+    look: impl FnOnce(&Call<'_>) -> T,
+) -> T {
     let (reads, writes, command) = match &call.action {
         Action::Read(paths) => (paths.clone(), vec![], None),
         Action::Write { paths, .. } | Action::Unknown { paths } => (vec![], paths.clone(), None),
@@ -311,7 +362,7 @@ fn judge(policy: &Policy, who: &AgentSession, call: &ToolCall, found: &Effects, 
             let foreseen = found.analysis.as_ref().map(Foreseen::of).unwrap_or_default();
             (foreseen.reads, foreseen.writes, Some(command.as_str()))
         }
-        Action::Harmless => return Judgement::Pass,
+        Action::Harmless => (vec![], vec![], None),
     };
     let landed = |paths: Vec<PathBuf>| paths.iter().map(|path| landing(path)).collect::<Vec<_>>();
     // Another work tree of the same repository is no other place: it is locked and journalled like this one.
@@ -324,7 +375,7 @@ fn judge(policy: &Policy, who: &AgentSession, call: &ToolCall, found: &Effects, 
     let (reads, mut writes) = (landed(reads), landed(writes));
     writes.retain(|path| !elsewhere(path));
     let home = std::env::var_os("HOME").map(PathBuf::from);
-    policy.judge(&Call {
+    look(&Call {
         agent: &who.key.agent,
         tool: &call.tool,
         command,

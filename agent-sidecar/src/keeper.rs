@@ -62,6 +62,9 @@ impl Service {
             SessionState::Dead(_) | SessionState::Closed => return,
         }
         self.move_locks_on(who).await;
+        if !who.lock().slots.held.is_empty() {
+            self.settle_slots(who).await;
+        }
         let busy = who.lock().may_change_in_flight() > 0;
         if let Some(running) = running.filter(|_| busy) {
             let children = running.below(who.process);
@@ -243,6 +246,7 @@ impl Service {
             self.look_everywhere(who).await;
             self.forget(who);
             self.withdraw_requests(who).await;
+            self.leave_lines(who).await;
             self.end(who, Ending::Died { gone: true }).await;
         }
     }
@@ -313,6 +317,7 @@ impl Service {
             let Some(session) = self.fleet.adopt(&estate, &row.sid, self.host.as_str()).await? else { continue };
             let key = AgentKey { agent: row.record.agent.clone(), session: row.record.agent_session.clone() };
             let mut inner = Inner::new(Heartbeat::registered(sent, self.timing), row.record.clone(), sent);
+            inner.slots.held = self.adopted_slots(&session).await?;
             inner.locks = self.adopted_locks(&row.sid, &estate.locks, Path::new(&row.record.workspace));
             let lost = self.memory.lost_by(&key, &inner.locks);
             lost.into_iter().for_each(|claim| inner.note_lost(claim));

@@ -32,6 +32,7 @@ mod record;
 mod repair;
 mod repos;
 mod service;
+mod slots;
 mod snapshots;
 mod socket;
 mod table;

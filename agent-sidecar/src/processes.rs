@@ -163,6 +163,14 @@ pub(crate) fn describe(process: Process) -> String {
     format!("{comm} ({})", process.pid)
 }
 
+/// What a process was started as. `None`: it is gone, or shows nothing.
+pub(crate) fn words_of(process: Process) -> Option<Vec<String>> {
+    let line = std::fs::read(format!("/proc/{}/cmdline", process.pid)).ok()?;
+    let words = line.strip_suffix(b"\0").unwrap_or(&line).split(|byte| *byte == 0);
+    let words: Vec<String> = words.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+    (process.is_alive() && !line.is_empty()).then_some(words)
+}
+
 fn pids() -> impl Iterator<Item = u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|e| e.file_name().to_str()?.parse().ok())

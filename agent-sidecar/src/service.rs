@@ -128,13 +128,15 @@ impl Service {
     }
 
     fn count_now(&self) {
-        let mut locks = 0;
+        let (mut locks, mut slots, mut waits) = (0, 0, 0);
         let states: Vec<SessionWord> = self
             .all()
             .iter()
             .map(|who| {
                 let mut inner = who.lock();
                 locks += inner.locks.len();
+                slots += inner.slots.held.len();
+                waits += inner.slots.waits.len();
                 match inner.heartbeat.look(self.now()) {
                     SessionState::Live => SessionWord::Live,
                     SessionState::Suspect => SessionWord::Suspect,
@@ -145,10 +147,15 @@ impl Service {
             })
             .collect();
         self.metrics.sessions(states, locks);
+        self.metrics.slots(slots, waits);
         if let Some(state) = &*self.state() {
             self.metrics.fleet_state(state.is_paused(), state.epoch.0);
         }
         self.metrics.fleet_size(current(&self.view).sizes());
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     pub(crate) fn now(&self) -> BootTime {

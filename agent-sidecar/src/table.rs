@@ -17,6 +17,7 @@ use rr_git::Tips;
 use crate::messages::Who;
 use crate::processes::Process;
 use crate::repos::Repo;
+use crate::slots::Slots;
 use crate::snapshots::Before;
 use crate::versions::Version;
 
@@ -51,6 +52,7 @@ pub(crate) struct Inner {
     pub record: SessionRecord,
     pub locks: Vec<HeldLock>,
     pub waiting: Vec<Waiting>,
+    pub slots: Slots,
     /// The version of each file as each sub-agent (or the agent itself) last saw it.
     pub reads: HashMap<(Option<String>, PathBuf), Version>,
     pub in_flight: HashMap<String, InFlight>,
@@ -171,6 +173,7 @@ impl Inner {
             record,
             locks: Vec::new(),
             waiting: Vec::new(),
+            slots: Slots::default(),
             reads: HashMap::new(),
             in_flight: HashMap::new(),
             notices: Vec::new(),

@@ -147,8 +147,9 @@ impl Service {
         let old = self.sessions().remove(key)?;
         let (lost, ended) = {
             let mut inner = old.lock();
-            let lost: Vec<String> =
+            let mut lost: Vec<String> =
                 inner.locks.iter().filter(|l| l.is_file()).map(super::table::HeldLock::shown).collect();
+            lost.extend(inner.slots.held.iter().map(|held| messages::slot(&held.name)));
             let mut claims = inner.lost.clone();
             claims.extend(inner.locks.iter().map(super::table::HeldLock::as_lost));
             ((lost.join(", "), claims), std::mem::replace(&mut inner.ended, true))
@@ -305,6 +306,7 @@ impl Service {
             inner.turn
         };
         self.withdraw_requests(who).await;
+        self.leave_lines(who).await;
         if self.still_running(who).is_empty() {
             self.release_all(who).await;
             return Answer::default();
@@ -337,6 +339,7 @@ impl Service {
 
     pub(crate) async fn session_over(self: &Arc<Self>, who: &Arc<AgentSession>) -> Answer {
         self.withdraw_requests(who).await;
+        self.leave_lines(who).await;
         if self.still_running(who).is_empty() {
             self.farewell(who).await;
         } else {

@@ -10,6 +10,7 @@ use rr_fleet::{Fleet, FleetError};
 use rr_link::accept::{Connection, Door, ListenError, incoming};
 use rr_link::local::{self, LocalError, SocketFile};
 use rr_proto::v1::approvals_server::ApprovalsServer;
+use rr_proto::v1::counted_slots_server::CountedSlotsServer;
 use rr_proto::v1::enrol_server::EnrolServer;
 use rr_proto::v1::fleet_server::FleetServer;
 use rr_proto::v1::health_server::HealthServer;
@@ -173,6 +174,7 @@ async fn answer(
     let overlap = OverlapServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
     let health = HealthServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
     let incidents = IncidentsServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
+    let slots = CountedSlotsServer::new(desk.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
     let enrol = EnrolServer::new(desk).max_decoding_message_size(REQUEST_BYTES_MAX);
     Server::builder()
         .concurrency_limit_per_connection(REQUESTS_PER_CONNECTION_MAX)
@@ -188,6 +190,7 @@ async fn answer(
         .add_service(InterceptedService::new(overlap, of_a_version_near_ours))
         .add_service(InterceptedService::new(health, of_a_version_near_ours))
         .add_service(InterceptedService::new(incidents, of_a_version_near_ours))
+        .add_service(InterceptedService::new(slots, of_a_version_near_ours))
         .add_service(InterceptedService::new(enrol, of_a_version_near_ours))
         .serve_with_incoming_shutdown(connections, shutdown.cancelled_owned())
         .await

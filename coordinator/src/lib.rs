@@ -1,6 +1,6 @@
 //! The coordinator: the programs' and people's way to the fleet. It answers questions and carries out orders; it decides
 //! no tool call and is never on the path of one (D1): a lost coordinator stops no agent.
-//! Start at [`app::start`]; what each request does is in [`ops`], [`enrol`], [`publish`], [`approvals`] and [`watch`], which
+//! Start at [`app::start`]; what each request does is in [`ops`], [`enrol`], [`publish`], [`approvals`], [`slots`] and [`watch`], which
 //! `rrctl` also uses on a store of its own.
 
 pub mod app;
@@ -17,4 +17,5 @@ mod refusal;
 mod remote;
 mod rights;
 mod services;
+pub mod slots;
 pub mod watch;

@@ -12,7 +12,7 @@ pub(crate) enum Needs {
     Token,
 }
 
-const TABLE: [(&str, Needs); 31] = [
+const TABLE: [(&str, Needs); 36] = [
     ("/railroad.v1.Fleet/Status", Needs::Role(Role::Viewer)),
     ("/railroad.v1.Fleet/Watch", Needs::Role(Role::Viewer)),
     ("/railroad.v1.Fleet/Pause", Needs::Role(Role::Operator)),
@@ -49,6 +49,12 @@ const TABLE: [(&str, Needs); 31] = [
     ("/railroad.v1.Incidents/Watch", Needs::Role(Role::Viewer)),
     // An order reverts work and lets the fleet go on.
     ("/railroad.v1.Incidents/Order", Needs::Role(Role::Operator)),
+    ("/railroad.v1.CountedSlots/List", Needs::Role(Role::Viewer)),
+    ("/railroad.v1.CountedSlots/Watch", Needs::Role(Role::Viewer)),
+    // Agents' machines build; whose slots they may ask for is the service's to say.
+    ("/railroad.v1.CountedSlots/Join", Needs::Role(Role::Agent)),
+    ("/railroad.v1.CountedSlots/Stay", Needs::Role(Role::Agent)),
+    ("/railroad.v1.CountedSlots/Leave", Needs::Role(Role::Agent)),
 ];
 
 /// `None`: there is no such method.

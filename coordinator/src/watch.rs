@@ -13,6 +13,7 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use rr_fleet::Fleet;
 use tonic::Status;
 
+pub(crate) use self::people::People;
 use crate::gate::{Caller, check_not_denied};
 
 /// Passes on what differs from the last one, apart from its time, which `timeless` takes out.

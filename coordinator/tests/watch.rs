@@ -438,7 +438,7 @@ async fn health_is_shown_with_the_checks_and_what_is_proposed_is_trusted_by_its_
     );
     assert_eq!((shown.plans[0].proposed.len(), shown.plans[0].notes.len()), (1, 1));
     assert!(shown.slots.is_empty(), "nobody has or wants one");
-    let holder = SlotHolder { who: "types".into(), session: None };
+    let holder = SlotHolder { who: "types".into(), ..SlotHolder::default() };
     let slot =
         desk.fleet.take_slot(&host(), "check", 2, &holder, desk.live.lock().await.lease()).await.expect("answers");
     assert!(matches!(slot, Slot::Taken(_)), "{slot:?}");

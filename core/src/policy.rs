@@ -17,6 +17,10 @@ pub const ENTRIES_MAX: usize = 2_000;
 pub const PATTERNS_MAX: usize = 256;
 /// Scopes of one file.
 pub const SCOPES_MAX: usize = 500;
+/// Kinds of slots of one file.
+pub const SLOTS_MAX: usize = 16;
+/// Slots of one kind: more builds at a time run on no machine.
+pub const SLOTS_OF_MAX: usize = 64;
 /// A reason is shown to an agent in one line.
 pub const BECAUSE_CHARS_MAX: usize = 300;
 
@@ -63,6 +67,16 @@ pub struct Entry {
     pub tools: Vec<String>,
     pub agents: Vec<String>,
     pub because: Option<String>,
+}
+
+/// Commands of which a host runs only so many at a time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SlotSource {
+    pub line: u32,
+    pub name: String,
+    pub of: usize,
+    /// Each names a command. None: the slot is for those who ask for it by name.
+    pub commands: Vec<Entry>,
 }
 
 /// Where a class of sessions may write.

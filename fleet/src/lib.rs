@@ -63,7 +63,7 @@ pub use records::{AckRecord, SessionRecord};
 pub use repair::{HandBy, Handed, Repair, RepairChange, RepairRecord, RepairReleased};
 pub use restore::Restored;
 pub use session::{Beat, Ending, Proof, Registered, Session};
-pub use slots::{SLOT_LINE_MAX, Slot, SlotHeld, SlotHolder, SlotRow};
+pub use slots::{SLOT_LINE_MAX, Slot, SlotHeld, SlotHolder, SlotPlace, SlotRow, SlotTicket};
 
 use std::sync::Arc;
 

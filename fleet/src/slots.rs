@@ -2,7 +2,9 @@
 //! wants one stands in line with a ticket under its own lease; the first so many in line have one. So nobody hands slots on, nobody
 //! overtakes, and who dies is out with its lease. What a slot is for, and how many there are, is its callers' business.
 
-use std::collections::BTreeSet;
+mod ticket;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt as _;
 use rr_core::id::{HostId, OpId, SessionId};
@@ -13,7 +15,10 @@ use serde::{Deserialize, Serialize};
 use crate::approvals::shown;
 use crate::keys::name_in_key;
 use crate::records::{decode, encode};
+use crate::session::Session;
 use crate::{Doing, Fleet, FleetError};
+
+pub use ticket::{SlotPlace, SlotTicket};
 
 /// Of one slot's line: more than agents fit on a machine.
 pub const SLOT_LINE_MAX: usize = 256;
@@ -29,12 +34,24 @@ const WITHDRAW_TRIES_MAX: usize = 600;
 const LOOK_AGAIN: Span = Span::from_secs(30);
 
 /// Who has a slot, or waits for one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotHolder {
     /// For people.
     pub who: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionId>,
+    /// The work tree that it builds, if it builds one that others work in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+    /// Since when it is in line, by the wall clock; 0: it did not say.
+    #[serde(default)]
+    pub since_unix_ms: u64,
+}
+
+impl SlotHolder {
+    fn shown(&self) -> Self {
+        Self { who: shown(&self.who, WHO_BYTES_MAX), ..self.clone() }
+    }
 }
 
 #[derive(Debug)]
@@ -50,7 +67,7 @@ pub enum Slot {
 }
 
 /// A slot, until it is released or its lease ends.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotHeld {
     key: String,
     op: OpId,
@@ -147,8 +164,7 @@ impl Fleet {
         let key = self.keys.ticket(host, name, &op);
         let ticket = SlotHeld { key, op, lease, certain: false };
         let mut place = Place { fleet: self.clone(), ticket, settled: false };
-        let holder = SlotHolder { who: shown(&holder.who, WHO_BYTES_MAX), session: holder.session.clone() };
-        if !self.stand_in_line(&mut place.ticket, &Ticket { of, holder }).await? {
+        if !self.stand_in_line(&mut place.ticket, &Ticket { of, holder: holder.shown() }).await? {
             place.settled = true;
             return Ok(Slot::Lost);
         }
@@ -171,11 +187,37 @@ impl Fleet {
                 place.settled = true;
                 return Ok(busy(&line, of, at));
             }
-            let ahead = line[..at].iter().map(|kv| kv.key.clone()).collect();
-            let limit = until.since(self.clock.now()).min(LOOK_AGAIN);
-            let moved = self.moved_up(&prefix, revision, &place.ticket.key, ahead, of);
-            let _ = tokio::time::timeout(limit.as_std(), moved).await;
+            self.until_moved(&prefix, revision, &line, at, of, until).await;
         }
+    }
+
+    /// Tickets of a session on a host, as an earlier life of its sidecar has left them: the name of each, what gives it back, and
+    /// whether it has a slot.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn slots_left_by(
+        &self,
+        host: &HostId,
+        session: &Session,
+    ) -> Result<Vec<(String, SlotHeld, bool)>, FleetError> {
+        let reply = self.store.range(Keys::prefix(self.keys.counted_slots_of(host))).await.doing("list slots")?;
+        let mut lines: BTreeMap<String, Vec<KeyValue>> = BTreeMap::new();
+        for kv in reply.kvs {
+            if let Some((_, name, _)) = self.keys.parse_ticket(&kv.key) {
+                lines.entry(name).or_default().push(kv);
+            }
+        }
+        let mut found = Vec::new();
+        for (name, mut line) in lines {
+            line.sort_by_key(|kv| kv.create_revision);
+            for (at, kv) in line.iter().enumerate().filter(|(_, kv)| kv.lease == Some(session.lease)) {
+                let (Some(ticket), Some((.., op))) = (ticket_in(kv), self.keys.parse_ticket(&kv.key)) else { continue };
+                let held = SlotHeld { key: kv.key.clone(), op, lease: session.lease, certain: false };
+                found.push((name.clone(), held, at < ticket.of));
+            }
+        }
+        Ok(found)
     }
 
     /// Gives a slot back, or a place in line up. Doing it again is harmless.
@@ -200,8 +242,19 @@ impl Fleet {
     /// # Errors
     /// If the store does not answer.
     pub async fn slots(&self) -> Result<Vec<SlotRow>, FleetError> {
+        self.slots_seen_at().await.map(|(rows, _)| rows)
+    }
+
+    /// The same with the store's revision, for one who follows them.
+    ///
+    /// # Errors
+    /// As [`Fleet::slots`].
+    pub async fn slots_seen_at(&self) -> Result<(Vec<SlotRow>, Revision), FleetError> {
         let reply = self.store.range(Keys::prefix(self.keys.counted_slots())).await.doing("list slots")?;
-        let named = |kv: KeyValue| Some((self.keys.parse_ticket(&kv.key)?, kv));
+        let named = |kv: KeyValue| {
+            let (host, name, _) = self.keys.parse_ticket(&kv.key)?;
+            Some(((host, name), kv))
+        };
         let mut tickets: Vec<_> = reply.kvs.into_iter().filter_map(named).collect();
         tickets.sort_by(|(a, x), (b, y)| (a, x.create_revision).cmp(&(b, y.create_revision)));
         let lines = tickets.chunk_by(|(a, _), (b, _)| a == b);
@@ -212,7 +265,7 @@ impl Fleet {
                 Some(SlotRow { host, name, holder, of, place, has_it: place < of })
             })
         });
-        Ok(rows.collect())
+        Ok((rows.collect(), reply.revision))
     }
 
     /// Whether the ticket is in line; if not, its lease is over.
@@ -248,6 +301,22 @@ impl Fleet {
         Ok((line, reply.revision))
     }
 
+    /// Waits, at most until `until`, for the line before a place in it to move.
+    async fn until_moved(
+        &self,
+        prefix: &str,
+        seen: Revision,
+        line: &[KeyValue],
+        at: usize,
+        of: usize,
+        until: BootTime,
+    ) {
+        let ahead = line[..at].iter().map(|kv| kv.key.clone()).collect();
+        let limit = until.since(self.clock.now()).min(LOOK_AGAIN);
+        let moved = self.moved_up(prefix, seen, &line[at].key, ahead, of);
+        let _ = tokio::time::timeout(limit.as_std(), moved).await;
+    }
+
     /// Until fewer than `of` are ahead, or the own ticket is gone, or that cannot be told any more.
     async fn moved_up(&self, prefix: &str, seen: Revision, own: &str, mut ahead: BTreeSet<String>, of: usize) {
         if let Ok(mut watch) = self.store.watch(Keys::prefix(prefix), seen + 1).await {
@@ -275,6 +344,9 @@ fn ticket_in(kv: &KeyValue) -> Option<Ticket> {
 
 /// To one at this place in line.
 fn busy(line: &[KeyValue], of: usize, at: usize) -> Slot {
-    let holders = line.iter().take(of).filter_map(ticket_in).map(|ticket| ticket.holder).collect();
-    Slot::Busy { holders, ahead: at.saturating_sub(of) }
+    Slot::Busy { holders: holders_in(line, of), ahead: at.saturating_sub(of) }
+}
+
+fn holders_in(line: &[KeyValue], of: usize) -> Vec<SlotHolder> {
+    line.iter().take(of).filter_map(ticket_in).map(|ticket| ticket.holder).collect()
 }

@@ -11,7 +11,7 @@ use rr_store::{LeaseId, Op, Store as _, Txn};
 use tokio::task::JoinHandle;
 
 fn who(n: u64) -> SlotHolder {
-    SlotHolder { who: format!("agent {n}"), session: None }
+    SlotHolder { who: format!("agent {n}"), ..SlotHolder::default() }
 }
 
 async fn lease(stage: &Stage) -> LeaseId {

@@ -33,6 +33,8 @@ enum Command {
     Status(cmd::status::Args),
     Sessions(cmd::sessions::Args),
     Locks(cmd::locks::Args),
+    Slots(cmd::slots::Args),
+    Run(cmd::run::Args),
     Overlap(cmd::overlap::Args),
     Conflicts(cmd::conflicts::Args),
     Health(cmd::health::Args),
@@ -66,6 +68,8 @@ enum Command {
     Policy(cmd::policy::Args),
     #[command(hide = true)]
     GitHook(cmd::git_hook::Args),
+    #[command(hide = true)]
+    SlotKeeper(cmd::slot_keeper::Args),
     #[command(hide = true)]
     DemoAgent(cmd::demo_agent::Args),
     #[command(hide = true)]
@@ -101,6 +105,9 @@ fn dispatch(command: Command, hand: &Hand) -> Result<(), Failure> {
         Command::Status(_) => hand.wait_for(cmd::status::run(hand)),
         Command::Sessions(_) => hand.wait_for(cmd::sessions::run(hand)),
         Command::Locks(args) => hand.wait_for(cmd::locks::run(&args, hand)),
+        Command::Slots(args) => hand.wait_for(cmd::slots::run(&args, hand)),
+        Command::Run(args) => cmd::run::run(&args, hand),
+        Command::SlotKeeper(args) => cmd::slot_keeper::run(&args, hand),
         Command::Overlap(args) => hand.wait_for(cmd::overlap::run(&args, hand)),
         Command::Conflicts(args) => hand.wait_for(cmd::conflicts::run(&args, hand)),
         Command::Health(args) => hand.wait_for(cmd::health::run(&args, hand)),

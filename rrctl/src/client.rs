@@ -3,6 +3,7 @@
 //! commands'. Next: `rr_coordinator::ops` answers.
 
 mod journal;
+mod slots;
 mod watch;
 
 use std::error::Error as _;
@@ -16,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use rr_link::dial::{self, Address};
 use rr_link::upkeep;
 use rr_proto::v1::approvals_client::ApprovalsClient;
+use rr_proto::v1::counted_slots_client::CountedSlotsClient;
 use rr_proto::v1::enrol_client::EnrolClient;
 use rr_proto::v1::fleet_client::FleetClient;
 use rr_proto::v1::health_client::HealthClient;
@@ -59,6 +61,7 @@ pub(crate) struct Client {
     overlap: OverlapClient<Signed>,
     health: HealthClient<Signed>,
     incidents: IncidentsClient<Signed>,
+    slots: CountedSlotsClient<Signed>,
     patience: Duration,
     /// It has answered, and not as a version that we understand.
     too_far_apart: bool,
@@ -103,8 +106,9 @@ impl Client {
                 .max_decoding_message_size(ANSWER_BYTES_MAX),
             health: HealthClient::with_interceptor(channel.clone(), sign as _)
                 .max_decoding_message_size(ANSWER_BYTES_MAX),
-            incidents: IncidentsClient::with_interceptor(channel, sign as _)
+            incidents: IncidentsClient::with_interceptor(channel.clone(), sign as _)
                 .max_decoding_message_size(ANSWER_BYTES_MAX),
+            slots: CountedSlotsClient::with_interceptor(channel, sign as _).max_decoding_message_size(ANSWER_BYTES_MAX),
             patience: ANSWER_MAX,
             too_far_apart: false,
         }

@@ -4,6 +4,7 @@
 //! `rr_coordinator::ops`.
 
 mod journal;
+mod slots;
 mod watch;
 
 use std::collections::VecDeque;

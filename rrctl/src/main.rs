@@ -16,6 +16,7 @@ mod out;
 mod pick;
 mod publish;
 mod sidecar;
+mod slots;
 mod table;
 mod up;
 mod view;

@@ -9,6 +9,7 @@ mod policy;
 mod repo;
 #[cfg(test)]
 mod schema_tests;
+mod slots;
 mod suggest;
 mod words;
 
@@ -22,6 +23,7 @@ pub use health::{CheckEntry, CheckLimits, Health, OnBreak, PauseScope, RevertMod
 pub use last_good::LastGood;
 pub use machine::{Beginning, FILE_VARIABLE, Listen, Loaded, MachineConfig, Row, StoreConfig, StoreKind, TlsFiles};
 pub use repo::{AcrossWorktrees, LockMode, Locks, OnAgentDeath, OnUnavailable, REPO_FILE, RepoConfig};
+pub use slots::CHECKS_SLOT;
 
 /// Far above any file a person writes; a larger one is a mistake or an attack.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use prometheus::core::Collector;
-use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 use rr_store::StoreError;
 
 pub use page::{Page, PageError};
@@ -18,6 +20,8 @@ pub use watching::{CheckWord, IncidentWord, RevertWord, WatchWord};
 
 /// From a grant on the embedded store to a store that is about to lose its leader.
 const SECONDS: [f64; 14] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+/// From a free slot to the longest build that somebody waits for.
+const WAITED: [f64; 10] = [0.01, 0.1, 1.0, 5.0, 15.0, 60.0, 180.0, 600.0, 1_800.0, 3_600.0];
 /// Numbers that have to be looked up first are waited for no longer; the page then shows the last ones.
 const LOOK_MAX: Duration = Duration::from_secs(2);
 
@@ -36,6 +40,9 @@ struct Inner {
     rings: IntCounter,
     sessions: IntGaugeVec,
     locks_held: IntGauge,
+    slots_held: IntGauge,
+    slots_waiting: IntGauge,
+    slot_waits: Histogram,
     calls: IntCounterVec,
     requests: HistogramVec,
     watch_restarts: IntCounter,
@@ -136,6 +143,9 @@ impl Metrics {
             rings: counter("rings_broken_total", "Rings of waiters that this watcher has untied"),
             sessions: gauges("sessions", "Sessions of this machine, by how they stand", &["state"]),
             locks_held: gauge("locks_held", "Locks that sessions of this machine hold"),
+            slots_held: gauge("slots_held", "Counted slots that sessions of this machine have"),
+            slots_waiting: gauge("slots_waiting", "Sessions of this machine that wait in line for a counted slot"),
+            slot_waits: slot_waits(),
             calls: counters("calls_total", "Tool calls asked about, by answer", &["verdict"]),
             requests: latencies(),
             watch_restarts: counter("watch_restarts_total", "Watches of the store that ended before they were let go"),
@@ -183,6 +193,17 @@ impl Metrics {
             self.inner.sessions.with_label_values(&[word.word()]).set(whole(count));
         }
         self.inner.locks_held.set(whole(locks));
+    }
+
+    /// What the sessions of this machine have of counted slots, and how many places in line.
+    pub fn slots(&self, held: usize, waiting: usize) {
+        self.inner.slots_held.set(whole(held));
+        self.inner.slots_waiting.set(whole(waiting));
+    }
+
+    /// Somebody has a slot, after so long in line.
+    pub fn slot_wait(&self, waited: Duration) {
+        self.inner.slot_waits.observe(waited.as_secs_f64());
     }
 
     pub fn call(&self, verdict: CallWord) {
@@ -247,6 +268,9 @@ impl Inner {
         self.register(self.rings.clone());
         self.register(self.sessions.clone());
         self.register(self.locks_held.clone());
+        self.register(self.slots_held.clone());
+        self.register(self.slots_waiting.clone());
+        self.register(self.slot_waits.clone());
         self.register(self.calls.clone());
         self.register(self.requests.clone());
         self.register(self.watch_restarts.clone());
@@ -309,6 +333,11 @@ fn latencies() -> HistogramVec {
     HistogramVec::new(options, &["operation", "outcome"]).expect(LEGAL)
 }
 
+fn slot_waits() -> Histogram {
+    let help = "How long sessions of this machine stood in line until they had a counted slot";
+    Histogram::with_opts(HistogramOpts::from(options("slot_wait_seconds", help)).buckets(WAITED.to_vec())).expect(LEGAL)
+}
+
 fn whole(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
@@ -326,6 +355,8 @@ mod tests {
         metrics.sessions([SessionWord::Live, SessionWord::Live, SessionWord::Fenced], 7);
         metrics.sessions([SessionWord::Live], 3);
         metrics.call(CallWord::Deny);
+        metrics.slots(1, 4);
+        metrics.slot_wait(Duration::from_secs(2));
         metrics.request("txn", Duration::from_millis(3), None);
         metrics.request("txn", Duration::from_millis(3), Some(&StoreError::Unavailable("host-a is gone".into())));
         metrics.not_renewed(None);
@@ -347,6 +378,10 @@ mod tests {
             "railroad_sessions{state=\"live\"} 1",
             "railroad_sessions{state=\"fenced\"} 0",
             "railroad_locks_held 3",
+            "railroad_slots_held 1",
+            "railroad_slots_waiting 4",
+            "railroad_slot_wait_seconds_bucket{le=\"1\"} 0",
+            "railroad_slot_wait_seconds_count 1",
             "railroad_calls_total{verdict=\"deny\"} 1",
             "railroad_store_request_seconds_count{operation=\"txn\",outcome=\"ok\"} 1",
             "railroad_store_request_seconds_count{operation=\"txn\",outcome=\"unavailable\"} 1",

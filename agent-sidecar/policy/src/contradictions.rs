@@ -60,11 +60,8 @@ pub(crate) fn find(policy: &Policy) -> Vec<Contradiction> {
             }
         }
     }
-    for listed in policy.approve.entries().iter().chain(policy.allow.entries()) {
-        if let Some(stricter) = policy.blocklist.entries().iter().find(|block| is_within(listed, block)) {
-            let wrong = Wrong::Blocked { line: stricter.entry.line, entry: stricter.shown() };
-            out.push(told(listed, wrong));
-        }
+    for list in [&policy.approve, &policy.allow] {
+        blocked(list, policy, &mut out);
     }
     for listed in policy.allow.entries() {
         match &listed.pattern {
@@ -82,6 +79,23 @@ pub(crate) fn find(policy: &Policy) -> Vec<Contradiction> {
     }
     out.sort_by_key(|found| found.line);
     out
+}
+
+/// Of the commands of one slot.
+pub(crate) fn in_slot(commands: &List, policy: &Policy) -> Vec<Contradiction> {
+    let mut out = Vec::new();
+    twice(commands, &mut out);
+    blocked(commands, policy, &mut out);
+    out
+}
+
+fn blocked(list: &List, policy: &Policy, out: &mut Vec<Contradiction>) {
+    for listed in list.entries() {
+        if let Some(stricter) = policy.blocklist.entries().iter().find(|block| is_within(listed, block)) {
+            let wrong = Wrong::Blocked { line: stricter.entry.line, entry: stricter.shown() };
+            out.push(told(listed, wrong));
+        }
+    }
 }
 
 fn told(listed: &Listed, wrong: Wrong) -> Contradiction {

@@ -14,6 +14,7 @@ mod pattern;
 mod scopes;
 mod secrets;
 mod seen;
+mod slots;
 mod sql;
 
 pub use call::{Call, Hit, Judgement, Origin};
@@ -21,3 +22,4 @@ pub use compile::{Compiled, Policy, Rule, RuleKind};
 pub use contradictions::{Contradiction, Wrong};
 pub use paths::Foreseen;
 pub use scopes::{Facts, ScopeVerdict, Scopes, Touch, TouchKind, Why};
+pub use slots::{NeededSlot, Slots};

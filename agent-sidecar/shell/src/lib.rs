@@ -32,6 +32,9 @@ pub use model::{Analysis, Certainty, Env, GitResource, GitUse, How, Invocation, 
 /// grammar's cost and its stack would have to be bounded by hope.
 pub const COMMAND_BYTES_MAX: usize = 64 * 1024;
 
+/// Before the slot's name, how `rrctl run` is called among the wrappers of an [`Invocation`].
+pub const SLOT_WRAPPER: &str = "rrctl run --slot ";
+
 /// Stack of the thread that parses and walks: the grammar recurses once a nesting level and an overflow would end the
 /// whole process, so the stack is sized for the deepest text that `parse` lets through (measured, unoptimised, with
 /// room to spare). Only touched pages cost memory.

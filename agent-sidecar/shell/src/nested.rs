@@ -135,7 +135,7 @@ impl Walker<'_> {
                 if !in_place {
                     state.functions.clear();
                 }
-                state.wrappers.push(name.to_owned());
+                state.wrappers.push(setting.shown.unwrap_or_else(|| name.to_owned()));
                 let flow = self.run(state, words, env);
                 state.wrappers.pop();
                 flow

@@ -23,6 +23,8 @@ pub(crate) enum Layer {
 #[derive(Default)]
 pub(crate) struct Setting {
     pub(crate) assignments: Vec<(String, Field)>,
+    /// What the layer is called where its name alone does not say enough.
+    pub(crate) shown: Option<String>,
 }
 
 pub(crate) fn unwrap(
@@ -87,6 +89,7 @@ pub(crate) fn unwrap(
             inner(parsed.operands.into_iter().skip(1).collect())
         }
         "flock" => flock(args, shell, out),
+        "rrctl" => slot(args, setting),
         "watch" => {
             let parsed = in_order("n:q:s:", &["--interval"]);
             text(&parsed.operands)
@@ -203,6 +206,18 @@ fn env(args: &[Field], shell: &mut Shell, setting: &mut Setting, out: &mut Findi
     let mut words = parsed.operands;
     assignments(&mut words, setting);
     inner(words)
+}
+
+/// `rrctl run --slot NAME -- command`: what it runs has that slot.
+fn slot(args: &[Field], setting: &mut Setting) -> Layer {
+    let words = Parsed::new(args, Spec::in_order("", &[])).operands;
+    if words.first().and_then(Field::known) != Some("run") {
+        return Layer::None;
+    }
+    let parsed = Parsed::new(&words[1..], Spec::in_order("", &["--slot", "--wait"]));
+    let slot = parsed.value(&["--slot"]).and_then(Field::known);
+    setting.shown = slot.map(|slot| format!("{}{slot}", crate::SLOT_WRAPPER));
+    inner(parsed.operands)
 }
 
 fn enter(folder: &Field, shell: &mut Shell) {

@@ -19,7 +19,7 @@ mod walk;
 use rr_core::live::{GitPath, Lines, PackageChange, SymbolChange};
 
 pub use diff::{SYMBOL_CHANGES_MAX, USES_MAX, compare_outlines};
-pub use manifest::{PACKAGES_MAX, is_lock_file};
+pub use manifest::{PACKAGES_MAX, is_lock_file, is_manifest};
 pub use outline::{Definition, Outline};
 pub use parse::{CONTENT_BYTES_MAX, CONTENT_LINES_MAX};
 

@@ -59,6 +59,12 @@ pub fn is_lock_file(path: &GitPath) -> bool {
     LOCK_FILES.iter().any(|lock| lock.as_bytes() == name)
 }
 
+/// Whether it says which packages are wanted.
+#[must_use]
+pub fn is_manifest(path: &GitPath) -> bool {
+    Manifest::of(path).is_some()
+}
+
 /// The folder and the name.
 fn split(path: &GitPath) -> (&[u8], &[u8]) {
     let bytes = path.as_bytes();

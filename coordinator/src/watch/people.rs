@@ -9,20 +9,20 @@ use tonic::Status;
 
 use crate::refusal::from_fleet;
 
-pub(super) struct People {
+pub(crate) struct People {
     sessions: HashMap<SessionId, SessionRow>,
     hosts: HashMap<String, String>,
 }
 
 impl People {
-    pub(super) async fn of(fleet: &Fleet) -> Result<Self, Status> {
+    pub(crate) async fn of(fleet: &Fleet) -> Result<Self, Status> {
         let rows = fleet.overview().await.map_err(|e| from_fleet(&e))?.sessions;
         let hosts = rows.iter().map(|row| (row.record.host.to_string(), row.record.host_name.clone())).collect();
         Ok(Self { sessions: rows.into_iter().map(|row| (row.sid.clone(), row)).collect(), hosts })
     }
 
     /// Empty: nobody of this host is here.
-    pub(super) fn host_name(&self, host: &str) -> String {
+    pub(crate) fn host_name(&self, host: &str) -> String {
         self.hosts.get(host).cloned().unwrap_or_default()
     }
 

@@ -208,8 +208,14 @@ impl Keyspace {
     }
 
     /// Counted slots; `slot/` has the sessions' own.
-    pub(crate) fn counted_slots(&self) -> String {
+    /// Everybody in line for a slot.
+    #[must_use]
+    pub fn counted_slots(&self) -> String {
         format!("{}count/", self.prefix)
+    }
+
+    pub(crate) fn counted_slots_of(&self, host: &HostId) -> String {
+        format!("{}count/{host}/", self.prefix)
     }
 
     pub(crate) fn counted_slot(&self, host: &HostId, name: &str) -> String {
@@ -229,9 +235,10 @@ impl Keyspace {
         format!("{}countgone/{op}", self.prefix)
     }
 
-    pub(crate) fn parse_ticket(&self, key: &str) -> Option<(HostId, String)> {
+    pub(crate) fn parse_ticket(&self, key: &str) -> Option<(HostId, String, OpId)> {
         let mut parts = key.strip_prefix(&self.counted_slots())?.split('/');
-        Some((HostId::parse(parts.next()?).ok()?, parts.next()?.to_owned()))
+        let (host, name, op) = (parts.next()?, parts.next()?, parts.next()?);
+        Some((HostId::parse(host).ok()?, name.to_owned(), OpId::parse(op).ok()?))
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use rr_proto::v1;
 use serde_json::{Value, json};
 
+use super::slots;
 use crate::door::Door;
 use crate::exit::Failure;
 use crate::hand::Hand;
@@ -20,19 +22,23 @@ pub(crate) async fn run(hand: &Hand) -> Result<(), Failure> {
     let mut door = Door::to_look(&hand.dirs).await?;
     let view = FleetView::of(door.status().await?);
     let alarm = Alarm::look(&mut door).await;
-    hand.answer(&as_json(&view, &alarm), || as_text(&view, &alarm, out::columns()))
+    // Not knowing who builds must not hide the rest.
+    let slots = door.slots().await.ok();
+    hand.answer(&as_json(&view, &alarm, slots.as_ref()), || as_text(&view, &alarm, slots.as_ref(), out::columns()))
 }
 
-fn as_json(view: &FleetView, alarm: &Alarm) -> Value {
+fn as_json(view: &FleetView, alarm: &Alarm, slots: Option<&v1::SlotsReply>) -> Value {
+    let slots = slots.map(|slots| slots::as_json(slots)["slots"].take());
     json!({
         "paused": view.paused, "hard": view.hard, "epoch": view.epoch, "mode": view.mode, "version": view.version,
         "holds": view.holds, "sessions": view.sessions, "locks": view.locks.len(), "waiters": view.waiters.len(),
         "revision": view.revision, "now_unix_ms": view.now_unix_ms, "unreadable": view.unreadable,
         "incidents": alarm.incidents(), "serious_findings": alarm.serious_findings(),
+        "slots": slots,
     })
 }
 
-fn as_text(view: &FleetView, alarm: &Alarm, columns: Option<u16>) -> String {
+fn as_text(view: &FleetView, alarm: &Alarm, slots: Option<&v1::SlotsReply>, columns: Option<u16>) -> String {
     let run = match (view.paused, view.hard) {
         (false, _) => "running".to_owned(),
         (true, false) => format!("PAUSED: {}", followed(view)),
@@ -46,6 +52,7 @@ fn as_text(view: &FleetView, alarm: &Alarm, columns: Option<u16>) -> String {
     let (sessions, locks, waiters) = (view.sessions.len(), view.locks.len(), view.waiters.len());
     let _ = writeln!(text, "Sessions  {sessions}, holding {locks} locks, {waiters} waiting");
     text.push_str(&alarm.text());
+    text.push_str(&slots.and_then(slots::in_a_line).unwrap_or_default());
     if !view.holds.is_empty() {
         let _ = write!(text, "\n{}", holds(&view.holds, columns));
     }
@@ -106,7 +113,7 @@ mod tests {
     #[test]
     fn a_paused_fleet_shows_each_session_and_the_command_that_resumes() {
         let view = FleetView::of(crate::view::tests::picture());
-        let text = as_text(&view, &Alarm::default(), None);
+        let text = as_text(&view, &Alarm::default(), None, None);
         assert!(text.starts_with("Fleet     PAUSED: 1 of 2 sessions drained (epoch 4)\n"), "{text}");
         assert!(text.contains("cooperative"), "{text}");
         assert!(text.contains("aaaaaaaa  claude  7    drained"), "{text}");
@@ -118,7 +125,7 @@ mod tests {
     fn a_session_that_needs_a_person_stands_out() {
         let mut view = FleetView::of(crate::view::tests::picture());
         view.sessions[1].warning = "a shell it started still runs".into();
-        let text = as_text(&view, &Alarm::default(), None);
+        let text = as_text(&view, &Alarm::default(), None, None);
         assert!(text.contains("\nWARNING   bbbbbbbb (pid 8): a shell it started still runs\n"), "{text}");
     }
 
@@ -126,7 +133,7 @@ mod tests {
     fn a_running_fleet_offers_no_resume() {
         let mut view = FleetView::of(crate::view::tests::picture());
         view.paused = false;
-        let text = as_text(&view, &Alarm::default(), None);
+        let text = as_text(&view, &Alarm::default(), None, None);
         assert!(text.starts_with("Fleet     running (epoch 4)\n") && !text.contains("Resume"), "{text}");
     }
 }

@@ -6,13 +6,13 @@ use std::path::Path;
 use rr_core::glob::Glob;
 use rr_core::id::FleetName;
 use rr_core::limits::Timing;
-use rr_core::policy::{Defaults, Effect, Entry, PolicySource, ScopeSource};
+use rr_core::policy::{Defaults, Effect, Entry, PolicySource, ScopeSource, SlotSource};
 use rr_core::time::Span;
 use serde::{Deserialize, Deserializer, de};
 
 use super::health::Health;
 use super::words::{Duration, Pattern};
-use super::{ConfigError, parse, policy};
+use super::{ConfigError, parse, policy, slots};
 
 /// At the root of the repository.
 pub const REPO_FILE: &str = "railroad.yaml";
@@ -50,6 +50,9 @@ pub struct RepoConfig {
     #[serde(deserialize_with = "policy::scopes")]
     pub scopes: Vec<ScopeSource>,
     pub health: Health,
+    /// Of which commands a host runs only so many at a time.
+    #[serde(deserialize_with = "slots::slots")]
+    pub slots: Vec<SlotSource>,
 }
 
 /// What happens to a call that could change something while the sidecar or the store does not answer (D4).

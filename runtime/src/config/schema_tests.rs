@@ -39,6 +39,7 @@ fn the_schema_has_every_key_and_no_other() {
         ("health: { checks: [{ zzzzzzzz: 1 }] }", &defs["check"]),
         ("health: { on_break: { zzzzzzzz: 1 } }", &properties["health"]["properties"]["on_break"]),
         ("health: { limits: { zzzzzzzz: 1 } }", &properties["health"]["properties"]["limits"]),
+        ("slots: { a: { zzzzzzzz: 1 } }", &defs["slot"]),
         ("scopes: { a: { for: { zzzzzzzz: 1 } } }", &defs["scope"]["properties"]["for"]),
     ] {
         assert_eq!(known(text), keys(level), "{text}");

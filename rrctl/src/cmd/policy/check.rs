@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use rr_core::policy::Effect;
-use rr_policy::{Origin, Policy, RuleKind};
+use rr_policy::{Origin, Policy, RuleKind, Slots};
 use serde_json::json;
 
 use super::{Place, origin, read};
@@ -34,7 +34,8 @@ pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     let rules: Vec<_> = compiled.policy.rules().collect();
     let built_in = rules.iter().filter(|rule| rule.origin == Origin::DefaultSet).count();
     let count = |kind| rules.iter().filter(|rule| rule.kind == kind && rule.origin != Origin::DefaultSet).count();
-    let wrong: Vec<String> = compiled.contradictions.iter().map(ToString::to_string).collect();
+    let slots = Slots::compile(&config.slots).contradictions(&compiled.policy);
+    let wrong: Vec<String> = compiled.contradictions.iter().chain(&slots).map(ToString::to_string).collect();
     let rows: Vec<_> = rules
         .iter()
         .map(|rule| {
