@@ -161,6 +161,7 @@ impl Service {
             at: self.now(),
         };
         self.changes().note(path.clone(), change);
+        self.live.changed_by(&repo.tree.root, path, who.sid());
         for other in self.all().into_iter().filter(|o| o.sid() != who.sid()) {
             let read_it = other.lock().reads.iter().any(|((_, p), v)| p == disk && *v != version);
             if read_it {

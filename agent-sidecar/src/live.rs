@@ -3,6 +3,7 @@
 //! path. How a look becomes a change set is `live/made`; what wakes it up is `live/watching`; what is told, `live/telling`.
 
 mod made;
+mod makers;
 mod telling;
 mod watching;
 
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use rr_core::id::{ObjectId, SessionId};
 use rr_core::live::{ChangeSet, TreeKey};
+use rr_core::path::RepoPath;
 use rr_fleet::{FleetError, LiveLease};
 use rr_runtime::trouble::Trouble;
 use tokio::sync::Notify;
@@ -23,6 +25,7 @@ use crate::repos::Repo;
 use crate::service::Service;
 use crate::table::AgentSession;
 use made::{Calls, Maker};
+use makers::Touched;
 use watching::Watching;
 
 /// Without a reason to look, a tree whose changes the system does not tell is looked at this often (G19).
@@ -43,6 +46,8 @@ const TICK: Duration = Duration::from_secs(1);
 pub(crate) struct Live {
     wake: Notify,
     touched: Mutex<BTreeSet<PathBuf>>,
+    /// Files that calls have changed since the last look, in each work tree.
+    changed: Mutex<BTreeMap<PathBuf, Touched>>,
     watching: Watching,
     /// Trees of this machine whose contents other machines need.
     wanted: Mutex<BTreeSet<String>>,
@@ -54,6 +59,16 @@ impl Live {
     fn call_over(&self, root: &Path) {
         self.touched.lock().unwrap_or_else(PoisonError::into_inner).insert(root.to_owned());
         self.wake.notify_one();
+    }
+
+    /// A call of this session has changed a file of this work tree.
+    pub(crate) fn changed_by(&self, root: &Path, path: &RepoPath, by: &SessionId) {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        changed.entry(root.to_owned()).or_default().entry(path.clone()).or_default().insert(by.clone());
+    }
+
+    fn take_changed(&self, root: &Path) -> Touched {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner).remove(root).unwrap_or_default()
     }
 
     fn is_wanted(&self, tree: &str) -> bool {
@@ -209,7 +224,8 @@ impl Service {
     async fn look_at(&self, tree: &mut Tree, lease: &mut LiveLease) -> Result<(), FleetError> {
         let began = Instant::now();
         let (busy, writers) = self.at_work_in(tree);
-        let calls = Calls { busy, over: std::mem::take(&mut tree.call_over) };
+        let changed = self.live.take_changed(&tree.repo.tree.root);
+        let calls = Calls { busy, over: std::mem::take(&mut tree.call_over), changed };
         let (maker, repo) = (tree.maker.clone(), tree.repo.clone());
         let branch = repo.config().0.health.branch.clone();
         let made = tokio::task::spawn_blocking(move || maker.look(&repo, branch.as_deref(), calls, writers)).await;

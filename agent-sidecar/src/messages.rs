@@ -3,7 +3,7 @@
 
 use rr_core::id::{FleetName, IncidentId, SessionId};
 use rr_core::incident::State;
-use rr_core::overlap::{Because, Finding, Kind, Level, SymbolClash};
+use rr_core::overlap::{Because, Finding, Kind, Level, SymbolClash, Whose};
 use rr_core::scope::Scope;
 use rr_core::time::Span;
 use rr_fleet::{Denial, SlotHolder};
@@ -644,6 +644,7 @@ pub(crate) fn overlap(finding: &Finding, side: usize, others: &[Who]) -> String 
             quote(check),
             quote(kept)
         ),
+        Kind::Edits { check, .. } => format!("`{}` fails on what stands in {other}, not committed.", quote(check)),
         Kind::Check(check) if finding.is_own() => {
             format!("`{}` fails on what you committed.", quote(check))
         }
@@ -657,6 +658,67 @@ pub(crate) fn overlap(finding: &Finding, side: usize, others: &[Who]) -> String 
     };
     let hunks = if finding.excerpt.is_empty() { String::new() } else { format!("\n{}", finding.excerpt) };
     format!("{what}{way} `rrctl conflicts explain {}` shows both sides.{hunks}", finding.id)
+}
+
+/// Of a check's command: enough to type it again.
+const COMMAND_CHARS_MAX: usize = 1_024;
+
+/// Whom a text about broken edits is for.
+pub(crate) struct Reader<'a> {
+    /// Its own edits are among them.
+    pub took_part: bool,
+    /// The other sessions whose edits they are.
+    pub others: &'a [Who],
+}
+
+/// What stands in the reader's work tree, not committed, fails a check.
+pub(crate) fn broken_edits(
+    finding: &Finding,
+    (check, command): (&str, &str),
+    whose: &Whose,
+    reader: &Reader<'_>,
+) -> String {
+    let mut paths: Vec<String> = finding.paths.iter().take(8).map(|p| quote(&p.to_string())).collect();
+    if finding.paths.len() > paths.len() {
+        paths.push(format!("{} more", finding.paths.len() - paths.len()));
+    }
+    let (paths, check) = (paths.join(", "), quote(check));
+    let others = reader.others.iter().map(Who::named).collect::<Vec<_>>().join(" and ");
+    let shown = "shown by builds: it fails with them and passes without them";
+    let what = match (whose, reader.took_part) {
+        (Whose::Sessions(_), true) if others.is_empty() => {
+            format!(
+                "`{check}` fails in this work tree, and it is yours: your uncommitted edits in {paths} break it ({shown})."
+            )
+        }
+        (Whose::Sessions(_), true) => {
+            format!(
+                "`{check}` fails in this work tree, and it is yours and that of {others}: uncommitted edits of you both in {paths} break it ({shown})."
+            )
+        }
+        (Whose::Together(_), true) if others.is_empty() => format!(
+            "`{check}` fails in this work tree, and it is yours: your uncommitted edits in {paths} break it together with edits of no session \
+             there ({shown})."
+        ),
+        (Whose::Together(_), true) => format!(
+            "`{check}` fails in this work tree, and it is yours and that of {others}: your uncommitted edits in {paths} break it only together \
+             ({shown}). Each passes alone: settle with each other who changes what."
+        ),
+        (Whose::Sessions(_) | Whose::Together(_), false) => format!(
+            "`{check}` fails in this work tree, and it is not yours: the unfinished edits of {others} in {paths} break it ({shown}). Do not mend \
+             it and do not build on it: wait, or do what does not need it. They are told, and so are you when it passes."
+        ),
+        (Whose::Nobodys, _) => format!(
+            "`{check}` fails in this work tree, by edits in {paths} that no session here is known to have made: it passes without them. Look \
+             before you mend it: somebody may be in the middle of them."
+        ),
+        (Whose::Anybodys, _) => format!(
+            "`{check}` fails on what is not committed in this work tree ({paths}); it passes on the last commit."
+        ),
+    };
+    let output = if finding.excerpt.is_empty() { String::new() } else { format!("\n{}", finding.excerpt) };
+    let command = command.split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("{what} It ran: {}{output}", cut(&command, COMMAND_CHARS_MAX))
 }
 
 fn clash(how: SymbolClash) -> &'static str {
@@ -681,6 +743,13 @@ fn giving_way(is_reader: bool, why: Because) -> String {
 }
 
 pub(crate) fn overlap_cleared(finding: &Finding) -> String {
+    if let Kind::Edits { check, .. } = &finding.kind {
+        return format!(
+            "`{}` no longer fails on what stands in this work tree (finding {}).",
+            quote(check),
+            finding.id
+        );
+    }
     let paths: Vec<String> = finding.paths.iter().take(8).map(|p| quote(&p.to_string())).collect();
     format!("No longer in the way: {} (finding {}).", paths.join(", "), finding.id)
 }

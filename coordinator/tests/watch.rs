@@ -181,6 +181,7 @@ fn file(path: &str) -> FileChange {
         symbols: vec![],
         uses: vec![],
         packages: vec![],
+        by: vec![],
     }
 }
 

@@ -189,6 +189,9 @@ pub struct FileChange {
     /// Of a manifest: what changed by key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packages: Vec<PackageChange>,
+    /// The sessions that made it what it is, in order. Empty: somebody else had a hand in it, or nobody knows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by: Vec<SessionId>,
 }
 
 impl FileChange {
@@ -206,6 +209,7 @@ impl FileChange {
             symbols: vec![],
             uses: vec![],
             packages: vec![],
+            by: vec![],
         }
     }
 }

@@ -129,8 +129,46 @@ pub enum Kind {
     Symbol { name: String, how: SymbolClash },
     /// The check that fails on both together.
     Check(String),
+    /// What stands in one work tree, not committed, fails a check that its last commit passes.
+    Edits { check: String, command: String, whose: Whose },
     /// What this session had landed was taken out of the branch again: it broke the check there. It is kept on a branch.
     Reverted { check: String, commit: CommitId, kept: String, session: SessionId },
+}
+
+/// Whose uncommitted edits fail a check. They stand in the finding's paths.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Whose {
+    /// Whoever works in that tree: it cannot be told apart.
+    Anybodys,
+    /// Of no session that is known: a person's, or a program's that none started.
+    Nobodys,
+    /// These sessions', in order, each by itself.
+    Sessions(Vec<SessionId>),
+    /// These sessions', in order, and only together. One: together with edits of no session that is known.
+    Together(Vec<SessionId>),
+}
+
+impl Whose {
+    /// The sessions that are named.
+    #[must_use]
+    pub fn sessions(&self) -> &[SessionId] {
+        match self {
+            Self::Anybodys | Self::Nobodys => &[],
+            Self::Sessions(sessions) | Self::Together(sessions) => sessions,
+        }
+    }
+
+    /// The word that people and programs know it by.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Anybodys => "anybodys",
+            Self::Nobodys => "nobodys",
+            Self::Sessions(_) => "sessions",
+            Self::Together(_) => "together",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -211,6 +249,50 @@ impl Finding {
         }
     }
 
+    /// What stands in a work tree fails a check that its last commit passes. It keeps its name while they who did it are the same.
+    #[must_use]
+    pub fn of_edits(
+        repo: &RepoId,
+        tree: &TreeKey,
+        (check, command): (&str, &str),
+        whose: Whose,
+        paths: Vec<GitPath>,
+        excerpt: String,
+    ) -> Self {
+        let sessions: Vec<&str> = whose.sessions().iter().map(SessionId::as_str).collect();
+        let matter = format!("edits {check} {} {}", whose.word(), sessions.join(" "));
+        Self {
+            id: FindingId::of(repo, [tree, tree], &matter),
+            repo: repo.clone(),
+            level: Level::Broken,
+            kind: Kind::Edits { check: check.to_owned(), command: command.to_owned(), whose },
+            sides: [tree.clone(), tree.clone()],
+            paths,
+            places: vec![],
+            excerpt,
+            yields: None,
+        }
+    }
+
+    /// Two works that pass a check each and fail it merged, found among all live work. The same thing found by the index has this name
+    /// too.
+    #[must_use]
+    pub fn of_pair(repo: &RepoId, sides: [&TreeKey; 2], check: &str, paths: Vec<GitPath>, excerpt: String) -> Self {
+        let mut sides = sides;
+        sides.sort();
+        Self {
+            id: FindingId::of(repo, sides, &matter_of_check(check)),
+            repo: repo.clone(),
+            level: Level::Broken,
+            kind: Kind::Check(check.to_owned()),
+            sides: sides.map(TreeKey::clone),
+            paths,
+            places: vec![],
+            excerpt,
+            yields: None,
+        }
+    }
+
     /// A commit of this work tree's session was reverted on the branch that everybody builds on.
     #[must_use]
     pub fn of_revert(repo: &RepoId, tree: &TreeKey, of: &Reverted<'_>, excerpt: String) -> Self {
@@ -227,9 +309,14 @@ impl Finding {
         }
     }
 
-    /// Whether it is about what one work tree has committed.
+    /// Whether it is about one work tree alone.
     #[must_use]
     pub fn is_own(&self) -> bool {
         self.sides[0] == self.sides[1]
     }
+}
+
+/// What a pair's finding about a check is named by.
+fn matter_of_check(check: &str) -> String {
+    format!("check {check}")
 }

@@ -27,7 +27,7 @@ pub use hooks::{MessageError, Named, bare_repository, hooks_folder, is_ignored, 
 pub use mirror::{
     CHANGES_MAX, Changes, CheckTree, Combined, Fetched, Followed, LOOK_BYTES_MAX, Landing, Look, Looked,
     MERGE_EXCERPT_MAX, Merged, Mirror, MirrorError, MirrorTidied, Moved, Note, Noted, Operation, Place, Queue,
-    QueuedCommit, Recovered, Refusal, RevertPlan, Sent, Step,
+    QueuedCommit, Recovered, Refusal, RevertPlan, Sent, Step, Union,
 };
 pub use status::{Dirty, Stamp};
 pub use vault::{Adopted, Damage, KEEP_BYTES_MAX, Peek, Tidied, Vault, VaultError, name_of};

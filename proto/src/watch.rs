@@ -26,7 +26,12 @@ impl From<&Finding> for v1::Finding {
             Kind::Package(key) => ("package", key.clone(), ""),
             Kind::Symbol { name, how } => ("symbol", name.clone(), clash_word(*how)),
             Kind::Check(name) => ("check", name.clone(), ""),
+            Kind::Edits { check, whose, .. } => ("edits", check.clone(), whose.word()),
             Kind::Reverted { check, commit, .. } => ("reverted", format!("{} ({check})", commit.short()), ""),
+        };
+        let sessions = match &finding.kind {
+            Kind::Edits { whose, .. } => whose.sessions(),
+            _ => &[],
         };
         let yields = finding.yields.and_then(|(side, because)| {
             Some(v1::Yields { side: u32::try_from(side).ok()?, because: because_word(because).to_owned() })
@@ -42,6 +47,7 @@ impl From<&Finding> for v1::Finding {
             paths: paths(&finding.paths),
             excerpt: finding.excerpt.clone(),
             yields,
+            sessions: sessions.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -345,6 +351,7 @@ mod tests {
             symbols: vec![],
             uses: vec![],
             packages: vec![],
+            by: vec![],
         };
         let what = |change: &FileChange| v1::FileEdit::from(change).what;
         let (a, b, exec) = (entry("a", 0o100_644), entry("b", 0o100_644), entry("a", 0o100_755));

@@ -142,6 +142,7 @@ impl Person {
             symbols: vec![],
             uses: vec![],
             packages: vec![],
+            by: vec![],
         };
         let set = ChangeSet {
             repo: self.repo_id(),

@@ -9,18 +9,22 @@ use rr_runtime::config::StoreKind;
 use rr_runtime::program::Floor;
 use tokio::sync::watch;
 
+use crate::edits::Edits;
 use crate::grounds::Grounds;
 use crate::health::{Health, OwnFindings};
 use crate::overlap::Overlap;
 use crate::response::Response;
 use crate::scene::{self, Scene};
+use crate::together::{Together, Wanted};
 use crate::workshop::Workshop;
 
 pub(crate) struct Duty {
     fleet: Fleet,
     overlap: Overlap,
+    edits: Edits,
     health: Health,
     response: Response,
+    together: Together,
 }
 
 impl Duty {
@@ -30,11 +34,28 @@ impl Duty {
         let grounds = Arc::new(Grounds::new(host.clone(), floor.dirs.mirrors_dir(), many_machines));
         let shop = Workshop::open(floor.dirs.checks_dir(), metrics.clone(), floor.tasks.shutdown_token());
         let (shop, own) = (Arc::new(shop), OwnFindings::default());
+        let edits = Edits {
+            fleet: fleet.clone(),
+            grounds: grounds.clone(),
+            shop: shop.clone(),
+            found: OwnFindings::default(),
+            metrics: metrics.clone(),
+        };
+        let together = Together {
+            fleet: fleet.clone(),
+            grounds: grounds.clone(),
+            shop: shop.clone(),
+            found: OwnFindings::default(),
+            wanted: Wanted::default(),
+            metrics: metrics.clone(),
+            host: host.clone(),
+        };
         let overlap = Overlap {
             fleet: fleet.clone(),
             grounds: grounds.clone(),
             shop: shop.clone(),
-            own: own.clone(),
+            beside: vec![own.clone(), edits.found.clone(), together.found.clone()],
+            also_wanted: together.wanted.clone(),
             metrics: metrics.clone(),
         };
         let health = Health {
@@ -46,7 +67,7 @@ impl Duty {
             host,
         };
         let response = Response { own, fleet: fleet.clone(), grounds, shop, metrics };
-        Self { fleet, overlap, health, response }
+        Self { fleet, overlap, edits, health, response, together }
     }
 
     /// Does it all until it is dropped: that ends with the term.
@@ -55,6 +76,8 @@ impl Duty {
         tokio::select! {
             never = scene::follow(&self.fleet, &told) => never,
             never = self.overlap.compare(leader, scene.clone()) => never,
+            never = self.edits.look_after(scene.clone()) => never,
+            never = self.together.look_after(scene.clone()) => never,
             never = self.health.look_after(leader, scene.clone()) => never,
             never = self.response.respond(leader, scene) => never,
         }

@@ -41,7 +41,7 @@ const NAMED: f64 = 8.0;
 /// Bytes of a check's output in a finding.
 pub(crate) const TOLD_BYTES_MAX: usize = 2 << 10;
 
-/// Findings about single work trees: what an agent has committed does not pass.
+/// Findings that one part of the watcher keeps up to date and another tells: the present ones, by their names.
 pub(crate) type OwnFindings = Arc<Mutex<BTreeMap<FindingId, Finding>>>;
 
 pub(crate) struct Health {

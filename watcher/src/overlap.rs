@@ -22,6 +22,7 @@ use crate::grounds::{Ground, Grounds};
 use crate::health::{OwnFindings, tail};
 use crate::plan::Kept;
 use crate::scene::Scene;
+use crate::together::Wanted;
 use crate::workshop::{Memory, Said, Urgency, Workshop};
 
 /// Without news everything is looked at this often all the same: a finding is cleared after a few looks without it.
@@ -41,7 +42,10 @@ pub(crate) struct Overlap {
     pub fleet: Fleet,
     pub grounds: Arc<Grounds>,
     pub shop: Arc<Workshop>,
-    pub own: OwnFindings,
+    /// Found by others, and told here.
+    pub beside: Vec<OwnFindings>,
+    /// What others need of other hosts.
+    pub also_wanted: Wanted,
     pub metrics: Metrics,
 }
 
@@ -154,6 +158,7 @@ impl Overlap {
 
     /// Asks other hosts for what is compared and not here, and takes in what they have sent.
     async fn want(&self, leader: &Leader, known: &mut Known, grounds: &[Arc<Ground>]) -> Result<(), String> {
+        known.wanted.extend(self.wanted_besides());
         let wanted: Vec<TreeKey> = known.wanted.iter().cloned().collect();
         self.fleet.want_live(leader, &wanted).await.map_err(|e| chain(&e))?;
         if wanted.is_empty() {
@@ -181,6 +186,10 @@ impl Overlap {
             known.index.ask_again();
         }
         Ok(())
+    }
+
+    fn wanted_besides(&self) -> BTreeSet<TreeKey> {
+        self.also_wanted.lock().unwrap_or_else(PoisonError::into_inner).values().flatten().cloned().collect()
     }
 
     /// The cheap check on two pieces of work together, against each alone.
@@ -241,7 +250,9 @@ impl Overlap {
             findings.extend(hot.worth_telling(of_it));
         }
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
-        findings.extend(self.own.lock().unwrap_or_else(PoisonError::into_inner).values().cloned());
+        for found in &self.beside {
+            findings.extend(found.lock().unwrap_or_else(PoisonError::into_inner).values().cloned());
+        }
         let mut told = known.told.clone();
         let events = told.step(&findings);
         let changes: Vec<FindingChange> = events.into_iter().map(|event| self.change(event)).collect();

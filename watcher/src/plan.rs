@@ -117,6 +117,7 @@ pub(crate) fn found(ground: &Ground, tip: &CommitId) -> Plan {
 
 fn configured(entry: &config::CheckEntry) -> Configured {
     let when = match entry.when {
+        config::When::Edit => When::Edit,
         config::When::Commit => When::Commit,
         config::When::Merge => When::Merge,
     };

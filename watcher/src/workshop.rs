@@ -1,9 +1,9 @@
 //! Where checks are run: standing check worktrees, a few at a time, each with build folders of its own that stay from one check to
-//! the next. What a check said of a tree is remembered. It does not know why a check is run, only how urgent it is.
+//! the next. What a check said of a tree is remembered. It does not know why a check is run, only how urgent it is: whose turn it is,
+//! `line` says.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,10 +12,12 @@ use rr_checks::{Check, Findings, Key, Known, Limits, Nature, Outcome, Runner, To
 use rr_core::id::{ObjectId, RepoId};
 use rr_git::CheckTree;
 use rr_runtime::metrics::{CheckWord, Metrics};
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::SemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use crate::grounds::Ground;
+use crate::line::Line;
+pub(crate) use crate::line::Urgency;
 
 /// Infrastructure that failed is tried again this often, with a growing wait.
 const TRIES_MAX: u32 = 3;
@@ -25,17 +27,6 @@ const WAIT_FIRST: Duration = Duration::from_secs(1);
 const SLOTS: usize = 1;
 /// Trees of some weeks.
 const VERDICTS_MAX: usize = 10_000;
-
-/// What may wait for what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Urgency {
-    /// The fleet stands still for it.
-    Break,
-    /// A branch that everybody builds on, or a commit of an agent.
-    Commit,
-    /// Might be worth knowing: waits while anything else is to be done.
-    Guess,
-}
 
 /// What a check says of a tree.
 #[derive(Clone, Debug)]
@@ -62,12 +53,9 @@ pub(crate) struct Workshop {
     runner: Runner,
     verdicts: Mutex<Verdicts>,
     tools: ToolVersions,
-    slots: Semaphore,
+    line: Line,
     free: Mutex<Vec<usize>>,
     trees: Mutex<HashMap<(RepoId, usize), Arc<CheckTree>>>,
-    waiting: AtomicUsize,
-    /// How many breaks are open: guesses wait for their end.
-    breaks: watch::Sender<usize>,
     metrics: Metrics,
     shutdown: CancellationToken,
 }
@@ -75,16 +63,13 @@ pub(crate) struct Workshop {
 impl Workshop {
     pub(crate) fn open(dir: PathBuf, metrics: Metrics, shutdown: CancellationToken) -> Self {
         let verdicts = remembered(&dir);
-        let slots = SLOTS;
         Self {
             runner: Runner::default(),
             verdicts: Mutex::new(verdicts),
             tools: ToolVersions::default(),
-            slots: Semaphore::new(slots),
-            free: Mutex::new((0..slots).rev().collect()),
+            line: Line::new(SLOTS, metrics.clone()),
+            free: Mutex::new((0..SLOTS).rev().collect()),
             trees: Mutex::default(),
-            waiting: AtomicUsize::default(),
-            breaks: watch::Sender::new(0),
             dir,
             metrics,
             shutdown,
@@ -93,7 +78,7 @@ impl Workshop {
 
     /// How many breaks are being dealt with.
     pub(crate) fn breaks_open(&self, count: usize) {
-        self.breaks.send_if_modified(|now| std::mem::replace(now, count) != count);
+        self.line.breaks_open(count);
     }
 
     /// Runs a check on a tree, or tells what it said before. Infrastructure that fails is tried again a few times.
@@ -166,23 +151,44 @@ impl Workshop {
         }
     }
 
+    /// One run to its end. One that gives way begins again when its turn comes.
     async fn run(&self, ground: &Ground, tree: &ObjectId, check: &Check, urgency: Urgency) -> Outcome {
+        loop {
+            if let Some(outcome) = self.begun(ground, tree, check, urgency).await {
+                return outcome;
+            }
+        }
+    }
+
+    /// None: it gave way.
+    async fn begun(&self, ground: &Ground, tree: &ObjectId, check: &Check, urgency: Urgency) -> Option<Outcome> {
         let Some(slot) = self.slot(urgency).await else {
-            return could_not("the watcher is ending".to_owned());
+            return Some(could_not("the watcher is ending".to_owned()));
         };
         let folder = self.folder(ground, slot.number);
         let check_tree = self.check_tree(ground, &folder, slot.number);
         let (moved, to) = (check_tree.clone(), tree.clone());
         match tokio::task::spawn_blocking(move || moved.move_to(&to)).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => return could_not(rr_runtime::errors::chain(&error)),
-            Err(_) => return could_not("the check worktree could not be moved".to_owned()),
+            Ok(Err(error)) => return Some(could_not(rr_runtime::errors::chain(&error))),
+            Err(_) => return Some(could_not("the check worktree could not be moved".to_owned())),
         }
         self.lend_packages(ground, &check_tree.root()).await;
         // Build outputs of its own: two builds that run at a time never share one.
         let target = folder.join("cargo-target");
         let runner = self.runner.clone().with_env("CARGO_TARGET_DIR", &target).guarding(&target);
-        runner.run(check, &check_tree.root(), &limits_of(ground), &self.shutdown).await
+        let (root, limits, stop) = (check_tree.root(), limits_of(ground), self.shutdown.child_token());
+        let mut run = std::pin::pin!(runner.run(check, &root, &limits, &stop));
+        tokio::select! {
+            outcome = &mut run => Some(outcome),
+            () = self.line.must_give_way(urgency) => {
+                stop.cancel();
+                // Nothing of it runs any more when this ends.
+                let outcome = run.await;
+                let was_stopped = matches!(outcome, Outcome::Infrastructure { why: Why::Cancelled, .. });
+                (!was_stopped || self.shutdown.is_cancelled()).then_some(outcome)
+            }
+        }
     }
 
     /// Packages that were downloaded into a work tree of this machine are not downloaded again: they are copied, so that no check
@@ -207,28 +213,9 @@ impl Workshop {
     }
 
     async fn slot(&self, urgency: Urgency) -> Option<Slot<'_>> {
-        let waiting = self.waiting.fetch_add(1, Ordering::Relaxed) + 1;
-        self.metrics.checks_waiting(waiting);
-        let taken = self.shutdown.run_until_cancelled(self.turn(urgency)).await;
-        let waiting = self.waiting.fetch_sub(1, Ordering::Relaxed) - 1;
-        self.metrics.checks_waiting(waiting);
-        let permit = taken.flatten()?;
+        let permit = self.shutdown.run_until_cancelled(self.line.turn(urgency)).await.flatten()?;
         let number = self.free().pop()?;
         Some(Slot { shop: self, number, _permit: permit })
-    }
-
-    async fn turn(&self, urgency: Urgency) -> Option<SemaphorePermit<'_>> {
-        let mut breaks = self.breaks.subscribe();
-        loop {
-            if urgency != Urgency::Break {
-                breaks.wait_for(|open| *open == 0).await.ok()?;
-            }
-            let permit = self.slots.acquire().await.ok()?;
-            // A break may have come while this waited for its turn.
-            if urgency == Urgency::Break || *breaks.borrow() == 0 {
-                return Some(permit);
-            }
-        }
     }
 
     fn verdicts(&self) -> MutexGuard<'_, Verdicts> {

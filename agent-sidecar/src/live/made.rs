@@ -10,6 +10,7 @@ use rr_core::live::{ChangeSet, FileChange, Rest, Resting, Seen, Target, TreeKey}
 use rr_git::{Look, Looked, Mirror, MirrorError, Sent};
 use rr_symbols::Parses;
 
+use super::makers::{Makers, Touched};
 use crate::repos::Repo;
 
 /// A larger file is compared by its lines only.
@@ -22,6 +23,7 @@ pub(super) struct Maker {
     mirror: Mirror,
     key: TreeKey,
     last: Mutex<Option<Last>>,
+    makers: Mutex<Makers>,
 }
 
 struct Last {
@@ -34,12 +36,13 @@ struct Last {
 }
 
 /// What is known of calls in a work tree when it is looked at.
-#[derive(Clone, Copy)]
 pub(super) struct Calls {
     /// One that may change something is under way.
     pub busy: bool,
     /// One has ended since the look before.
     pub over: bool,
+    /// What calls have changed since the look before.
+    pub changed: Touched,
 }
 
 pub(super) struct Made {
@@ -54,7 +57,7 @@ impl Maker {
     pub(super) fn open(mirrors: &Path, repo: &Repo, key: TreeKey) -> Result<Self, MirrorError> {
         let mirror = Mirror::open(&mirrors.join(format!("{}.git", repo.id)), &repo.tree)?;
         mirror.borrow_from(&repo.tree)?;
-        Ok(Self { mirror, key, last: Mutex::default() })
+        Ok(Self { mirror, key, last: Mutex::default(), makers: Mutex::default() })
     }
 
     /// Puts what stands there where other machines can fetch it. Whether it is there.
@@ -85,6 +88,8 @@ impl Maker {
         writers: Vec<SessionId>,
     ) -> Result<Option<Made>, MirrorError> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut makers = self.makers.lock().unwrap_or_else(PoisonError::into_inner);
+        makers.hear(calls.changed);
         let (target, remote) = self.mirror.target(&repo.tree, branch)?.unzip();
         let remote = remote.flatten();
         let looked = self.mirror.look(&repo.tree, last.as_ref().map(|l| &l.look))?;
@@ -107,6 +112,11 @@ impl Maker {
         };
         set.rest = resting.step(Seen { parses, same, busy: calls.busy, call_over: calls.over });
         (set.writers, set.remote) = (writers, remote);
+        // What a call does that is under way is not said yet.
+        if !calls.busy || set.rest == Rest::Settled {
+            makers.see(&set.files);
+        }
+        makers.sign(&mut set.files);
         let again = set.rest == Rest::InFlux && !same;
         let made = Made { set: set.clone(), again, folders: folders.clone() };
         *last = Some(Last { look, target, set, parses, resting, folders });

@@ -11,7 +11,7 @@ use rr_core::overlap::{Finding, FindingId, Kind, Level};
 use rr_fleet::FindingChange;
 use tokio_util::sync::CancellationToken;
 
-use crate::messages;
+use crate::messages::{self, Reader};
 use crate::service::Service;
 use crate::table::AgentSession;
 
@@ -65,6 +65,13 @@ impl Service {
             return;
         }
         for (side, who) in self.concerned(finding).into_iter().filter(|(_, who)| is_for(finding, who.sid())) {
+            if let Kind::Edits { check, command, whose } = &finding.kind {
+                let others = whose.sessions().iter().filter(|sid| *sid != who.sid());
+                let others: Vec<_> = others.map(|sid| self.who(sid, None)).collect();
+                let reader = Reader { took_part: whose.sessions().contains(who.sid()), others: &others };
+                who.notify(messages::broken_edits(finding, (check, command), whose, &reader));
+                continue;
+            }
             let other = &finding.sides[1 - side];
             let others: Vec<_> = self.at_work_on(other).iter().map(|sid| self.who(sid, None)).collect();
             who.notify(messages::overlap(finding, side, &others));

@@ -8,7 +8,7 @@ use super::pair::{Check, Text, View};
 use super::question::{Answer, LABEL_OURS, LABEL_THEIRS, Question, Why, clip};
 use super::side::{Side, Standing};
 use super::symbols::Candidate;
-use super::{Because, EXCERPT_BYTES_MAX, Finding, FindingId, Kind, Level, Place, SymbolClash};
+use super::{Because, EXCERPT_BYTES_MAX, Finding, FindingId, Kind, Level, Place, SymbolClash, matter_of_check};
 use crate::live::GitPath;
 
 /// Findings of one pair about symbols, the worst first: more than an agent reads about one other.
@@ -130,7 +130,7 @@ fn failed(view: &View<'_>, check: Option<&Check>) -> Option<Finding> {
     paths.sort();
     paths.dedup();
     let kind = Kind::Check(check.clone());
-    Some(finding(view, Level::Broken, &format!("check {check}"), kind, paths, excerpt))
+    Some(finding(view, Level::Broken, &matter_of_check(check), kind, paths, excerpt))
 }
 
 fn symbols(view: &View<'_>, text: &Text, check: Option<&Check>) -> Vec<Finding> {

@@ -54,6 +54,7 @@ pub fn file(n: u64, details: usize) -> FileChange {
         symbols: (0..details).map(symbol).collect(),
         uses: vec![],
         packages: vec![],
+        by: vec![],
     }
 }
 

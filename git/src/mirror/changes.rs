@@ -213,11 +213,12 @@ fn change(path: GitPath, from: Option<Entry>, to: Option<Entry>) -> FileChange {
         symbols: Vec::new(),
         uses: Vec::new(),
         packages: Vec::new(),
+        by: Vec::new(),
     }
 }
 
 /// `:MODE MODE ID ID STATUS` and one path, or two where it is a rename: the old path is gone then, and the new one knows it.
-fn changed(raw: &[u8]) -> Vec<FileChange> {
+pub(super) fn changed(raw: &[u8]) -> Vec<FileChange> {
     let mut words = raw.split(|b| *b == 0);
     let mut files = Vec::new();
     while let Some(head) = words.next().and_then(|word| word.strip_prefix(b":")) {

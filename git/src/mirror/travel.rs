@@ -154,7 +154,7 @@ impl Mirror {
         from == to || self.git(&["merge-base", "--is-ancestor", from.as_str(), to.as_str()], &Input::default()).is_ok()
     }
 
-    fn commit_at(&self, name: &str) -> Option<CommitId> {
+    pub(super) fn commit_at(&self, name: &str) -> Option<CommitId> {
         let said = self.git(&["rev-parse", "--quiet", "--verify", name], &Input::default()).ok()?;
         CommitId::parse(String::from_utf8_lossy(&said).trim()).ok()
     }

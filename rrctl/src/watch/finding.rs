@@ -63,11 +63,24 @@ pub(crate) fn what(finding: &v1::Finding) -> String {
         ("reverted", _) => format!("{about} was reverted"),
         ("check", _) if sides(finding).len() == 1 => format!("{about} fails on what it has committed"),
         ("check", _) => format!("{about} fails on both together"),
+        ("edits", how) => format!("{about} fails on {}", edits(how, &finding.sessions)),
         ("symbol", "gone_or_other") => format!("one removes or changes {about}, the other newly uses it"),
         ("symbol", "both_added") => format!("both add {about}"),
         ("symbol", "both_changed") => format!("both change {about}"),
         ("symbol", "caller_changed") => format!("one changes {about}, the other a caller of it"),
         (kind, _) => cut(&format!("{kind} {about}"), CELL_CHARS_MAX),
+    }
+}
+
+/// Whose uncommitted edits it is about.
+fn edits(how: &str, sessions: &[String]) -> String {
+    let names: Vec<String> = sessions.iter().map(|session| plain(short(session))).collect();
+    match (how, names.as_slice()) {
+        ("nobodys", _) => "edits of no session, not committed".to_owned(),
+        ("together", [one]) => format!("edits of {one} and of no session together, not committed"),
+        ("together", names) => format!("edits of {} together, not committed", names.join(", ")),
+        ("sessions", names) => format!("edits of {}, not committed", names.join(", ")),
+        _ => "edits that are not committed".to_owned(),
     }
 }
 
@@ -112,6 +125,7 @@ pub(crate) fn view(finding: &v1::Finding) -> Value {
         "how": or_null(&finding.how),
         "sides": finding.sides.iter().map(side).collect::<Vec<_>>(),
         "paths": finding.paths,
+        "sessions": finding.sessions,
         "yields": finding.yields.as_ref().map(|y| json!({ "side": y.side, "because": y.because })),
     })
 }
@@ -218,6 +232,9 @@ fn few(items: impl ExactSizeIterator<Item = String>) -> String {
 
 fn who_yields(finding: &v1::Finding) -> String {
     match &finding.yields {
+        None if finding.kind == "edits" => {
+            "It is for whoever made these edits to mend; the others in that work tree are told to wait.".to_owned()
+        }
         None if sides(finding).len() == 1 => "It is for whoever works there to mend.".to_owned(),
         None => "Nothing says which of them should give way: a person decides.".to_owned(),
         Some(y) => {
@@ -345,6 +362,31 @@ What to type next:
         assert_eq!(explain(&reply), expected);
         let json = explained(&reply);
         assert_eq!((&json["both"][0]["changes"][0]["lines"][0]["start"], &json["level"]), (&3.into(), &2.into()));
+    }
+
+    #[test]
+    fn whose_edits_break_a_work_tree_is_told() {
+        let a = tree("aaaa", "one", "");
+        let mut f = finding("1a2b", 3, "edits", &a, &a);
+        (f.about, f.yields) = ("types".into(), None);
+        let mut told = |how: &str, sessions: &[&str]| {
+            (f.how, f.sessions) = (how.into(), sessions.iter().map(|s| s.repeat(8)).collect());
+            what(&f)
+        };
+        assert_eq!(told("sessions", &["cccc"]), "types fails on edits of cccccccc, not committed");
+        assert_eq!(
+            told("together", &["cccc", "dddd"]),
+            "types fails on edits of cccccccc, dddddddd together, not committed"
+        );
+        assert_eq!(
+            told("together", &["cccc"]),
+            "types fails on edits of cccccccc and of no session together, not committed"
+        );
+        assert_eq!(told("nobodys", &[]), "types fails on edits of no session, not committed");
+        assert_eq!(told("anybodys", &[]), "types fails on edits that are not committed");
+        let side = v1::Side { tree: Some(a), files: vec![] };
+        let text = explain(&v1::ExplainReply { finding: Some(f), sides: vec![side.clone(), side], now_unix_ms: 9 });
+        assert!(text.contains("told to wait") && !text.contains("\nB  "), "{text}");
     }
 
     #[test]

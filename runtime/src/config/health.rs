@@ -44,10 +44,12 @@ pub struct CheckEntry {
     pub when: When,
 }
 
-/// When a check is run. Each includes those above it.
+/// When a check is run. Each includes those below it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum When {
+    /// On what stands in a work tree, whenever its agent has come to rest.
+    Edit,
     /// On every commit.
     #[default]
     Commit,

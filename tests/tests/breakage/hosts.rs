@@ -26,7 +26,7 @@ fn origin_head(host: &Host) -> String {
     host.git(&["ls-remote", "origin", "refs/heads/main"]).split('\t').next().unwrap_or_default().to_owned()
 }
 
-fn is_green(host: &Host) -> bool {
+pub(super) fn is_green(host: &Host) -> bool {
     let head = origin_head(host);
     lines(host).iter().any(|line| line["url"].is_string() && line["green"] == head.as_str())
 }

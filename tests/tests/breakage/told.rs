@@ -10,26 +10,26 @@ use super::stage::{QUICK, ask, incidents, is_green, is_paused, until_long, words
 
 const TEXT: &str = "alpha\nbeta\ngamma\ndelta\n";
 
-fn worktree(sandbox: &Sandbox, name: &str) -> PathBuf {
+pub(super) fn worktree(sandbox: &Sandbox, name: &str) -> PathBuf {
     let path = sandbox.path().join(name);
     sandbox.git(&["worktree", "add", "-q", "-b", name, &path.display().to_string()]);
     path
 }
 
-fn findings(sandbox: &Sandbox) -> Vec<Value> {
+pub(super) fn findings(sandbox: &Sandbox) -> Vec<Value> {
     ask(sandbox, &["overlap"]).and_then(|said| said["findings"].as_array().cloned()).unwrap_or_default()
 }
 
 /// What an agent reads at its next call.
 #[track_caller]
-fn next(agent: &mut Agent) -> String {
+pub(super) fn next(agent: &mut Agent) -> String {
     let said: Decision = agent.read("README.md").must_pass();
     said.context
 }
 
 /// All it is told until `word` is among it.
 #[track_caller]
-fn told(agent: &mut Agent, sandbox: &Sandbox, word: &str) -> String {
+pub(super) fn told(agent: &mut Agent, sandbox: &Sandbox, word: &str) -> String {
     let mut all = String::new();
     until_long(&format!("{} is told: {word}", agent.name()), sandbox, || {
         all.push_str(&next(agent));
