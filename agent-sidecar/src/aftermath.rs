@@ -14,6 +14,7 @@ use crate::call::{Action, Answer, Event, ToolCall};
 use crate::effects;
 use crate::locking::{Got, Need};
 use crate::messages::{self, Who};
+use crate::people::Glance;
 use crate::repos::{Repo, Shared};
 use crate::service::Service;
 use crate::table::{AgentSession, Change, EARLIER_CALL, HeldLock, InFlight, LostClaim};
@@ -45,6 +46,9 @@ impl Service {
             let seen = self.compare(who, Some(event), flight).await;
             self.record(who, &call.id, flight, ok, &seen).await;
             facts.extend(seen.facts);
+            if let Some((tree, glance)) = flight.before.tree.as_ref().zip(seen.glance) {
+                self.see_saves_by(&tree.repo, glance, Some((who.as_ref(), &call.id))).await;
+            }
             if flight.stages {
                 who.lock().keep_index(&call.id);
             }
@@ -115,6 +119,7 @@ impl Service {
             (self.snapshots.clone(), flight.before.clone(), seen.touched.clone(), seen.now.clone());
         let changes = tokio::task::spawn_blocking(move || snapshots.changes(&before, &touched, now.as_ref())).await;
         let changes = changes.unwrap_or_default();
+        self.people.call_left(flight, &changes);
         who.lock().unsaved.extend(changes.iter().map(|c| c.root.clone()));
         self.note_done(who, flight.agent_id.as_ref(), id, ok, changes);
         if let Some(flight) = who.lock().in_flight.get_mut(id) {
@@ -147,7 +152,14 @@ impl Service {
     }
 
     /// Notes who changed a path, remembers it as seen by its writer, and tells everybody else who has read it.
-    fn note_change(&self, who: &AgentSession, event: Option<&Event>, repo: &Arc<Repo>, path: &RepoPath, disk: &Path) {
+    pub(crate) fn note_change(
+        &self,
+        who: &AgentSession,
+        event: Option<&Event>,
+        repo: &Arc<Repo>,
+        path: &RepoPath,
+        disk: &Path,
+    ) {
         let version = Version::of(disk);
         if let Some(event) = event {
             who.lock().saw(event.agent_id.as_ref(), disk, version.clone());
@@ -175,6 +187,8 @@ impl Service {
         let mut seen = Seen::default();
         let Some(tree) = &flight.before.tree else { return seen };
         let repo = &tree.repo;
+        // Before the look: what has ended by then has written all that it will.
+        let (at, left_running) = (self.now(), self.is_anything_left_running(repo).await);
         let looked = repo.clone();
         let Ok(Ok(now)) = tokio::task::spawn_blocking(move || looked.tree.dirty()).await else {
             self.look_at_commits(who, repo, Some(flight.started)).await;
@@ -209,6 +223,7 @@ impl Service {
             let over = who.lock().take_locks(|l| committed(l, repo, &now));
             self.give_back(who, over).await;
         }
+        seen.glance = Some(Glance { now: now.clone(), at, left_running });
         seen.now = Some(now);
         seen
     }
@@ -323,6 +338,7 @@ struct Seen {
     /// What the call changed, named or not.
     touched: Vec<RepoPath>,
     now: Option<rr_git::Dirty>,
+    glance: Option<Glance>,
 }
 
 /// Written while somebody else had it.
@@ -335,7 +351,7 @@ fn works_in(who: &AgentSession, repo: &Repo) -> bool {
 }
 
 /// A lock whose files are all as committed, or the index that was committed.
-fn committed(lock: &HeldLock, repo: &Repo, now: &rr_git::Dirty) -> bool {
+pub(crate) fn committed(lock: &HeldLock, repo: &Repo, now: &rr_git::Dirty) -> bool {
     if lock.repo.tree.root != repo.tree.root || lock.only_for.is_some() {
         return false;
     }

@@ -17,6 +17,7 @@ use crate::guarded::Objection;
 use crate::judged::Cleared;
 use crate::locking::{Got, Need};
 use crate::messages;
+use crate::people::Glance;
 use crate::record::lock_step;
 use crate::repos::{Place, Repo, Shared};
 use crate::service::Service;
@@ -164,6 +165,7 @@ impl Service {
         if slots.verdict != Verdict::Pass {
             return slots;
         }
+        self.see_saves_of(who, event, &found).await;
         self.let_settle(who, &found).await;
         let facts = self.under_edit(who, &found);
         let mut answer = self.lock_all(who, call, &found, facts).await;
@@ -175,6 +177,20 @@ impl Service {
             }
         }
         answer
+    }
+
+    /// A file that has changed since this agent read it was perhaps saved a moment ago: then it is that person's before anybody
+    /// asks for it.
+    async fn see_saves_of(self: &Arc<Self>, who: &AgentSession, event: &Event, found: &Effects) {
+        let changed = |place: &&Place| {
+            let inner = who.lock();
+            let seen = inner.reads.get(&(event.agent_id.clone(), place.disk.clone()));
+            seen.is_some_and(|version| !version.has_stamp_of(&place.disk))
+        };
+        let changed = found.writes.iter().find(changed).map(|place| place.repo.clone());
+        if let Some(repo) = changed {
+            self.see_saves(&repo).await;
+        }
     }
 
     /// What must hold once the locks are held: nothing stale, nobody's work swept along. A lock on a stale file is kept: the agent
@@ -197,6 +213,10 @@ impl Service {
             return Err(self.refuse(who, &what, reason));
         }
         self.note_reads(who, event, found);
+        if let Some((repo, now)) = found.compare.as_ref().zip(compared.clone()) {
+            // From here on this call counts for all that changes, whatever else still runs.
+            self.see_saves_by(repo, Glance { now, at: since, left_running: true }, None).await;
+        }
         if let Some(repo) = &found.compare {
             self.note_tips(who, repo).await;
         }
@@ -497,7 +517,8 @@ impl Service {
             stages: found.stages && !found.commits,
             in_spite_of: self.permit().check(started, &self.timing).err().and_then(Standstill::epoch),
         };
-        who.lock().in_flight.insert(call.id.clone(), flight);
+        who.lock().in_flight.insert(call.id.clone(), flight.clone());
+        self.people.call_begins(&flight);
     }
 
     /// An agent makes its changing calls one after the other: one that never reported its end (refused by its user, cut off)

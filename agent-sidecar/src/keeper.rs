@@ -75,7 +75,7 @@ impl Service {
             inner.children.retain(|p| p.is_alive());
             inner.children.extend(children);
         }
-        if ticks.is_multiple_of(GUARD_TICKS) {
+        if ticks.is_multiple_of(GUARD_TICKS) && !who.is_person() {
             // It may have been put back.
             self.look_at_gate(who).await;
         }
@@ -307,7 +307,10 @@ impl Service {
     pub(crate) async fn adopt(self: &Arc<Self>) -> Result<(), rr_fleet::FleetError> {
         let mut estate = self.fleet.estate(&self.host).await?;
         while let Some(row) = estate.next().await {
-            let agent = Process { pid: row.record.pid, start: row.record.start };
+            let is_person = row.record.person().is_some();
+            let recorded = Process { pid: row.record.pid, start: row.record.start };
+            // A person's goes on with this life.
+            let agent = Process::own().filter(|_| is_person).unwrap_or(recorded);
             if row.record.boot != self.boot {
                 // Another boot: nothing of it can run any more.
                 self.bury(&row.sid).await;
@@ -322,10 +325,12 @@ impl Service {
             let lost = self.memory.lost_by(&key, &inner.locks);
             lost.into_iter().for_each(|claim| inner.note_lost(claim));
             tracing::info!(sid = %row.sid, locks = inner.locks.len(), "took over a session of an earlier life");
-            inner.hooks_seen =
-                row.record.warning.starts_with(UNGUARDED) || gate(Path::new(&row.record.workspace)) == Gate::On;
+            inner.hooks_seen = !is_person
+                && (row.record.warning.starts_with(UNGUARDED) || gate(Path::new(&row.record.workspace)) == Gate::On);
             inner.memory_gaps = true;
-            inner.assume_busy(sent);
+            if !is_person {
+                inner.assume_busy(sent);
+            }
             inner.in_flight.extend(self.earlier_calls(&row.sid));
             self.enrol(key, agent, session, inner);
         }

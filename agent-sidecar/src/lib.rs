@@ -26,6 +26,7 @@ mod locking;
 mod memory;
 mod messages;
 mod pause;
+mod people;
 mod processes;
 mod publish;
 mod record;

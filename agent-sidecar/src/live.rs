@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rr_core::id::{ObjectId, SessionId};
+use rr_core::id::{CommitId, ObjectId, SessionId};
 use rr_core::live::{ChangeSet, TreeKey};
 use rr_core::path::RepoPath;
 use rr_fleet::{FleetError, LiveLease};
@@ -95,6 +95,8 @@ struct Tree {
     told: Option<ChangeSet>,
     /// As other machines can fetch it.
     sent: Option<ObjectId>,
+    /// What stood there when it was looked at for saves: its contents, and the last commit.
+    seen: Option<(ObjectId, Option<CommitId>)>,
 }
 
 #[derive(Clone, Copy)]
@@ -117,6 +119,7 @@ impl Service {
                 () = self.live.wake.notified() => {}
                 () = tokio::time::sleep(next.min(TICK)) => {}
             }
+            self.end_idle_people().await;
             self.enrol_trees(&mut trees);
             self.note_wakes(&mut trees);
             match self.look_at_due(&mut trees, &mut lease).await {
@@ -151,6 +154,7 @@ impl Service {
             let stays = found.contains_key(root);
             if !stays {
                 self.live.watching.forget(root);
+                self.people.forget(root);
                 tree.maker.forget();
             }
             stays
@@ -172,6 +176,7 @@ impl Service {
                         call_over: false,
                         told: None,
                         sent: None,
+                        seen: None,
                     };
                     trees.insert(root, tree);
                 }
@@ -201,7 +206,7 @@ impl Service {
     }
 
     async fn look_at_due(
-        &self,
+        self: &Arc<Self>,
         trees: &mut BTreeMap<PathBuf, Tree>,
         lease: &mut Option<LiveLease>,
     ) -> Result<(), FleetError> {
@@ -221,7 +226,7 @@ impl Service {
     }
 
     /// One look. What cannot be looked at is said once in the log, and tried again.
-    async fn look_at(&self, tree: &mut Tree, lease: &mut LiveLease) -> Result<(), FleetError> {
+    async fn look_at(self: &Arc<Self>, tree: &mut Tree, lease: &mut LiveLease) -> Result<(), FleetError> {
         let began = Instant::now();
         let (busy, writers) = self.at_work_in(tree);
         let changed = self.live.take_changed(&tree.repo.tree.root);
@@ -243,6 +248,12 @@ impl Service {
         };
         if made.again {
             tree.due = tree.not_before(Instant::now() + REST);
+        }
+        let stands = (made.set.tree.clone(), made.set.head.clone());
+        if tree.seen.as_ref() != Some(&stands) {
+            self.see_saves(&tree.repo).await;
+            tree.seen = Some(stands);
+            tree.looked = Some(Looked { at: began, took: began.elapsed() });
         }
         tree.watched = self.live.watching.watch(&tree.repo.tree.root, &made.folders);
         if tree.told.as_ref() != Some(&made.set) {

@@ -21,6 +21,8 @@ pub(crate) struct Who {
     /// First digits of the session.
     pub session: String,
     pub agent: String,
+    /// The user whose saves it stands for, if it is no agent.
+    pub person: Option<String>,
     pub host: String,
     pub pid: u32,
     pub task: String,
@@ -36,6 +38,9 @@ impl Who {
     fn named(&self) -> String {
         let task = if self.task.is_empty() { String::new() } else { format!(", at work on \"{}\"", quote(&self.task)) };
         let since = self.since.map_or_else(String::new, |s| format!(", since {}", span(s)));
+        if let Some(user) = &self.person {
+            return format!("{user} in an editor (a person on {}, session {}){since}", self.host, self.session);
+        }
         format!("session {} ({}, pid {} on {}{task}){since}", self.session, self.agent, self.pid, self.host)
     }
 }
@@ -84,6 +89,11 @@ pub(crate) fn misread(why: &str) -> String {
 
 pub(crate) fn too_large() -> String {
     "Railroad takes at most 16 MiB of arguments for one call; this one has more and was not let through. Write the file in parts.".to_owned()
+}
+
+/// Nothing stops a person: who holds the file learns that it is another one now (X14).
+pub(crate) fn saved_by_person(file: &str, who: &Who) -> String {
+    format!("{file}, which you hold, was edited by {}. Read it again before writing.", who.named())
 }
 
 /// A denial because of a lock (R3).
@@ -763,6 +773,7 @@ mod tests {
         let who = Who {
             session: "abc12345".into(),
             agent: "claude".into(),
+            person: None,
             host: "box".into(),
             pid: 77,
             task: format!("rewrite\nthe parser {}", "x".repeat(500)),
@@ -780,5 +791,9 @@ mod tests {
             assert!(said.contains(part), "{part} in {said}");
         }
         assert!(said.len() < 700 && !said.contains('\n'));
+        let person = Who { agent: "person".into(), person: Some("ann".into()), ..who };
+        let said = held("src/types/api.ts", &person, 0, Span::from_secs(60));
+        assert!(said.contains("src/types/api.ts is being edited by ann in an editor (a person on box"), "{said}");
+        assert!(said.contains("since 2 min") && !said.contains("pid"), "{said}");
     }
 }

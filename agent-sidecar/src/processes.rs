@@ -34,6 +34,12 @@ struct Stat {
 }
 
 impl Process {
+    /// This one.
+    pub(crate) fn own() -> Option<Self> {
+        let pid = std::process::id();
+        stat(pid).map(|s| Self { pid, start: s.start })
+    }
+
     #[cfg(test)]
     fn of(pid: u32) -> Option<Self> {
         stat(pid).map(|s| Self { pid, start: s.start })

@@ -23,6 +23,7 @@ use crate::hosts::{Output, claude};
 use crate::live::Live;
 use crate::memory::Memory;
 use crate::messages::{self, Who};
+use crate::people::People;
 use crate::publish::{GIT_HOOK, VerdictsLease};
 use crate::repair::REPAIR;
 use crate::repos::Repos;
@@ -63,6 +64,7 @@ pub(crate) struct Service {
     pub earlier: Earlier,
     pub met: Met,
     pub live: Live,
+    pub people: People,
     /// Where the mirrors of repositories are kept.
     pub mirrors: PathBuf,
 }
@@ -114,6 +116,7 @@ impl Service {
             earlier,
             met: Met::default(),
             live: Live::default(),
+            people: People::default(),
             mirrors,
         }
     }

@@ -89,6 +89,11 @@ impl Before {
         self.tree.iter().flat_map(|tree| tree.found.iter()).filter_map(|file| repo_path(file)).collect()
     }
 
+    /// Where the files are that the call names.
+    pub(crate) fn named_files(&self) -> impl Iterator<Item = &Path> {
+        self.named.iter().map(|(place, _)| place.disk.as_path())
+    }
+
     /// What was kept for this call and not for an earlier one.
     pub(crate) fn newly_kept(&self) -> Vec<Kept> {
         self.newly.clone()
@@ -139,6 +144,32 @@ impl Snapshots {
             before.tree = Some(keep_tree(&self.vault, &self.last, repo, dirty, &mut before.newly));
         }
         Ok(before)
+    }
+
+    /// Keeps a work tree as it stands, for whoever compares it later. Blocks.
+    pub(crate) fn keep_standing(&self, repo: Arc<Repo>, dirty: Dirty) -> Before {
+        self.borrow(&repo.tree);
+        let mut before = Before::default();
+        before.tree = Some(keep_tree(&self.vault, &self.last, repo, dirty, &mut before.newly));
+        before
+    }
+
+    /// What became of files of a work tree since something has left them as it is said. Blocks.
+    pub(crate) fn changes_since(
+        &self,
+        before: &Before,
+        files: &[RepoPath],
+        left: &HashMap<PathBuf, Content>,
+    ) -> Vec<FileChange> {
+        let Some(tree) = &before.tree else { return Vec::new() };
+        let root = &tree.repo.tree.root;
+        let change = |path: &RepoPath| {
+            let was = *left.get(Path::new(path.shown()))?;
+            let after = keep_after(&self.vault, &root.join(path.shown()));
+            let (root, path) = (root.clone(), path.clone());
+            (after != was).then_some(FileChange { root, path, before: was, after, foreseen: false })
+        };
+        files.iter().filter_map(change).collect()
     }
 
     /// What is committed in a work tree's clone need not be stored a second time.

@@ -156,6 +156,11 @@ impl AgentSession {
         &self.session.sid
     }
 
+    /// Whether it stands for somebody's saves, and no agent.
+    pub(crate) fn is_person(&self) -> bool {
+        self.key.agent == rr_fleet::PERSON
+    }
+
     pub(crate) fn notify(&self, text: String) {
         let mut inner = self.lock();
         if !inner.notices.contains(&text) {

@@ -68,7 +68,8 @@ impl Service {
         Ok((!over).then_some(found))
     }
 
-    async fn register(
+    /// Registers a session in the store and here. The text of an error is for whoever it is for.
+    pub(crate) async fn register(
         self: &Arc<Self>,
         key: AgentKey,
         agent: Process,
@@ -137,6 +138,9 @@ impl Service {
         let who =
             Arc::new(AgentSession { key: key.clone(), process, session, inner: inner.into(), acquiring, looking });
         self.sessions().insert(key, who.clone());
+        if who.is_person() {
+            return who;
+        }
         let (service, watched) = (self.clone(), who.clone());
         self.tasks.spawn(async move { service.watch_process(&watched).await });
         who
@@ -259,12 +263,8 @@ impl Service {
             let more = held.len().saturating_sub(FILES_SHOWN_MAX);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             let files = if held.is_empty() { "holds no file".to_owned() } else { format!("holds {files}{more}") };
-            text.push_str(&format!(
-                "\n- session {} ({}, {}){task}: {files}",
-                sid.short(),
-                record.agent,
-                record.host_name
-            ));
+            let agent = record.person().map_or_else(|| record.agent.clone(), |user| format!("{user}, a person"));
+            text.push_str(&format!("\n- session {} ({agent}, {}){task}: {files}", sid.short(), record.host_name));
         }
         if others.len() > OTHERS_SHOWN_MAX {
             text.push_str(&format!("\n- and {} more (rrctl sessions)", others.len() - OTHERS_SHOWN_MAX));

@@ -22,6 +22,7 @@ use rr_runtime::errors::chain;
 
 use crate::asked::Declined;
 use crate::messages;
+use crate::people::OwnHand;
 use crate::record::kept;
 use crate::repos::{Repo, Shared};
 use crate::service::Service;
@@ -361,6 +362,7 @@ impl Service {
             ));
         }
         let call = format!("{UNDOER}-{}", unix_ms());
+        let hands = self.own_hands(&plan).await;
         let number = self.begin_undo(undoer, &call, &plan).await?;
         let (vault, writes) = (self.snapshots.vault.clone(), plan.writes.clone());
         let applied = tokio::task::spawn_blocking(move || rr_git::apply(&vault, number, &writes)).await;
@@ -377,9 +379,26 @@ impl Service {
             }
             Err(_) => return Err("writing the rollback failed: `rrctl log` shows how far it came".to_owned()),
         };
+        for (root, hand) in &hands {
+            let here = applied.iter().filter(|a| a.place.root == *root);
+            hand.wrote(here.map(|a| (a.place.path.clone(), a.after)));
+        }
+        drop(hands);
         self.end_undo(undoer, &call, target, &plan, &applied).await?;
         self.tell_of_undo(target, &plan, &asked.who);
         Ok(reply(&target.sid, &plan, &sides, Some(&undoer.sid)))
+    }
+
+    /// What a rollback writes is nobody's save.
+    async fn own_hands(&self, plan: &Plan) -> Vec<(PathBuf, OwnHand)> {
+        let roots: BTreeSet<&PathBuf> = plan.writes.iter().map(|write| &write.place.root).collect();
+        let mut hands = Vec::new();
+        for root in roots {
+            if let Ok(Some(repo)) = self.repos.around(root) {
+                hands.push((root.clone(), self.people.own_hand(&repo).await));
+            }
+        }
+        hands
     }
 
     async fn begin_undo(&self, undoer: &Session, call: &str, plan: &Plan) -> Result<u64, String> {

@@ -31,6 +31,14 @@ impl Version {
         Self::Present { stamp, hash: hash.map(|bytes| Sha256::digest(&bytes).into()) }
     }
 
+    /// Whether the file on disk looks as it did then, without reading it.
+    pub(crate) fn has_stamp_of(&self, path: &Path) -> bool {
+        match self {
+            Self::Absent => Stamp::of(path).is_none(),
+            Self::Present { stamp, .. } => Stamp::of(path) == Some(*stamp),
+        }
+    }
+
     /// Whether the file on disk still has the contents of this version.
     pub(crate) fn is_current(&self, path: &Path) -> bool {
         match (self, Stamp::of(path)) {

@@ -103,9 +103,10 @@ pub(crate) fn in_words(sid: &SessionId, record: Option<&SessionRecord>, since_un
     let session = sid.short().to_owned();
     let Some(r) = record else {
         let (agent, host) = ("agent".to_owned(), "unknown host".to_owned());
-        return Who { session, agent, host, pid: 0, task: String::new(), since };
+        return Who { session, agent, person: None, host, pid: 0, task: String::new(), since };
     };
-    Who { session, agent: r.agent.clone(), host: r.host_name.clone(), pid: r.pid, task: r.task.clone(), since }
+    let (agent, person) = (r.agent.clone(), r.person().map(str::to_owned));
+    Who { session, agent, person, host: r.host_name.clone(), pid: r.pid, task: r.task.clone(), since }
 }
 
 pub(crate) fn current(view: &SharedView) -> Arc<View> {

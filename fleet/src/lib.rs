@@ -59,7 +59,7 @@ pub use overview::{LockRow, Overview, SessionRow, WaiterRow};
 pub use permit::{AckState, FleetState, Generation, Hold, HoldKind, PauseDone, ResumeDone};
 pub use publish::{Changed, CommitRecord, Overtaken, Recorded, Right, Standing, VERDICTS_KEPT_FOR, Verdict};
 pub use queue::{WaitEnd, Waiter};
-pub use records::{AckRecord, SessionRecord};
+pub use records::{AckRecord, PERSON, SessionRecord};
 pub use repair::{HandBy, Handed, Repair, RepairChange, RepairRecord, RepairReleased};
 pub use restore::Restored;
 pub use session::{Beat, Ending, Proof, Registered, Session};

@@ -46,6 +46,19 @@ pub struct SessionRecord {
     pub warning: String,
 }
 
+/// The agent of a person's session.
+pub const PERSON: &str = "person";
+
+impl SessionRecord {
+    /// The user whose saves this session stands for, if it is no agent's. The name of its session is `<user>@<repository>`: a
+    /// person has no process that would be the same at the next save.
+    #[must_use]
+    pub fn person(&self) -> Option<&str> {
+        let user = self.agent_session.split_once('@').map_or(self.agent_session.as_str(), |(user, _)| user);
+        (self.agent == PERSON).then_some(user)
+    }
+}
+
 /// A holder or a mark (lock-protocol §3).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HolderRecord {

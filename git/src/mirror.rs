@@ -39,6 +39,7 @@ pub use check_tree::{CheckTree, Moved};
 pub use combine::Combined;
 pub use compose::Union;
 pub use land::{Landing, Place, Recovered, Refusal, RevertPlan, Step};
+pub(crate) use land::{WHY as LANDING_WHY, folders_of as landing_folders};
 pub use look::{LOOK_BYTES_MAX, Look, Looked, Note, Noted, Operation};
 pub use merge::{MERGE_EXCERPT_MAX, Merged};
 pub use queue::{Queue, QueuedCommit};

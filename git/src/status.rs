@@ -57,6 +57,19 @@ impl Worktree {
     }
 }
 
+impl Worktree {
+    /// The files that are not the same in two commits. What a checkout changes differs from neither.
+    ///
+    /// # Errors
+    /// If git fails, as for a commit that is not there any more.
+    pub fn changed_between(&self, old: &str, new: &str) -> Result<Vec<PathBuf>, GitError> {
+        let how = ["diff-tree", "-r", "-z", "--name-only", "--no-renames", old, new];
+        let said = git(&self.root, how)?;
+        let names = said.split(|b| *b == 0).filter(|name| !name.is_empty());
+        Ok(names.map(|name| PathBuf::from(OsStr::from_bytes(name))).collect())
+    }
+}
+
 /// The path in one record of `--porcelain=v2 -z --no-renames`: `1 XY sub mH mI mW hH hI path`, `u XY sub m1 m2 m3 mW h1 h2 h3 path`,
 /// `? path`.
 fn path_of(record: &[u8]) -> Option<&Path> {
@@ -162,6 +175,23 @@ mod tests {
         assert!(dirty.changed_until(&committed, &tree.root).is_empty(), "committing changes no file");
         std::fs::remove_file(dir.path().join("new")).expect("remove");
         assert_eq!(committed.changed_until(&tree.dirty().expect("status"), &tree.root), [PathBuf::from("new")]);
+    }
+
+    #[test]
+    fn what_a_checkout_changes_is_clean_before_and_after_and_found_between_the_commits() {
+        let (dir, tree) = repo();
+        let first = tree.dirty().expect("status");
+        std::fs::write(dir.path().join("a b.txt"), "two\n").expect("write");
+        git(dir.path(), ["commit", "-qam", "second"]).expect("commit");
+        git(dir.path(), ["checkout", "-q", "HEAD~"]).expect("checkout");
+        let before = tree.dirty().expect("status");
+        git(dir.path(), ["checkout", "-q", "main"]).expect("checkout");
+        let after = tree.dirty().expect("status");
+        assert!(before.changed_until(&after, &tree.root).is_empty());
+        let (old, new) = (before.commit().expect("a commit"), after.commit().expect("a commit"));
+        assert_eq!(tree.changed_between(old, new).expect("git"), [PathBuf::from("a b.txt")]);
+        assert_eq!(first.commit(), before.commit());
+        assert_eq!(tree.was_landed_since(old), Some(false), "no landing of the product's own");
     }
 
     #[test]

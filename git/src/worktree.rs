@@ -60,6 +60,30 @@ impl Worktree {
         head.strip_prefix("ref: refs/heads/").map_or_else(|| head.chars().take(12).collect(), str::to_owned)
     }
 
+    /// Whether a landing of the product's own is moving files here at this moment, or was killed in it.
+    #[must_use]
+    pub fn is_landing(&self) -> bool {
+        crate::mirror::landing_folders(self).iter().any(|folder| folder.join("note").exists())
+    }
+
+    /// Whether HEAD came from one commit to where it stands by landings of the product's own alone, as git's own log of it says.
+    /// `None`: git keeps none here, so nobody can say.
+    #[must_use]
+    pub fn was_landed_since(&self, commit: &str) -> Option<bool> {
+        let log = std::fs::read_to_string(self.git_dir.join("logs/HEAD")).ok().filter(|log| !log.is_empty())?;
+        // `old new who time zone<tab>why`, the newest last.
+        for line in log.lines().rev() {
+            let (ids, why) = line.split_once('\t').unwrap_or((line, ""));
+            if why != crate::mirror::LANDING_WHY {
+                return Some(false);
+            }
+            if ids.starts_with(commit) {
+                return Some(true);
+            }
+        }
+        Some(false)
+    }
+
     /// How many lines `mine` and `theirs` differ in: (only in theirs, only in mine). `None` for binary files.
     #[must_use]
     pub fn lines_apart(&self, mine: &Path, theirs: &Path) -> Option<(u64, u64)> {

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use rr_fleet::PERSON;
 use rr_proto::{Followed, v1};
 use serde::Serialize;
 
@@ -42,6 +43,8 @@ pub(crate) struct HoldView {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct SessionView {
     pub(crate) session: String,
+    /// `agent` or `person`.
+    pub(crate) kind: &'static str,
     pub(crate) agent: String,
     pub(crate) agent_session: String,
     pub(crate) pid: u32,
@@ -68,6 +71,22 @@ impl SessionView {
         short(&self.session)
     }
 
+    /// The user whose saves it stands for, if it is no agent.
+    pub(crate) fn person(&self) -> Option<&str> {
+        let user = self.agent_session.split_once('@').map_or(self.agent_session.as_str(), |(user, _)| user);
+        (self.kind == PERSON).then_some(user)
+    }
+
+    /// For tables: a person has no process.
+    pub(crate) fn pid_shown(&self) -> String {
+        if self.person().is_some() { "-".to_owned() } else { self.pid.to_string() }
+    }
+
+    /// For tables: which agent, or who.
+    pub(crate) fn agent_shown(&self) -> String {
+        self.person().map_or_else(|| self.agent.clone(), |user| format!("{user} (person)"))
+    }
+
     pub(crate) fn is_drained(&self) -> bool {
         self.pause == Some(Followed::Drained.word())
     }
@@ -80,6 +99,8 @@ pub(crate) struct LockView {
     pub(crate) repo: String,
     pub(crate) session: String,
     pub(crate) agent: String,
+    /// The user, if a person holds it.
+    pub(crate) person: Option<String>,
     /// `null` if the session ended while the picture was taken; so with `host`.
     pub(crate) pid: Option<u32>,
     pub(crate) host: Option<String>,
@@ -140,9 +161,23 @@ impl FleetView {
         }
     }
 
-    /// Sessions that may still have something running, in this pause.
+    /// Agents' sessions that may still have something running, in this pause.
     pub(crate) fn undrained(&self) -> Vec<&SessionView> {
-        self.sessions.iter().filter(|s| !s.is_drained()).collect()
+        self.agents().filter(|s| !s.is_drained()).collect()
+    }
+
+    pub(crate) fn agents(&self) -> impl Iterator<Item = &SessionView> {
+        self.sessions.iter().filter(|s| s.person().is_none())
+    }
+
+    /// Whom a pause does not stop, in words; empty if there is nobody.
+    pub(crate) fn not_stopped(&self) -> String {
+        let people: Vec<&str> = self.sessions.iter().filter_map(SessionView::person).collect();
+        match people.as_slice() {
+            [] => String::new(),
+            [one] => format!("A pause stops agents, not people: {one} can still save files."),
+            _ => format!("A pause stops agents, not people: {} can still save files.", people.join(", ")),
+        }
     }
 }
 
@@ -153,8 +188,10 @@ fn hold(hold: v1::Hold, now: u64) -> HoldView {
 
 fn session(session: v1::Session, locks: usize, now: u64) -> SessionView {
     let followed = Followed::read(&session.pause);
+    let is_person = session.agent == PERSON;
     SessionView {
         session: session.id,
+        kind: if is_person { PERSON } else { "agent" },
         agent: session.agent,
         agent_session: session.agent_session,
         pid: session.pid,
@@ -166,7 +203,7 @@ fn session(session: v1::Session, locks: usize, now: u64) -> SessionView {
         since_unix_ms: session.since_unix_ms,
         age_ms: now.saturating_sub(session.since_unix_ms),
         locks,
-        pause: (followed != Followed::Running).then_some(followed.word()),
+        pause: (followed != Followed::Running && !is_person).then_some(followed.word()),
         in_flight: session.in_flight,
         warning: session.warning,
     }
@@ -176,6 +213,7 @@ fn lock(lock: v1::Lock, sessions: &HashMap<&str, &SessionView>, now: u64) -> Loc
     let holder = sessions.get(lock.session.as_str());
     LockView {
         agent: holder.map(|s| s.agent.clone()).unwrap_or_default(),
+        person: holder.and_then(|s| s.person()).map(str::to_owned),
         pid: holder.map(|s| s.pid),
         host: holder.map(|s| s.host.clone()),
         host_id: holder.map(|s| s.host_id.clone()),
@@ -285,6 +323,20 @@ pub(crate) mod tests {
         assert_eq!(view.sessions[0].short(), "aaaaaaaa");
         let late: Vec<_> = view.undrained().iter().map(|s| s.pid).collect();
         assert_eq!(late, [8]);
+    }
+
+    #[test]
+    fn a_person_is_shown_by_name_and_counted_in_no_pause() {
+        let mut picture = picture();
+        (picture.sessions[1].agent, picture.sessions[1].agent_session) = ("person".into(), "ann@01234567".into());
+        let view = FleetView::of(picture);
+        let person = &view.sessions[1];
+        assert_eq!((person.kind, person.person(), person.pause), ("person", Some("ann"), None));
+        assert_eq!((person.agent_shown().as_str(), person.pid_shown().as_str()), ("ann (person)", "-"));
+        assert!(view.undrained().is_empty() && view.agents().count() == 1);
+        assert_eq!(view.locks[2].person.as_deref(), Some("ann"));
+        assert!(view.not_stopped().contains("not people: ann can"), "{}", view.not_stopped());
+        assert_eq!(FleetView::of(super::tests::picture()).not_stopped(), "");
     }
 
     #[test]

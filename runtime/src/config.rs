@@ -5,6 +5,7 @@
 mod health;
 mod last_good;
 mod machine;
+mod people;
 mod policy;
 mod repo;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use serde::de::DeserializeOwned;
 pub use health::{CheckEntry, CheckLimits, Health, OnBreak, PauseScope, RevertMode, When};
 pub use last_good::LastGood;
 pub use machine::{Beginning, FILE_VARIABLE, Listen, Loaded, MachineConfig, Row, StoreConfig, StoreKind, TlsFiles};
+pub use people::People;
 pub use repo::{AcrossWorktrees, LockMode, Locks, OnAgentDeath, OnUnavailable, REPO_FILE, RepoConfig};
 pub use slots::CHECKS_SLOT;
 

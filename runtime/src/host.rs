@@ -116,6 +116,13 @@ pub fn user_name() -> String {
         .unwrap_or_else(|| format!("uid {uid}"))
 }
 
+/// The name of a user of this machine, for people only; of one that the system's list does not have, the number.
+#[must_use]
+pub fn user_name_of(uid: u32) -> String {
+    let list = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    name_in(&list, uid).unwrap_or_else(|| format!("uid {uid}"))
+}
+
 fn name_in(passwd: &str, uid: u32) -> Option<String> {
     let uid = uid.to_string();
     let line = passwd.lines().find(|line| line.split(':').nth(2) == Some(&uid))?;

@@ -19,6 +19,8 @@ use super::{Mirror, MirrorError};
 use crate::worktree::Worktree;
 
 pub use leftover::Recovered;
+pub(crate) use local::folders_of;
+pub(crate) use place::WHY;
 
 /// Other branches of the same name at other commits, before giving up.
 const KEPT_NAMES_MAX: usize = 20;

@@ -82,8 +82,13 @@ fn locks_table(locks: &[LockView], columns: Option<u16>) -> String {
     headings.extend(wide.then_some("DOING"));
     headings.extend(many_repos.then_some("REPO"));
     let row = |l: &LockView| {
-        let mut row =
-            vec![name(l), short(&l.session).to_owned(), pid(l.pid), age(l.age_ms), host(l.host_shown.as_deref())];
+        let mut row = vec![
+            name(l),
+            holder(l),
+            pid(l.pid.filter(|_| l.person.is_none())),
+            age(l.age_ms),
+            host(l.host_shown.as_deref()),
+        ];
         row.extend(wide.then(|| l.doing.clone()));
         row.extend(many_repos.then(|| short(&l.repo).to_owned()));
         row
@@ -101,6 +106,11 @@ fn waiters_table(waiters: &[WaiterView], columns: Option<u16>) -> String {
 
 fn name(lock: &LockView) -> String {
     if lock.mode == "shared" { format!("{} (shared)", lock.lock) } else { lock.lock.clone() }
+}
+
+fn holder(lock: &LockView) -> String {
+    let session = short(&lock.session);
+    lock.person.as_ref().map_or_else(|| session.to_owned(), |user| format!("{session} ({user}, a person)"))
 }
 
 fn pid(pid: Option<u32>) -> String {

@@ -43,7 +43,9 @@ pub(crate) async fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     if hand.wants_json() {
         out::json(&as_json(&paused, &view, args.wait.is_some()))?;
     } else {
-        out::text(&format!("Resume with: {}\n", resume_command(paused.epoch)))?;
+        let people = view.not_stopped();
+        let people = if people.is_empty() { people } else { crate::table::plain(&people) + "\n" };
+        out::text(&format!("{people}Resume with: {}\n", resume_command(paused.epoch)))?;
     }
     late.map_or(Ok(()), Err)
 }
@@ -116,7 +118,7 @@ async fn wait(door: Door, epoch: u64, at_most: Duration, hand: &Hand) -> Result<
 /// Without a daemon nothing can be authorised here, but nobody can say what still runs either.
 async fn without_daemon(mut door: Door) -> Result<(FleetView, Option<Failure>), Failure> {
     let view = FleetView::of(door.status().await?);
-    if view.sessions.is_empty() {
+    if view.agents().next().is_none() {
         return Ok((view, None));
     }
     let late = not_drained(&view, "and no daemon runs that could say when")
@@ -140,7 +142,7 @@ fn not_drained(view: &FleetView, when: &str) -> Failure {
 /// What has changed since the last picture, a line a session.
 fn news(view: &FleetView, told: &mut HashMap<String, String>) -> String {
     let mut text = String::new();
-    for session in &view.sessions {
+    for session in view.agents() {
         let line = line(session);
         if told.insert(session.session.clone(), line.clone()).as_ref() != Some(&line) {
             text.push_str(&line);

@@ -24,8 +24,8 @@ fn as_text(sessions: &[SessionView], columns: Option<u16>) -> String {
         return "No sessions.\n".to_owned();
     }
     let row = |s: &SessionView| {
-        let (pid, locks) = (s.pid.to_string(), s.locks.to_string());
-        vec![s.short().to_owned(), s.agent.clone(), pid, age(s.age_ms), s.host_shown.clone(), s.task.clone(), locks]
+        let (pid, locks) = (s.pid_shown(), s.locks.to_string());
+        vec![s.short().to_owned(), s.agent_shown(), pid, age(s.age_ms), s.host_shown.clone(), s.task.clone(), locks]
     };
     table(&["SESSION", "AGENT", "PID", "AGE", "HOST", "TASK", "LOCKS"], sessions.iter().map(row), columns)
 }

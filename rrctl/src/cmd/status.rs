@@ -66,13 +66,17 @@ fn as_text(view: &FleetView, alarm: &Alarm, slots: Option<&v1::SlotsReply>, colu
         let _ = writeln!(text, "\nWARNING   {}", plain(what));
     }
     if view.paused {
+        let people = view.not_stopped();
+        if !people.is_empty() {
+            let _ = writeln!(text, "\n{}", plain(&people));
+        }
         let _ = writeln!(text, "\nResume with: rrctl resume --epoch {}", view.epoch);
     }
     text
 }
 
 fn followed(view: &FleetView) -> String {
-    let (all, late) = (view.sessions.len(), view.undrained().len());
+    let (all, late) = (view.agents().count(), view.undrained().len());
     if all == 0 {
         return "no sessions".to_owned();
     }
@@ -86,15 +90,16 @@ fn holds(holds: &[HoldView], columns: Option<u16>) -> String {
 
 fn sessions_table(view: &FleetView, columns: Option<u16>) -> String {
     let state = |s: &SessionView| match s.pause {
+        None if view.paused && s.person().is_some() => "not stopped".to_owned(),
         None => "runs".to_owned(),
         Some(word) if s.in_flight > 0 => format!("{word}, {} running", s.in_flight),
         Some(word) => word.to_owned(),
     };
     let row = |s: &SessionView| {
-        let pid = s.pid.to_string();
+        let pid = s.pid_shown();
         vec![
             s.short().to_owned(),
-            s.agent.clone(),
+            s.agent_shown(),
             pid,
             state(s),
             age(s.age_ms),

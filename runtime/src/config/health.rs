@@ -151,7 +151,7 @@ fn checks<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<CheckEntry>>,
     Ok(Some(checks))
 }
 
-fn positive<'de, D: Deserializer<'de>>(from: D) -> Result<Span, D::Error> {
+pub(super) fn positive<'de, D: Deserializer<'de>>(from: D) -> Result<Span, D::Error> {
     match Duration::deserialize(from)?.0 {
         Span::ZERO => Err(de::Error::custom("must be longer than 0")),
         span => Ok(span),

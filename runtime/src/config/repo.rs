@@ -11,6 +11,7 @@ use rr_core::time::Span;
 use serde::{Deserialize, Deserializer, de};
 
 use super::health::Health;
+use super::people::People;
 use super::words::{Duration, Pattern};
 use super::{ConfigError, parse, policy, slots};
 
@@ -35,6 +36,7 @@ pub struct RepoConfig {
     pub repo: Option<String>,
     pub on_unavailable: OnUnavailable,
     pub locks: Locks,
+    pub people: People,
     /// What is only logged: the policy is tried out, not enforced.
     #[serde(deserialize_with = "policy::shadow")]
     pub shadow: Effect,

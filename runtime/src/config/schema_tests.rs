@@ -33,6 +33,7 @@ fn the_schema_has_every_key_and_no_other() {
     for (text, level) in [
         ("zzzzzzzz: 1", &schema),
         ("locks: { zzzzzzzz: 1 }", &properties["locks"]),
+        ("people: { zzzzzzzz: 1 }", &properties["people"]),
         ("blocklist: [{ zzzzzzzz: 1 }]", &defs["entry"]["oneOf"][1]),
         ("scopes: { a: { zzzzzzzz: 1 } }", &defs["scope"]),
         ("health: { zzzzzzzz: 1 }", &properties["health"]),

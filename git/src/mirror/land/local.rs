@@ -106,7 +106,7 @@ fn folder_of(tree: &Worktree) -> PathBuf {
     if disk(&tree.root) == disk(&tree.git_dir) { beside_git } else { beside_files }
 }
 
-pub(super) fn folders_of(tree: &Worktree) -> [PathBuf; 2] {
+pub(crate) fn folders_of(tree: &Worktree) -> [PathBuf; 2] {
     [tree.git_dir.join("railroad-landing"), tree.root.join(".railroad-landing")]
 }
 

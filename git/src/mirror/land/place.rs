@@ -15,7 +15,7 @@ use crate::mirror::{Mirror, MirrorError};
 use crate::worktree::Worktree;
 
 /// In the reflogs.
-pub(super) const WHY: &str = "railroad: revert";
+pub(crate) const WHY: &str = "railroad: revert";
 
 /// Files in a work tree's git folder that say what is unfinished there.
 const UNFINISHED: [(&str, &str); 5] = [

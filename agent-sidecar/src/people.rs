@@ -1,0 +1,210 @@
+//! People are sessions too (X14, docs/adr/0029): a change that no agent's call and nothing an agent left running can have made is
+//! somebody's save. Work trees are looked at when the system tells of a change and when a call begins or ends that may write
+//! anything; between two such looks lies a window. What is not provably a person's is nobody's. What a save leads to is
+//! `saves`; what a window accounts for, `window`; which files are an editor's own, `editors`.
+
+mod editors;
+mod saves;
+mod window;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rr_core::content::Content;
+use rr_core::path::RepoPath;
+use rr_core::time::BootTime;
+use rr_git::Dirty;
+use rr_journal::FileChange;
+
+use crate::processes::survivors;
+use crate::repos::Repo;
+use crate::service::Service;
+use crate::snapshots::{Before, repo_path};
+use crate::table::{AgentKey, AgentSession, InFlight};
+use window::{Accounted, Stood, Window};
+
+/// With more that differs from the last commit, a work tree is not looked at for saves: each of those files would have to be kept.
+const DIRTY_MAX: usize = 2_000;
+
+/// The work trees that are looked at for saves, and when each person last saved.
+#[derive(Default)]
+pub(crate) struct People {
+    windows: Mutex<BTreeMap<PathBuf, Arc<Window>>>,
+    last_save: Mutex<HashMap<AgentKey, BootTime>>,
+}
+
+/// A work tree as git told of it at one moment.
+pub(crate) struct Glance {
+    pub now: Dirty,
+    /// When git was asked.
+    pub at: BootTime,
+    /// Something that an agent has started may have been writing then.
+    pub left_running: bool,
+}
+
+/// Keeps a work tree from being looked at while the product's own hand writes there.
+pub(crate) struct OwnHand {
+    window: Arc<Window>,
+    _held: tokio::sync::OwnedMutexGuard<Option<Stood>>,
+}
+
+impl OwnHand {
+    /// What it has written is nobody's save.
+    pub(crate) fn wrote(&self, files: impl Iterator<Item = (PathBuf, Content)>) {
+        self.window.over(std::iter::empty(), files);
+    }
+}
+
+impl People {
+    fn window(&self, repo: &Arc<Repo>) -> Arc<Window> {
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Window::new(repo.clone()));
+        windows.entry(repo.tree.root.clone()).or_insert_with(new).clone()
+    }
+
+    fn windows(&self) -> Vec<Arc<Window>> {
+        self.windows.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Nobody works in this tree any more.
+    pub(crate) fn forget(&self, root: &Path) {
+        self.windows.lock().unwrap_or_else(PoisonError::into_inner).remove(root);
+    }
+
+    /// A call has begun. It is among those under way already.
+    pub(crate) fn call_begins(&self, flight: &InFlight) {
+        for window in self.windows() {
+            let any = may_write_anything(flight, &window.repo);
+            window.begins(any, named(flight, &window.repo));
+        }
+    }
+
+    /// A call is over, and this is what it changed.
+    pub(crate) fn call_left(&self, flight: &InFlight, changes: &[FileChange]) {
+        for window in self.windows() {
+            let here = changes.iter().filter(|change| change.root == window.repo.tree.root);
+            let left = here.map(|change| (PathBuf::from(change.path.shown()), change.after));
+            window.over(named(flight, &window.repo), left);
+        }
+    }
+
+    /// The product's own hand is about to write in a work tree: until it has, nobody looks there.
+    pub(crate) async fn own_hand(&self, repo: &Arc<Repo>) -> OwnHand {
+        let window = self.window(repo);
+        OwnHand { _held: window.stood.clone().lock_owned().await, window }
+    }
+}
+
+impl Service {
+    /// Looks at a work tree for saves.
+    pub(crate) async fn see_saves(self: &Arc<Self>, repo: &Arc<Repo>) {
+        if repo.tree.is_landing() {
+            return;
+        }
+        let (at, left_running) = (self.now(), self.is_anything_left_running(repo).await);
+        let looked = repo.clone();
+        if let Ok(Ok(now)) = tokio::task::spawn_blocking(move || looked.tree.dirty()).await {
+            self.see_saves_by(repo, Glance { now, at, left_running }, None).await;
+        }
+    }
+
+    /// The same with a look that was taken already. `over`: a call that does not count any more.
+    pub(crate) async fn see_saves_by(
+        self: &Arc<Self>,
+        repo: &Arc<Repo>,
+        glance: Glance,
+        over: Option<(&AgentSession, &str)>,
+    ) {
+        let window = self.people.window(repo);
+        let mut stood = window.stood.lock().await;
+        let is_newer = stood.as_ref().is_none_or(|stood| stood.at <= glance.at);
+        // A landing that has begun meanwhile has moved files that were looked at already.
+        if is_newer && !repo.tree.is_landing() {
+            self.turn(&window, &mut stood, glance, over).await;
+        }
+    }
+
+    /// One window ends with a look, and the next one begins.
+    async fn turn(
+        self: &Arc<Self>,
+        window: &Arc<Window>,
+        stood: &mut Option<Stood>,
+        Glance { now, at, left_running }: Glance,
+        over: Option<(&AgentSession, &str)>,
+    ) {
+        let repo = &window.repo;
+        if now.paths().count() > DIRTY_MAX {
+            *stood = None;
+            return;
+        }
+        let accounted = window.turn(|| self.under_way(repo, left_running, over));
+        if let Some(stood) = stood.as_ref().filter(|_| !accounted.any)
+            && let Err(why) = self.attribute(window, stood, &accounted, &now).await
+        {
+            // What could not be told now is in the window that goes on.
+            tracing::debug!(why, root = %repo.tree.root.display(), "tell a person's save");
+            window.goes_on(accounted);
+            return;
+        }
+        self.give_back_committed(repo, &now).await;
+        let (snapshots, kept) = (self.snapshots.clone(), repo.clone());
+        let before = tokio::task::spawn_blocking(move || snapshots.keep_standing(kept, now)).await;
+        *stood = before.ok().map(|before| Stood { before, at });
+    }
+
+    /// What is under way in a repository, but for one call.
+    fn under_way(&self, repo: &Repo, left_running: bool, over: Option<(&AgentSession, &str)>) -> Accounted {
+        let mut all = Accounted { any: left_running, ..Accounted::default() };
+        for who in self.all() {
+            let inner = who.lock();
+            let is_here = Path::new(&inner.record.workspace).starts_with(&repo.tree.root);
+            for (id, flight) in inner.in_flight.iter().filter(|(_, flight)| flight.may_change) {
+                if over.is_some_and(|(by, call)| by.sid() == who.sid() && call == id) {
+                    continue;
+                }
+                // What an earlier life let through is not known by name.
+                let unknown = flight.earlier || id == crate::table::EARLIER_CALL;
+                all.any |= may_write_anything(flight, repo) || (unknown && is_here);
+                all.named.extend(named(flight, repo));
+            }
+        }
+        all
+    }
+
+    /// Whether something runs that an agent's shell has started here: it may write at any time.
+    pub(crate) async fn is_anything_left_running(&self, repo: &Repo) -> bool {
+        let here = |who: &&Arc<AgentSession>| Path::new(&who.lock().record.workspace).starts_with(&repo.tree.root);
+        let all = self.all();
+        let marks: Vec<String> =
+            all.iter().filter(here).map(|who| format!("RAILROAD_SESSION={}", who.key.session)).collect();
+        let look = move || {
+            let nobody = crate::processes::Process { pid: 0, start: 0 };
+            !marks.is_empty() && !survivors(&BTreeSet::new(), nobody, &marks).is_empty()
+        };
+        // Who cannot look must take it for running.
+        tokio::task::spawn_blocking(look).await.unwrap_or(true)
+    }
+}
+
+/// Whether a call may write in this repository what it does not name.
+fn may_write_anything(flight: &InFlight, repo: &Repo) -> bool {
+    flight.before.tree.as_ref().is_some_and(|tree| tree.repo.id == repo.id)
+}
+
+/// The files of a work tree that a call names.
+fn named(flight: &InFlight, repo: &Repo) -> impl Iterator<Item = PathBuf> {
+    let root = repo.tree.root.clone();
+    let below = flight.before.named_files().filter_map(move |file| file.strip_prefix(&root).ok().map(Path::to_owned));
+    below.collect::<Vec<_>>().into_iter()
+}
+
+/// The files that differ from how they stood and that no call accounts for.
+fn unaccounted(stood: &Before, accounted: &Accounted, now: &Dirty, repo: &Repo) -> Vec<RepoPath> {
+    let Some(tree) = &stood.tree else { return Vec::new() };
+    let changed = tree.dirty.changed_until(now, &repo.tree.root);
+    let mut files: BTreeSet<PathBuf> = changed.into_iter().collect();
+    files.extend(accounted.left.keys().cloned());
+    let ours = |file: &PathBuf| editors::may_be_a_save(file) && !accounted.named.contains(file);
+    files.into_iter().filter(ours).filter_map(|file| repo_path(&file)).collect()
+}
