@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::earlier::Earlier;
 use crate::guarded::Guarded;
 use crate::history::History;
+use crate::holds::{Holds, HoldsError};
 use crate::memory::Memory;
 use crate::service::{Belongings, Service};
 use crate::snapshots::Snapshots;
@@ -80,6 +81,8 @@ pub enum SidecarError {
     Journal(#[from] JournalError),
     #[error("open the snapshots")]
     Snapshots(#[from] VaultError),
+    #[error(transparent)]
+    Holds(#[from] HoldsError),
     #[error("a part of the sidecar ended unexpectedly")]
     PartEnded,
 }
@@ -94,6 +97,7 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
     let guarded = Guarded::new(&[dirs.state.clone(), dirs.runtime.clone()]);
     let history = History::load(&dirs.state);
     let memory = Memory::read(&dirs.state);
+    let holds = Holds::read(&dirs.state)?;
     let (journal, recovered) =
         Journal::open(&dirs.journal_dir(), &rr_journal::Options::default(), Arc::new(rr_journal::RealDisk))?;
     let vault = Vault::open(&dirs.snapshots_dir(), Arc::new(rr_git::disk::RealDisk))?;
@@ -112,6 +116,7 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
         snapshots,
         earlier,
         mirrors,
+        holds,
     };
     let service = Arc::new(Service::new(fleet.clone(), belongings));
 

@@ -93,6 +93,7 @@ impl Service {
             Some(What::Log(asked)) => self.log_answer(asked, question.answer_bytes_max).await.map(Said::Log),
             Some(What::Rollback(asked)) => self.roll_back(&asked).await.map(Said::Rollback),
             Some(What::Checkpoint(asked)) => self.checkpoint_asked(&asked).await.map(Said::Checkpoint),
+            Some(What::Hold(asked)) => self.hold_asked(&asked).await.map(Said::Hold),
             None => Err(Declined::Refused("its sidecar is older than what was asked: update it".to_owned())),
         }
     }

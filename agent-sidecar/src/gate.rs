@@ -71,6 +71,9 @@ impl Service {
         if let Some(denial) = &*self.denial() {
             return Some(messages::shut_out(denial));
         }
+        if let Some(hold) = self.holds.of(&who.key) {
+            return Some(messages::stopped_by_person(&hold.who, &hold.reason, who.sid().short()));
+        }
         let why = self.permit().check(self.now(), &self.timing).err()?;
         if let Standstill::Paused(epoch) = why
             && (self.may_repair(who, epoch)

@@ -18,8 +18,8 @@ const GIT_HOOK_MARK: &str = "# railroad: git hook";
 /// That line is within these.
 const GIT_HOOK_HEAD_BYTES: u64 = 256;
 /// What a person decides: an agent that could do it could let itself go on.
-const PERSONS_COMMANDS: [&str; 9] =
-    ["uninstall", "down", "release", "resume", "vouch", "approve", "reject", "rollback", "allow"];
+const PERSONS_COMMANDS: [&str; 10] =
+    ["uninstall", "down", "release", "resume", "vouch", "approve", "reject", "rollback", "recover", "allow"];
 const OUR_PROGRAMS: [&str; 4] = ["rrctl", "rr-hook", "rr-sidecar", "rr-coordinator"];
 
 /// Why a call cannot be judged by its files.

@@ -17,6 +17,7 @@ mod gate;
 mod guard;
 mod guarded;
 mod history;
+mod holds;
 mod hosts;
 mod json;
 mod judged;

@@ -365,6 +365,20 @@ pub(crate) fn shut_out(denial: &Denial) -> String {
     )
 }
 
+/// A person has stopped this one session (G25).
+pub(crate) fn stopped_by_person(who: &str, reason: &str, session: &str) -> String {
+    format!(
+        "This session was stopped by {} ({}). No tool may run in it until a person lets it go on (`rrctl recover --resume {session}`). \
+         Nothing of its work is lost. Stop here and wait.",
+        quote(who),
+        quote(reason)
+    )
+}
+
+pub(crate) fn goes_on(who: &str) -> String {
+    format!("{} has let this session go on. Files may have changed meanwhile: read them again.", quote(who))
+}
+
 pub(crate) fn stop_file(path: &str) -> String {
     format!("Stopped by {path}: while that file exists no tool may run here. A person removes it to go on.")
 }

@@ -19,6 +19,7 @@ use crate::call::{Answer, Event, Kind, Verdict};
 use crate::earlier::Earlier;
 use crate::guarded::Guarded;
 use crate::history::History;
+use crate::holds::Holds;
 use crate::hosts::{Output, claude};
 use crate::live::Live;
 use crate::memory::Memory;
@@ -65,6 +66,7 @@ pub(crate) struct Service {
     pub met: Met,
     pub live: Live,
     pub people: People,
+    pub holds: Holds,
     /// Where the mirrors of repositories are kept.
     pub mirrors: PathBuf,
 }
@@ -82,12 +84,25 @@ pub(crate) struct Belongings {
     pub snapshots: Snapshots,
     pub earlier: Earlier,
     pub mirrors: PathBuf,
+    pub holds: Holds,
 }
 
 impl Service {
     pub(crate) fn new(fleet: Fleet, own: Belongings) -> Self {
-        let Belongings { name, host, view, guarded, history, metrics, memory, journal, snapshots, earlier, mirrors } =
-            own;
+        let Belongings {
+            name,
+            host,
+            view,
+            guarded,
+            history,
+            metrics,
+            memory,
+            journal,
+            snapshots,
+            earlier,
+            mirrors,
+            holds,
+        } = own;
         Self {
             name,
             host,
@@ -117,6 +132,7 @@ impl Service {
             met: Met::default(),
             live: Live::default(),
             people: People::default(),
+            holds,
             mirrors,
         }
     }

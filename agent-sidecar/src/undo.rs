@@ -36,11 +36,30 @@ const SIDES_SHOWN_MAX: usize = 20;
 /// The agent of a session that a rollback works under.
 const UNDOER: &str = "rollback";
 
-/// A session whose changes are looked for.
-struct Target {
-    sid: SessionId,
-    /// If it is at work here.
-    live: Option<Arc<AgentSession>>,
+/// A session whose changes are looked for, or several together.
+pub(crate) struct Target {
+    /// The one that was named first.
+    pub sid: SessionId,
+    all: BTreeSet<SessionId>,
+    /// Those that are at work here.
+    pub live: Vec<Arc<AgentSession>>,
+}
+
+impl Target {
+    fn names(&self) -> String {
+        self.all.iter().map(SessionId::short).collect::<Vec<_>>().join(" and ")
+    }
+
+    fn in_words(&self) -> String {
+        let sessions = if self.all.len() == 1 { "session" } else { "sessions" };
+        format!("rollback of {sessions} {}", self.names())
+    }
+
+    fn add(&mut self, further: Self) {
+        let new = further.live.into_iter().filter(|who| !self.all.contains(who.sid()));
+        self.live.extend(new);
+        self.all.extend(further.all);
+    }
 }
 
 impl Service {
@@ -50,7 +69,10 @@ impl Service {
         asked: &v1::RollbackRequest,
     ) -> Result<v1::RollbackReply, Declined> {
         let settled = self.journal.settled().await;
-        let target = self.target(&asked.session)?;
+        let mut target = self.target(&asked.session)?;
+        for further in &asked.with {
+            target.add(self.target(further)?);
+        }
         settled.map_err(|error| Declined::Refused(not_all_written(&error)))?;
         self.roll_back_target(asked, &target).await.map_err(Declined::Refused)
     }
@@ -60,9 +82,11 @@ impl Service {
         asked: &v1::RollbackRequest,
         target: &Target,
     ) -> Result<v1::RollbackReply, String> {
-        let _held_back = target.live.as_ref().map(|who| HeldBack::hold(who)).transpose()?;
+        // What is only asked for stops nobody.
+        let held_back = target.live.iter().filter(|_| !asked.dry_run).map(|who| HeldBack::hold(who));
+        let _held_back = held_back.collect::<Result<Vec<_>, _>>()?;
         let request = self.request(asked, target)?;
-        let history = self.history_of(&target.sid).await?;
+        let history = self.history_of(target).await?;
         let (first, sides) = self.planned(&history, &request).await?;
         if asked.dry_run || !first.conflicts.is_empty() || first.writes.is_empty() && first.settled.is_empty() {
             return Ok(reply(&target.sid, &first, &sides, None));
@@ -80,7 +104,7 @@ impl Service {
     }
 
     /// The session that is meant: by the first digits of its id, or by the agent's own name for it.
-    fn target(&self, named: &str) -> Result<Target, Declined> {
+    pub(crate) fn target(&self, named: &str) -> Result<Target, Declined> {
         if named.is_empty() {
             let why = "Name a session: `rrctl log` and `rrctl sessions` show their ids.".to_owned();
             return Err(Declined::Refused(why));
@@ -106,8 +130,8 @@ impl Service {
                 "This machine's journal knows no session `{named}`. `rrctl log` shows what it knows."
             ))),
             (Some(sid), 0) => {
-                let live = self.all().into_iter().find(|who| *who.sid() == sid);
-                Ok(Target { sid, live })
+                let live = self.all().into_iter().filter(|who| *who.sid() == sid).collect();
+                Ok(Target { all: [sid.clone()].into(), sid, live })
             }
             (Some(first), _) => {
                 let all: Vec<String> = std::iter::once(first).chain(found).map(|s| s.short().to_owned()).collect();
@@ -125,8 +149,11 @@ impl Service {
             (0, 0, true) => Selection::After(self.last_checkpoint(&target.sid)?),
             _ => return Err("Of steps, a time and the last checkpoint one can be named.".to_owned()),
         };
+        if target.all.len() > 1 && !matches!(selection, Selection::All | Selection::Since(_)) {
+            return Err("Several sessions together are taken back whole, or since a time.".to_owned());
+        }
         let below = (!asked.path.is_empty()).then(|| PathBuf::from(&asked.path));
-        Ok(Request { session: target.sid.clone(), selection, below })
+        Ok(Request { sessions: target.all.clone(), selection, below })
     }
 
     fn last_checkpoint(&self, sid: &SessionId) -> Result<u64, String> {
@@ -144,12 +171,12 @@ impl Service {
     }
 
     /// Everybody's changes since the session's first one.
-    async fn history_of(self: &Arc<Self>, sid: &SessionId) -> Result<Vec<Change>, String> {
+    async fn history_of(self: &Arc<Self>, target: &Target) -> Result<Vec<Change>, String> {
         // A call's end is written a moment after it: without it a step would be overlooked, and an earlier one taken for the last.
         self.journal.settled().await.map_err(|error| not_all_written(&error))?;
-        let (reader, sid) = (self.journal.reader(), sid.clone());
+        let (reader, all) = (self.journal.reader(), target.all.clone());
         let read = move || {
-            let Some(first) = first_of(&reader, &sid) else { return Ok(Vec::new()) };
+            let Some(first) = all.iter().filter_map(|sid| first_of(&reader, sid)).min() else { return Ok(Vec::new()) };
             let all = Filter {
                 kinds: Some(vec![Kind::Done, Kind::RolledBack]),
                 after: Some(first.saturating_sub(1)),
@@ -217,7 +244,7 @@ impl Service {
             agent_session: name.clone(),
             workspace: repos.keys().next().map(|root| root.display().to_string()).unwrap_or_default(),
             since_unix_ms: unix_ms(),
-            task: format!("rollback of session {}", target.sid.short()),
+            task: target.in_words(),
             warning: String::new(),
         };
         match self.fleet.register(&record, self.host.as_str()).await {
@@ -262,7 +289,7 @@ impl Service {
         asked: &v1::RollbackRequest,
     ) -> Result<v1::RollbackReply, String> {
         // What it did until now, also what was written down a moment ago.
-        let history = self.history_of(&target.sid).await?;
+        let history = self.history_of(target).await?;
         let (plan, _) = self.planned(&history, request).await?;
         let mut held = Vec::new();
         let locked = self.lock_for(undoer, repos, target, &plan, &mut held).await;
@@ -296,7 +323,7 @@ impl Service {
             for write in plan.writes.iter().filter(|w| w.place.root == *root) {
                 let path = repo_path(&write.place)?;
                 let claim = Claim::exclusive(Scope::Path(path));
-                let own = target.live.as_ref().is_some_and(|who| who.lock().covering(repo, &claim).is_some());
+                let own = target.live.iter().any(|who| who.lock().covering(repo, &claim).is_some());
                 if !own {
                     claims.push(claim);
                 }
@@ -350,7 +377,7 @@ impl Service {
         locked: &BTreeSet<Place>,
         asked: &v1::RollbackRequest,
     ) -> Result<v1::RollbackReply, String> {
-        let history = self.history_of(&target.sid).await?;
+        let history = self.history_of(target).await?;
         let (plan, sides) = self.planned(&history, request).await?;
         if !plan.conflicts.is_empty() {
             return Ok(reply(&target.sid, &plan, &sides, None));
@@ -462,14 +489,14 @@ impl Service {
     fn tell_of_undo(&self, target: &Target, plan: &Plan, by: &str) {
         let disks: Vec<PathBuf> = plan.writes.iter().map(|w| w.place.root.join(&w.place.path)).collect();
         for who in self.all() {
-            let is_target = *who.sid() == target.sid;
+            let is_target = target.all.contains(who.sid());
             let files: Vec<String> = {
                 let inner = who.lock();
                 let read = |disk: &PathBuf| is_target || inner.reads.keys().any(|(_, p)| p == disk);
                 disks.iter().filter(|disk| read(disk)).map(|disk| disk.display().to_string()).collect()
             };
             if !files.is_empty() {
-                who.notify(messages::rolled_back(&files, is_target, target.sid.short(), by));
+                who.notify(messages::rolled_back(&files, is_target, &target.names(), by));
             }
         }
     }

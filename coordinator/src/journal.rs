@@ -33,6 +33,10 @@ const LOG_WAIT: Span = Span::from_secs(3);
 pub const ROLLBACK_WAIT: Span = Span::from_secs(120);
 /// A checkpoint writes what changed in one work tree.
 pub const CHECKPOINT_WAIT: Span = Span::from_secs(60);
+/// A hold is written down and takes effect at once.
+pub const HOLD_WAIT: Span = Span::from_secs(20);
+/// Sessions in one rollback: those that have got into each other's way, not a fleet.
+const TOGETHER_MAX: usize = 16;
 /// A session is named by this many digits at least: with fewer, the next session may be meant.
 const NAME_CHARS_MIN: usize = 4;
 /// Names, folders and paths of a request.
@@ -85,15 +89,50 @@ pub async fn rollback(fleet: &Fleet, request: RollbackRequest) -> Result<Rollbac
         Said::Rollback(reply) => Ok(reply),
         Said::Refused(why) => Err(Status::failed_precondition(format!("{shown} refuses: {why}"))),
         Said::NotHere(why) => Err(Status::not_found(format!("{shown}: {why}"))),
-        Said::Log(_) | Said::Checkpoint(_) => Err(words::other_answer(&shown)),
+        Said::Log(_) | Said::Checkpoint(_) | Said::Hold(_) => Err(words::other_answer(&shown)),
+    }
+}
+
+/// Keeps one session from making calls, on the host where it works, or lets it go on. One that has ended needs no hold.
+///
+/// # Errors
+/// If no such session is known, more than one is, its host refuses or does not answer, or the store does not.
+pub async fn hold(fleet: &Fleet, request: v1::HoldRequest) -> Result<v1::HoldReply, Status> {
+    let named = checked(RollbackRequest {
+        session: request.session,
+        who: request.who,
+        dry_run: true,
+        ..RollbackRequest::default()
+    })?;
+    short("the reason", &request.reason)?;
+    short("what it is told", &request.told)?;
+    let (host, session) = match find(fleet, &named).await? {
+        Found::Host { host, session } => (host, session),
+        Found::Reply(plan) => return Ok(v1::HoldReply { session: plan.of, ..v1::HoldReply::default() }),
+    };
+    let (who, lift) = (named.who, request.lift);
+    let order = v1::HoldRequest { session, who: who.clone(), reason: request.reason, lift, told: request.told };
+    let wanted = order.session.clone();
+    let answer = one(fleet, &host, What::Hold(order), &who, HOLD_WAIT).await;
+    let answer = answer.map_err(|missing| missing.status(&words::nothing_held()))?;
+    let shown = words::host(&host, &answer.name);
+    tracing::warn!(who, host = %host, session = wanted, lift, "a session was held, or let go");
+    match answer.what {
+        Said::Hold(reply) => Ok(reply),
+        Said::Refused(why) => Err(Status::failed_precondition(format!("{shown} refuses: {why}"))),
+        Said::NotHere(why) => Err(Status::not_found(format!("{shown}: {why}"))),
+        Said::Log(_) | Said::Rollback(_) | Said::Checkpoint(_) => Err(words::other_answer(&shown)),
     }
 }
 
 fn checked(mut request: RollbackRequest) -> Result<RollbackRequest, Status> {
     request.who = text("who", request.who)?;
     request.session = request.session.trim().to_owned();
-    for given in [&request.session, &request.path, &request.folder] {
+    for given in [&request.session, &request.path, &request.folder].into_iter().chain(&request.with) {
         short("what is asked for", given)?;
+    }
+    if request.with.len() > TOGETHER_MAX {
+        return Err(bad(format!("at most {TOGETHER_MAX} sessions can be taken back together")));
     }
     if request.session.chars().count() < NAME_CHARS_MIN {
         return Err(bad(format!("name the session by {NAME_CHARS_MIN} digits of its id at least")));
@@ -135,7 +174,7 @@ pub async fn checkpoint(
         Said::Checkpoint(reply) => Ok(reply),
         Said::Refused(why) => Err(Status::failed_precondition(format!("{shown} refuses: {why}"))),
         Said::NotHere(why) => Err(Status::not_found(format!("{shown}: {why}"))),
-        Said::Log(_) | Said::Rollback(_) => Err(words::other_answer(&shown)),
+        Said::Log(_) | Said::Rollback(_) | Said::Hold(_) => Err(words::other_answer(&shown)),
     }
 }
 
@@ -154,6 +193,13 @@ impl JournalService for Desk {
         let mut request = request.into_inner();
         request.who = caller.who(&request.who);
         rollback(self.fleet(), request).await.map(said).map_err(refused)
+    }
+
+    async fn hold(&self, request: Request<v1::HoldRequest>) -> Result<Response<v1::HoldReply>, Status> {
+        let caller = Caller::of(&request)?;
+        let mut request = request.into_inner();
+        request.who = caller.who(&request.who);
+        hold(self.fleet(), request).await.map(said).map_err(refused)
     }
 
     async fn checkpoint(

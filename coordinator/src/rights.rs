@@ -12,7 +12,7 @@ pub(crate) enum Needs {
     Token,
 }
 
-const TABLE: [(&str, Needs); 36] = [
+const TABLE: [(&str, Needs); 37] = [
     ("/railroad.v1.Fleet/Status", Needs::Role(Role::Viewer)),
     ("/railroad.v1.Fleet/Watch", Needs::Role(Role::Viewer)),
     ("/railroad.v1.Fleet/Pause", Needs::Role(Role::Operator)),
@@ -36,6 +36,7 @@ const TABLE: [(&str, Needs); 36] = [
     // Sidecars do what is asked of them through the store: who may ask is decided here.
     ("/railroad.v1.Journal/Rollback", Needs::Role(Role::Operator)),
     ("/railroad.v1.Journal/Checkpoint", Needs::Role(Role::Operator)),
+    ("/railroad.v1.Journal/Hold", Needs::Role(Role::Operator)),
     ("/railroad.v1.Overlap/List", Needs::Role(Role::Viewer)),
     ("/railroad.v1.Overlap/Watch", Needs::Role(Role::Viewer)),
     ("/railroad.v1.Overlap/Explain", Needs::Role(Role::Viewer)),

@@ -1,11 +1,11 @@
-//! Which bytes have to stand where, so that one session's changes are gone and everybody else's stay. For each path all recorded
+//! Which bytes have to stand where, so that the changes of one session (or some together) are gone and everybody else's stay. For each path all recorded
 //! changes are replayed in order: the others' are made again, one by one, on a state that never had the session's (ADR 17).
 //! It knows no disk and no text: a [`Ground`] looks, and weaves lines. A path's own replay is in `replay`; who writes a
 //! [`Plan`] down is rr-git's `apply`.
 
 mod replay;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 
 use crate::content::{BlobId, Content};
@@ -39,7 +39,8 @@ pub struct Change {
 /// What is to be taken out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    pub session: SessionId,
+    /// Several are taken out together: edits of one on top of another's are no conflict then.
+    pub sessions: BTreeSet<SessionId>,
     pub selection: Selection,
     /// Only this path and what is below it.
     pub below: Option<PathBuf>,
@@ -243,7 +244,7 @@ fn select(history: &[Change], request: &Request, effect: &Effect) -> Vec<usize> 
     let asked = |change: &Change| {
         let below = request.below.as_ref().is_none_or(|top| change.place.path.starts_with(top));
         let counts = change.before != change.after || !change.undoes.is_empty();
-        change.session == request.session && counts && below
+        request.sessions.contains(&change.session) && counts && below
     };
     let all: Vec<usize> = (0..history.len()).filter(|at| asked(&history[*at])).collect();
     match request.selection {

@@ -84,6 +84,14 @@ impl Worktree {
         Some(false)
     }
 
+    /// When a commit was made, in seconds since 1970, if this work tree is built on it.
+    #[must_use]
+    pub fn built_on_since(&self, commit: &str) -> Option<u64> {
+        git(&self.root, ["merge-base", "--is-ancestor", commit, "HEAD"]).ok()?;
+        let said = git(&self.root, ["log", "-1", "--no-show-signature", "--format=%ct", commit]).ok()?;
+        String::from_utf8_lossy(&said).trim().parse().ok()
+    }
+
     /// How many lines `mine` and `theirs` differ in: (only in theirs, only in mine). `None` for binary files.
     #[must_use]
     pub fn lines_apart(&self, mine: &Path, theirs: &Path) -> Option<(u64, u64)> {

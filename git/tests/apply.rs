@@ -354,7 +354,8 @@ impl Journal<'_> {
     }
 
     fn plan(&self, who: u8) -> rr_core::rollback::Plan {
-        let request = Request { session: SessionId::from_random([who; 16]), selection: Selection::All, below: None };
+        let request =
+            Request { sessions: [SessionId::from_random([who; 16])].into(), selection: Selection::All, below: None };
         plan_rollback(self.vault, &self.changes, &request).expect("nothing failed")
     }
 }

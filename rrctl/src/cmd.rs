@@ -33,6 +33,7 @@ pub(crate) mod pause_all;
 pub(crate) mod policy;
 pub(crate) mod post_restore;
 pub(crate) mod publish;
+pub(crate) mod recover;
 pub(crate) mod reject;
 pub(crate) mod release;
 pub(crate) mod replay;

@@ -17,6 +17,7 @@ mod pick;
 mod publish;
 mod sidecar;
 mod slots;
+mod recover;
 mod table;
 mod up;
 mod view;

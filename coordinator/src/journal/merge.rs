@@ -47,7 +47,7 @@ fn take(answer: HostAnswer, limit: usize, lines: &mut Vec<Line>, notes: &mut Vec
     let found = match answer.what {
         Said::Log(found) => found,
         Said::Refused(why) | Said::NotHere(why) => return notes.push(note(host, name, why)),
-        Said::Rollback(_) | Said::Checkpoint(_) => {
+        Said::Rollback(_) | Said::Checkpoint(_) | Said::Hold(_) => {
             let why = words::unreadable(&shown(&host, &name));
             return notes.push(note(host, name, why));
         }

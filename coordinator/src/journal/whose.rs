@@ -64,7 +64,9 @@ fn decided(answer: HostAnswer, request: &RollbackRequest, unheard: &[String]) ->
     let plan = match answer.what {
         Said::Rollback(plan) => plan,
         Said::Refused(why) => return Err(Status::failed_precondition(format!("{shown} refuses: {why}"))),
-        Said::Log(_) | Said::Checkpoint(_) | Said::NotHere(_) => return Err(words::other_answer(&shown)),
+        Said::Log(_) | Said::Checkpoint(_) | Said::Hold(_) | Said::NotHere(_) => {
+            return Err(words::other_answer(&shown));
+        }
     };
     let is_whole_id = SessionId::parse(&request.session.to_ascii_lowercase()).is_ok();
     if !is_whole_id && !unheard.is_empty() {
@@ -89,7 +91,7 @@ fn claim(answer: &HostAnswer) -> String {
     match &answer.what {
         Said::Rollback(plan) => format!("{} (on {shown})", plan.of),
         Said::Refused(why) => format!("one on {shown}, which refuses: {why}"),
-        Said::Log(_) | Said::Checkpoint(_) | Said::NotHere(_) => shown,
+        Said::Log(_) | Said::Checkpoint(_) | Said::Hold(_) | Said::NotHere(_) => shown,
     }
 }
 

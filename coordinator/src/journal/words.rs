@@ -27,6 +27,10 @@ pub(super) fn nothing_kept() -> Order {
     Order { nothing_done: "nothing was kept", look: "ask again: one checkpoint more does no harm".to_owned() }
 }
 
+pub(super) fn nothing_held() -> Order {
+    Order { nothing_done: "no session was held or let go", look: "ask again: it is the same twice".to_owned() }
+}
+
 pub(super) fn host(host: &HostId, name: &str) -> String {
     let id = host.short();
     if name.is_empty() { format!("host {id}") } else { format!("host {name} ({id})") }

@@ -393,8 +393,11 @@ impl World {
         let steps = if again.is_some() || self.random.one_in(2) { Some(1 + self.random.below(3)) } else { None };
         let steps = again.map_or(steps, |_| Some(1));
         let taken: BTreeSet<usize> = again.map_or_else(|| self.chosen(who, steps), |at| BTreeSet::from([at]));
-        let request =
-            Request { session: session(who), selection: steps.map_or(Selection::All, Selection::Steps), below: None };
+        let request = Request {
+            sessions: [session(who)].into(),
+            selection: steps.map_or(Selection::All, Selection::Steps),
+            below: None,
+        };
         let mut ground = Ground::new(&self.memory);
         let plan = plan(&self.journal, &request, &mut ground);
         ground.finish().expect("memory does not fail");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use rr_coordinator::journal::{CHECKPOINT_WAIT, ROLLBACK_WAIT};
+use rr_coordinator::journal::{CHECKPOINT_WAIT, HOLD_WAIT, ROLLBACK_WAIT};
 use rr_proto::v1;
 use tonic::Status;
 
@@ -40,6 +40,12 @@ impl Client {
     pub(crate) async fn rollback(&mut self, request: v1::RollbackRequest) -> Result<v1::RollbackReply, Failure> {
         let patience = ROLLBACK_WAIT.as_std() + SLACK;
         let call = answer("roll the session back", patience, self.journal.rollback(request)).await;
+        self.heard(call)
+    }
+
+    pub(crate) async fn hold(&mut self, request: v1::HoldRequest) -> Result<v1::HoldReply, Failure> {
+        let patience = HOLD_WAIT.as_std() + SLACK;
+        let call = answer("hold the session", patience, self.journal.hold(request)).await;
         self.heard(call)
     }
 

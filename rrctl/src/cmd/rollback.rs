@@ -83,6 +83,7 @@ fn request(args: &Args, who: String, now_unix_ms: u64, zone: &TimeZone) -> Resul
         folder: String::new(),
         dry_run: args.dry_run,
         who,
+        with: vec![],
     })
 }
 

@@ -34,6 +34,18 @@ impl Door {
         }
     }
 
+    /// Keeps a session from making calls, or lets it go on.
+    pub(crate) async fn hold(&mut self, request: v1::HoldRequest) -> Result<v1::HoldReply, Failure> {
+        self.status().await?;
+        match &mut self.way {
+            Way::Coordinator(client) => client.hold(request).await,
+            Way::Own(fleet) => {
+                let done = journal::hold(fleet, request).await;
+                done.map_err(|status| client::failure("hold the session", &status))
+            }
+        }
+    }
+
     /// Keeps a work tree as it stands.
     pub(crate) async fn checkpoint(
         &mut self,
