@@ -1,5 +1,5 @@
 //! How many builds a culprit costs and how often it is the right one, beside halving, drop-one and ddmin on the same
-//! made-up trials. One line per figure, with its bar; times are this machine's and judge nothing.
+//! made-up trials. One line per figure, with its bar; of times only a single decision's is judged, against the least build.
 
 #[path = "../tests/culprit/dice.rs"]
 mod dice;
@@ -15,20 +15,25 @@ mod score;
 #[path = "../tests/culprit/settings.rs"]
 mod settings;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use mixes::Mix;
 use queues::{Flakes, Hints, Setting};
 use rivals::{Needs, Says, bisect, ddmin, drop_one, ours, ours_mixed};
+use rr_core::culprit::{Build, MixedRun, MixedStep, Nature, Partner, Queue, Run, Step, Verdict, next_mixed, next_step};
 use score::Score;
 
 const TRIALS: u64 = 2_000;
 const TRIALS_MIXED: u64 = 300;
+/// Nothing beside the shortest build that a decision saves.
+const DECIDED_WITHIN: Duration = Duration::from_millis(10);
 
 fn main() {
     queue();
     pure();
     mixed();
     blind();
+    decisions();
 }
 
 /// Who looks at nothing, before the same judge: it must not pass.
@@ -122,4 +127,32 @@ fn mixed() {
             );
         }
     }
+}
+
+/// What one step costs with as many suspects as are ever searched: the least of several tries, as other work only adds.
+fn decisions() {
+    let queue = Queue {
+        suspects: 64,
+        weights: vec![],
+        nature: Nature::Test { flake: 0.02 },
+        nobody: 0.4,
+        partner: Partner::Sought,
+    };
+    let began = [Run { build: Build::Prefix(64), verdict: Verdict::Red }];
+    decision("queue_64_commits", || assert!(matches!(next_step(&queue, &began, 1), Step::Build(_))));
+    let (_, setting) = settings::mixed(Some(0.02)).swap_remove(2);
+    let mix = Mix::new(&setting, 1);
+    let began = [MixedRun { with: mix.all(), verdict: Verdict::Red }];
+    decision("mixed_16_units", || assert!(matches!(next_mixed(&mix.problem, &began, 1), MixedStep::Build(_))));
+}
+
+fn decision(name: &str, decide: impl Fn()) {
+    let timed = || {
+        let start = Instant::now();
+        decide();
+        start.elapsed()
+    };
+    let least = (0..5).map(|_| timed()).min().unwrap_or(Duration::MAX);
+    let met = verdict(least <= DECIDED_WITHIN);
+    println!("step {name}_us={} bar={} {met}", least.as_micros(), DECIDED_WITHIN.as_micros());
 }

@@ -15,8 +15,6 @@ mod score;
 #[path = "culprit/settings.rs"]
 mod settings;
 
-use std::time::{Duration, Instant};
-
 use dice::Dice;
 use mixes::{Fault, Mix};
 use queues::{Flakes, Hints, Setting, Trial};
@@ -226,31 +224,4 @@ fn another_watcher_goes_on_from_what_was_stored() {
             assert_eq!(builds[0], runs[upto].build, "what is needed does not hang on the slots");
         }
     }
-}
-
-#[test]
-fn a_step_is_decided_in_well_under_ten_milliseconds() {
-    let least = |decide: &dyn Fn()| {
-        let timed = |()| {
-            let start = Instant::now();
-            decide();
-            start.elapsed()
-        };
-        std::iter::repeat_n((), 5).map(timed).min().unwrap_or(Duration::MAX)
-    };
-    let queue = Queue {
-        suspects: 64,
-        weights: vec![],
-        nature: Nature::Test { flake: 0.02 },
-        nobody: 0.4,
-        partner: Partner::Sought,
-    };
-    let began = [Run { build: Build::Prefix(64), verdict: Verdict::Red }];
-    let took = least(&|| assert!(matches!(next_step(&queue, &began, 1), Step::Build(_))));
-    assert!(took < Duration::from_millis(10), "64 commits: {took:?}");
-    let (_, setting) = settings::mixed(Some(0.02)).swap_remove(2);
-    let mix = Mix::new(&setting, 1);
-    let began = [MixedRun { with: mix.all(), verdict: Verdict::Red }];
-    let took = least(&|| assert!(matches!(next_mixed(&mix.problem, &began, 1), MixedStep::Build(_))));
-    assert!(took < Duration::from_millis(10), "16 units: {took:?}");
 }

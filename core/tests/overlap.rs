@@ -15,7 +15,5 @@ mod noise;
 mod oracle;
 #[path = "overlap/pure.rs"]
 mod pure;
-#[path = "overlap/speed.rs"]
-mod speed;
 #[path = "overlap/world.rs"]
 mod world;

@@ -21,6 +21,9 @@ const ROUNDS: usize = 600;
 /// First calls fault in the programs' pages.
 const WARM_UP: usize = 30;
 
+/// The hook's own limit on a call, and a process's start and end.
+const SILENT_US_MAX: u64 = 2_100_000;
+
 /// The target of the design for the program's size.
 const SIZE_MAX: u64 = 1024 * 1024;
 
@@ -65,7 +68,20 @@ fn main() {
         }
     }
     report(times, fs::metadata(&hook).expect("look at the hook").len());
+    silent(&hook, &folder);
     fs::remove_dir_all(&folder).expect("remove the bench folder");
+}
+
+/// A sidecar that takes the call and never answers.
+fn silent(hook: &Path, folder: &Path) {
+    let socket = folder.join("silent.sock");
+    let _listener = UnixListener::bind(&socket).expect("bind a silent socket");
+    let mut command = Command::new(hook);
+    command.args(["--agent", "claude", "--socket"]).arg(&socket);
+    let (took, said) = once(&mut command);
+    let denied = String::from_utf8_lossy(&said).contains("\"permissionDecision\":\"deny\"");
+    let verdict = if denied && took <= SILENT_US_MAX { "ok" } else { "MISSED" };
+    println!("hook.silent_sidecar_us={took} denied={denied} bar={SILENT_US_MAX} {verdict}");
 }
 
 fn report(times: [Vec<u64>; 3], size: u64) {

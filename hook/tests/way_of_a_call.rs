@@ -16,8 +16,8 @@ const WRITE: &[u8] = br#"{"hook_event_name":"PreToolUse","tool_name":"Write","to
 const READ: &[u8] = br#"{"hook_event_name":"PreToolUse","tool_name":"Read","tool_input":{}}"#;
 const DENY: &str = r#""permissionDecision":"deny""#;
 
-/// The budget, and room for a busy machine to start and end a process.
-const IN_TIME: Duration = Duration::from_millis(2000 + 700);
+/// The budget is 2 s, which the bench `courier` measures. This only tells a hook that ends from one that waits for ever.
+const IN_TIME: Duration = Duration::from_secs(30);
 
 /// A private folder, removed at the end.
 struct Run(PathBuf);

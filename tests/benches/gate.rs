@@ -1,7 +1,8 @@
 //! The gate as an agent meets it: the built daemon, the hook carried in it, whole processes. What a verdict costs beside a
 //! hook that is answered at once, what a new lock costs beside a disk's sync, and what fifty sessions with five thousand
 //! locks change. Both sides of a ratio are measured in turns. One line a figure, with its bar.
-//! A word on the command line runs only the parts whose name holds it: `verdict`, `lock`, `change`, `calls`, `full`, `idle` (on etcd).
+//! A word on the command line runs only the parts whose name holds it: `verdict`, `lock`, `change`, `calls`, `full`, `tasks`, `idle`
+//! (on etcd).
 
 #[path = "gate/floor.rs"]
 mod floor;
@@ -15,6 +16,8 @@ mod product;
 mod report;
 #[path = "../../hook/static_build.rs"]
 mod static_build;
+#[path = "gate/tasks.rs"]
+mod tasks;
 
 use std::path::Path;
 
@@ -50,6 +53,9 @@ fn main() {
     let wanted = |name: &str| only.as_ref().is_none_or(|only| name.contains(only.as_str()));
     if wanted("idle") {
         idle::idle();
+    }
+    if wanted("tasks") {
+        tasks::tasks();
     }
     if ["verdict", "lock", "change", "calls", "full"].iter().any(|name| wanted(name)) {
         on_one_machine(wanted);

@@ -93,13 +93,12 @@ mod found {
     use rr_store::{Keys, Op, Store as _, StoreError, Txn};
     use rr_tests::crowd::{Crowd, connect};
     use rr_tests::etcd::{EtcdCluster, EtcdSetup};
-    use tokio::time::Instant;
 
     use super::{Command, Output, Stdio};
 
     /// A write to a member that has lost the others: refused at once and known not to be applied, unless nobody asked it for a
     /// leader.
-    async fn write_without_a_leader() -> (StoreError, Duration) {
+    async fn write_without_a_leader() -> StoreError {
         let mut cluster = EtcdCluster::start(3, EtcdSetup::default());
         let alone = cluster.follower();
         let store = connect(vec![cluster.endpoint(alone)]).await;
@@ -109,19 +108,17 @@ mod found {
         while cluster.metric(alone, "etcd_server_has_leader") != Some(0.0) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let began = Instant::now();
-        let refused = store.txn(write(2)).await.expect_err("nobody leads");
-        (refused, began.elapsed())
+        store.txn(write(2)).await.expect_err("nobody leads")
     }
 
     #[tokio::test]
     async fn b6_a_member_without_a_leader_that_is_asked_all_the_same_is_found() {
-        let (refused, took) = write_without_a_leader().await;
-        assert!(refused.is_retryable() && took < Duration::from_secs(3), "{refused} after {took:?}");
+        let refused = write_without_a_leader().await;
+        assert!(refused.is_retryable(), "{refused}");
         let planted = plant(Bug::B6);
-        let (refused, took) = write_without_a_leader().await;
+        let refused = write_without_a_leader().await;
         drop(planted);
-        assert!(refused.is_unknown(), "it was not found: {refused} after {took:?}");
+        assert!(refused.is_unknown(), "it was not found: {refused}");
     }
 
     /// A watch whose member was gone while the others wrote and forgot.

@@ -216,6 +216,36 @@ fn what_did_not_change_asks_nothing() {
     }
 }
 
+/// What an edit costs hangs on who else is at that path, not on how many trees or files there are.
+#[test]
+fn an_edit_asks_only_of_those_at_its_path() {
+    const TREES: usize = 20;
+    let small = |number: usize| u32::try_from(number).expect("small");
+    let file = |path: String, to: usize| {
+        let mut file = FileChange::of(path.as_str().into(), entry(1), entry(small(to)));
+        file.ranges = vec![Lines { start: 5, count: 2 }];
+        file
+    };
+    // All edit one file, pairs share another, and the rest is each one's own.
+    let set = |nr: usize, [all, two, own]: [usize; 3]| {
+        let files = [("all.rs".to_owned(), all), (format!("two{}.rs", nr / 2), two), (format!("own{nr}.rs"), own)];
+        change_set(nr, files.into_iter().map(|(path, to)| file(path, to * 100 + nr)).collect())
+    };
+    let mut index = Index::new(Options::default());
+    (0..TREES).for_each(|nr| index.put(key(nr), Some(set(nr, [1, 1, 1]))));
+    let asked = index.questions().len();
+    assert_eq!(asked, TREES * (TREES - 1) / 2 + TREES / 2, "every pair on the one file, and ten on their own");
+    answer_all(&mut index);
+    for (edit, asks) in [([1, 1, 2], 0), ([1, 2, 2], 1), ([2, 2, 2], TREES - 1)] {
+        index.put(key(7), Some(set(7, edit)));
+        let of_it = |question: &Question| index.asked_by(question).iter().all(|pair| pair.contains(&key(7)));
+        let questions = index.questions();
+        assert!(questions.iter().all(of_it), "it alone has changed");
+        assert_eq!(questions.len(), asks, "{edit:?}");
+        answer_all(&mut index);
+    }
+}
+
 #[test]
 fn another_index_goes_on_from_the_answers_and_asks_nothing() {
     let dice = &mut Dice::new(3);

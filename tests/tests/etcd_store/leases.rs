@@ -1,7 +1,5 @@
 //! Keep-alives: one stream for all of them, and what becomes of it when its member goes.
 
-use std::time::{Duration, Instant};
-
 use futures::future::join_all;
 use rr_core::time::Span;
 use rr_store::{KeepAlive, Op, Store, StoreError, Txn};
@@ -25,10 +23,8 @@ async fn a_thousand_leases_are_kept_alive_over_one_stream() {
         leases.push(store.grant(MINUTE).await.unwrap());
     }
     for round in 0..3 {
-        let started = Instant::now();
         let kept = join_all(leases.iter().map(|lease| store.keep_alive(*lease))).await;
         assert!(kept.iter().all(|kept| *kept == Ok(KeepAlive::Alive(MINUTE))), "round {round}: {kept:?}");
-        eprintln!("{LEASES} leases in {:?}", started.elapsed());
     }
     assert_eq!(cluster.metric(0, STREAMS), Some(1.0));
 }
@@ -77,10 +73,8 @@ async fn no_answer_is_no_renewal() {
     let lease = store.grant(MINUTE).await.unwrap();
     store.keep_alive(lease).await.unwrap();
     cluster.stop(0);
-    let started = Instant::now();
-    let told = store.keep_alive(lease).await;
+    let told = tokio::time::timeout(super::SOON, store.keep_alive(lease)).await.expect("it does not wait for ever");
     assert!(matches!(told, Err(StoreError::Unknown(_))), "{told:?}");
-    assert!(started.elapsed() < Duration::from_secs(7), "{:?}", started.elapsed());
     cluster.cont(0);
     let kept = eventually("a keep-alive", || store.keep_alive(lease)).await;
     assert_eq!(kept, KeepAlive::Alive(MINUTE));

@@ -106,8 +106,7 @@ async fn sidecars_that_start_again_at_once_all_take_over_what_they_left() {
     let slowest = taken.iter().map(|(took, _)| *took).max().unwrap_or_default();
     let over = taken.iter().filter(|(_, session)| session.is_some()).count();
     println!("{over} of {count} taken over in {:?}, the last after {slowest:?}", ended.since(began));
-    assert_eq!(over, count, "a session was lost");
-    assert!(slowest < Duration::from_secs(30), "{slowest:?}: the leases would be over before long");
+    assert_eq!(over, count, "a session was lost: its lease was over before it was taken over");
     let (history, report) = crowd.history(0).await;
     assert_eq!(report.unknown, 0, "{report:?}");
     let reads = history

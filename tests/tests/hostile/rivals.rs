@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use rr_tests::agent::Agent;
 use rr_tests::daemon::{Daemon, Sandbox, rrctl_program, until};
@@ -37,11 +36,9 @@ fn a_second_daemon_ends_with_4_and_names_the_first_which_goes_on() {
 #[test]
 fn of_ten_daemons_started_at_once_one_lives() {
     let sandbox = Sandbox::new();
-    let start = Instant::now();
     let mut all: Vec<_> = (0..10).map(|_| up(&sandbox).spawn().expect("it starts")).collect();
     until("one of them answers", || sandbox.daemon_pid().is_some());
     until("all others have ended", || all.iter_mut().filter_map(|c| c.try_wait().expect("look")).count() == 9);
-    assert!(start.elapsed() < Duration::from_secs(15));
     let living = sandbox.daemon_pid().expect("one lives");
     let mut told = 0;
     for mut child in all {

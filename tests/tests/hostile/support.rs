@@ -13,8 +13,8 @@ use rr_tests::agent::Agent;
 use rr_tests::daemon::{Sandbox, until};
 use serde_json::{Value, json};
 
-/// The hook's own budget is 2 s; the rest is the start of a process on a busy machine.
-pub(crate) const HOOK_MAX: Duration = Duration::from_secs(4);
+/// The hook's own budget is 2 s, which the bench `courier` measures. This only tells a hook that ends from one that waits for ever.
+pub(crate) const HOOK_MAX: Duration = Duration::from_secs(30);
 const FRAME_MAX: usize = 64 << 10;
 
 /// What came back, from the socket or from the hook program.

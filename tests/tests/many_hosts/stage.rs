@@ -43,7 +43,7 @@ pub(crate) fn with_a_late_cut_off() -> &'static str {
     "timing: { lease: 40s, keep_alive: 1s, cut_off: 30s, permit_poll: 500ms, permit_fresh: 3s, cool: 1s }\n"
 }
 
-/// From the decision over the tool's work to the note of it, on a busy machine.
+/// A moment more than what is waited for or counted from.
 pub(crate) const SLACK: Duration = Duration::from_secs(2);
 /// A lease that a new leader counts from the beginning, a hand-over, and a busy machine.
 pub(crate) const GIVEN_ON_MAX: Duration = Duration::from_secs(180);
