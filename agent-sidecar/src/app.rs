@@ -24,6 +24,7 @@ use crate::memory::Memory;
 use crate::service::{Belongings, Service};
 use crate::snapshots::Snapshots;
 use crate::socket::{self, SocketError};
+use crate::undo::Plans;
 use crate::view::{self, SharedView};
 
 /// Its name as a program of its own.
@@ -101,8 +102,13 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
     let (journal, recovered) =
         Journal::open(&dirs.journal_dir(), &rr_journal::Options::default(), Arc::new(rr_journal::RealDisk))?;
     let vault = Vault::open(&dirs.snapshots_dir(), Arc::new(rr_git::disk::RealDisk))?;
+    let plans = Plans::new(dirs.rollbacks_dir());
+    let mut open_calls = recovered.open_calls;
+    // Before anybody may write: what a crash left half done of a rollback is ended, and its call with it.
+    let over = tokio::task::block_in_place(|| plans.finish(&vault, &journal));
+    open_calls.retain(|open| !over.contains(&open.call));
     let snapshots = Snapshots::new(vault);
-    let earlier = Earlier::new(recovered.open_calls);
+    let earlier = Earlier::new(open_calls);
     let mirrors = dirs.mirrors_dir();
     let belongings = Belongings {
         name,
@@ -117,6 +123,7 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
         earlier,
         mirrors,
         holds,
+        plans,
     };
     let service = Arc::new(Service::new(fleet.clone(), belongings));
 

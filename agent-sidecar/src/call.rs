@@ -50,6 +50,8 @@ pub(crate) struct ToolCall {
     pub id: String,
     pub tool: String,
     pub action: Action,
+    /// Its arguments as the agent gave them, where a person may be asked about it: an approval is for exactly these.
+    pub input: serde_json::Map<String, serde_json::Value>,
 }
 
 /// What a call does, as far as its arguments say.

@@ -51,6 +51,15 @@ impl Effects {
         single.chain(wide)
     }
 
+    /// A command of which the parse is certain that it changes nothing.
+    pub(crate) fn only_reads(&self) -> bool {
+        let reads = |analysis: &Analysis| analysis.certainty == Certainty::ReadOnly && analysis.writes.is_empty();
+        self.analysis.as_ref().is_some_and(reads)
+            && self.writes.is_empty()
+            && self.claims.is_empty()
+            && self.trees.is_empty()
+    }
+
     /// A command that touches the work tree at large: it needs the tree to itself. Not the repository's root, which would
     /// exclude every other work tree as well.
     fn use_tree(&mut self, repo: &Arc<Repo>, command: &str, sweeps: bool, moves: bool) {

@@ -1,9 +1,10 @@
 //! Before a call, in this order: stop file, permit, session, lost locks told, which files, guard's own files, locks, and under the
 //! locks: versions current, nobody's work swept along. A call whose locks are held asks the store nothing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rr_core::id::Epoch;
+use rr_core::id::{Epoch, Token};
 use rr_core::lock::LockState;
 use rr_core::permit::Standstill;
 use rr_core::scope::{Claim, Scope};
@@ -36,6 +37,13 @@ const SETTLE_EVERY: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// Of a command, as far as a secret that begins in its first eighty characters may go.
 const SECRET_CHARS_MAX: usize = 1_000;
+
+/// Why a call does not pass although its locks are held.
+enum Stop {
+    Refused(Answer),
+    /// What it would change, or that it would, cannot be kept. The text is for the agent.
+    NotKept(String),
+}
 
 impl Service {
     pub(crate) async fn before(self: &Arc<Self>, who: &Arc<AgentSession>, event: &Event, call: &ToolCall) -> Answer {
@@ -171,12 +179,18 @@ impl Service {
         self.see_saves_of(who, event, &found).await;
         self.let_settle(who, &found).await;
         let facts = self.under_edit(who, &found);
+        let held: BTreeSet<Token> = who.lock().locks.iter().map(|l| l.grant.token).collect();
         let mut answer = self.lock_all(who, call, &found, facts).await;
         if answer.verdict == Verdict::Pass {
             // Only under the lock does a look at the files stay true until the write.
             match self.look_under_lock(who, event, call, &found, cleared).await {
-                Ok(()) => {}
-                Err(refused) => answer = Answer { context: answer.context, ..refused },
+                Ok(note) => answer.context.extend(note),
+                Err(Stop::Refused(refused)) => answer = Answer { context: answer.context, ..refused },
+                Err(Stop::NotKept(why)) => {
+                    // It will not be tried before somebody has made room: nobody need wait for it till then.
+                    self.give_back_new(who, call, &found, &held).await;
+                    answer = Answer { context: answer.context, ..Answer::deny(why) };
+                }
             }
         }
         answer
@@ -196,6 +210,13 @@ impl Service {
         }
     }
 
+    /// The locks that this call has just taken.
+    async fn give_back_new(&self, who: &AgentSession, call: &ToolCall, found: &Effects, held: &BTreeSet<Token>) {
+        let claims: Vec<Claim> = self.needs(call, found).into_iter().map(|need| need.claim).collect();
+        let new = who.lock().take_new(held, &claims);
+        self.give_back(who, new).await;
+    }
+
     /// What must hold once the locks are held: nothing stale, nobody's work swept along. A lock on a stale file is kept: the agent
     /// reads again and nobody comes in between.
     async fn look_under_lock(
@@ -205,15 +226,15 @@ impl Service {
         call: &ToolCall,
         found: &Effects,
         cleared: Cleared,
-    ) -> Result<(), Answer> {
+    ) -> Result<Option<String>, Stop> {
         if let Some((what, reason)) = self.stale(who, event, call, found) {
-            return Err(self.refuse(who, &what, reason));
+            return Err(Stop::Refused(self.refuse(who, &what, reason)));
         }
         // Whatever others note from here on is theirs: the look below may or may not have seen it.
         let since = self.now();
-        let compared = self.look_before(found).await.map_err(Answer::deny)?;
+        let compared = self.look_before(found).await.map_err(|why| Stop::Refused(Answer::deny(why)))?;
         if let Some((what, reason)) = self.sweeps_others(who, found, compared.as_ref()) {
-            return Err(self.refuse(who, &what, reason));
+            return Err(Stop::Refused(self.refuse(who, &what, reason)));
         }
         self.note_reads(who, event, found);
         if let Some((repo, now)) = found.compare.as_ref().zip(compared.clone()) {
@@ -228,17 +249,23 @@ impl Service {
         }
         let before = self.keep_before(call, found, compared)?;
         if let Some(id) = &cleared.approval {
-            self.use_word(who, id).await?;
+            self.use_word(who, id).await.map_err(Stop::Refused)?;
         }
+        let mut note = None;
         if call.action.may_change() {
-            self.write_down(who, event, call, &before, cleared.shadowed).await.map_err(Answer::deny)?;
+            match self.write_down(who, event, call, &before, cleared.shadowed).await {
+                Ok(()) => {}
+                // Like a reading tool: nothing of it would have to be taken back.
+                Err(_) if found.only_reads() => note = Some(messages::read_not_written_down()),
+                Err(why) => return Err(Stop::NotKept(why)),
+            }
         }
         self.begin(who, event, call, before, found, since);
-        Ok(())
+        Ok(note)
     }
 
     /// What a changing call may change, kept before it may.
-    fn keep_before(&self, call: &ToolCall, found: &Effects, dirty: Option<rr_git::Dirty>) -> Result<Before, Answer> {
+    fn keep_before(&self, call: &ToolCall, found: &Effects, dirty: Option<rr_git::Dirty>) -> Result<Before, Stop> {
         if !call.action.may_change() {
             return Ok(Before::default());
         }
@@ -246,7 +273,7 @@ impl Service {
         let kept = tokio::task::block_in_place(|| self.snapshots.keep_before(found, tree));
         kept.map_err(|error| {
             tracing::warn!(error = &error as &dyn std::error::Error, "keep what a call may change");
-            Answer::deny(messages::not_kept(&rr_runtime::errors::chain(&error)))
+            Stop::NotKept(messages::not_kept(&rr_runtime::errors::chain(&error)))
         })
     }
 

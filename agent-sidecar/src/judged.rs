@@ -111,7 +111,7 @@ impl Service {
                 let answer = self.refuse(who, &hit.what, messages::blocked(&hit));
                 Err(Answer { rule: Some(hit.rule), ..answer })
             }
-            Judgement::Approve(hit) => self.ask_a_person(who, event, call, repo.as_deref(), &hit).await,
+            Judgement::Approve(hit) => self.ask_a_person(who, event, call, found, repo.as_deref(), &hit).await,
         }
     }
 
@@ -220,9 +220,11 @@ impl Service {
         who: &AgentSession,
         event: &Event,
         call: &ToolCall,
+        found: &Effects,
         repo: Option<&Repo>,
         hit: &Hit,
     ) -> Result<Cleared, Answer> {
+        let wait = repo.map_or(APPROVAL_WAIT, |repo| repo.config().0.approvals.expire);
         let now = unix_ms();
         let request = ApprovalRequest {
             repo: repo.map(|repo| repo.id.clone()),
@@ -232,11 +234,11 @@ impl Service {
             folder: event.cwd.display().to_string(),
             agent: who.key.agent.clone(),
             host_name: self.host_name.clone(),
-            diff: None,
+            diff: tokio::task::block_in_place(|| self.proposed(call, found)),
             rule: hit.rule.clone(),
             because: hit.because.clone(),
             asked_unix_ms: now,
-            expires_unix_ms: now + APPROVAL_WAIT.as_millis(),
+            expires_unix_ms: now + wait.as_millis(),
         };
         let asked = match self.fleet.ask_approval(&who.session, &request).await {
             Ok(asked) => asked,
@@ -419,7 +421,7 @@ fn print(event: &Event, call: &ToolCall) -> CallPrint {
     let mut hash = Sha256::new();
     let arguments = match &call.action {
         Action::Shell { command } => command.clone(),
-        other => format!("{other:?}"),
+        other => format!("{other:?} {}", serde_json::Value::Object(call.input.clone())),
     };
     for part in [call.tool.as_str(), &arguments, &event.cwd.to_string_lossy()] {
         hash.update((part.len() as u64).to_le_bytes());

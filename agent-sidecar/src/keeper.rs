@@ -368,6 +368,7 @@ impl Service {
                 claim_by: None,
                 // A call's own lock has no call any more: it goes when it has been idle.
                 only_for: None,
+                uses: 1,
                 unclean: Vec::new(),
             }
         })

@@ -29,6 +29,7 @@ mod messages;
 mod pause;
 mod people;
 mod processes;
+mod proposed;
 mod publish;
 mod record;
 mod repair;

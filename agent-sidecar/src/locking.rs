@@ -104,6 +104,7 @@ impl Service {
         match lock.state {
             LockState::Usable(_) => {
                 lock.touched = now;
+                lock.uses += 1;
                 lock.claim_by = None;
                 if lock.only_for != need.only_for {
                     // Two calls use it: it must not go with the one that ends first.
@@ -181,6 +182,7 @@ impl Service {
                     cool_until,
                     claim_by,
                     only_for: need.only_for.clone(),
+                    uses: 1,
                     unclean: if cooling { grant.unclean.clone() } else { Vec::new() },
                 });
             }

@@ -475,6 +475,11 @@ pub(crate) fn not_written_down(why: &str) -> String {
     )
 }
 
+pub(crate) fn read_not_written_down() -> String {
+    "Railroad's journal cannot be written now. This command only reads, so it was let through; one that changes anything will not be."
+        .to_owned()
+}
+
 pub(crate) fn not_kept(why: &str) -> String {
     format!(
         "Railroad could not keep what stands there now ({}), so no change is let through: it could not be taken back. It is tried again \

@@ -31,6 +31,7 @@ use crate::repos::Repos;
 use crate::snapshots::Snapshots;
 use crate::socket::Question;
 use crate::table::{AgentKey, AgentSession, Changes};
+use crate::undo::Plans;
 use crate::view::{SharedView, current, in_words};
 
 pub(crate) struct Service {
@@ -69,6 +70,7 @@ pub(crate) struct Service {
     pub holds: Holds,
     /// Where the mirrors of repositories are kept.
     pub mirrors: PathBuf,
+    pub plans: Plans,
 }
 
 /// What is a sidecar's own, beside the fleet.
@@ -85,6 +87,7 @@ pub(crate) struct Belongings {
     pub earlier: Earlier,
     pub mirrors: PathBuf,
     pub holds: Holds,
+    pub plans: Plans,
 }
 
 impl Service {
@@ -102,6 +105,7 @@ impl Service {
             earlier,
             mirrors,
             holds,
+            plans,
         } = own;
         Self {
             name,
@@ -134,6 +138,7 @@ impl Service {
             people: People::default(),
             holds,
             mirrors,
+            plans,
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rr_core::content::Content;
 use rr_core::path::RepoPath;
 use rr_core::scope::Scope;
-use rr_git::{Dirty, Stamp, Vault, VaultError, Worktree};
+use rr_git::{Contents as _, Dirty, Stamp, Vault, VaultError, Worktree};
 use rr_journal::{FileChange, Kept};
 
 use crate::effects::Effects;
@@ -74,7 +74,7 @@ impl Before {
         known: HashMap<PathBuf, Content>,
         not: &HashSet<PathBuf>,
     ) -> Self {
-        let now = |file: &Path| snapshots.vault.keep(&repo.tree.root.join(file)).unwrap_or(Content::Unkept);
+        let now = |file: &Path| keep_in(&snapshots.vault, &repo.tree.root, file).unwrap_or(Content::Unkept);
         let changed = |file: &&Path| {
             !not.contains(&repo.tree.root.join(file)) && known.get(*file).is_none_or(|known| *known != now(file))
         };
@@ -132,10 +132,10 @@ impl Snapshots {
         for place in &found.writes {
             self.borrow(&place.repo.tree);
             before.named.extend(absent_above(place));
-            before.named.push((place.clone(), self.vault.keep(&place.disk)?));
+            before.named.push((place.clone(), keep_place(&self.vault, place)?));
         }
         for place in ignored_below(found) {
-            let content = self.vault.keep(&place.disk).unwrap_or(Content::Unkept);
+            let content = keep_place(&self.vault, &place).unwrap_or(Content::Unkept);
             before.named.push((place, content));
         }
         before.newly = before.named.iter().map(|(p, content)| kept(&p.repo.tree.root, &p.path, *content)).collect();
@@ -185,7 +185,7 @@ impl Snapshots {
     pub(crate) fn changes(&self, before: &Before, touched: &[RepoPath], now: Option<&Dirty>) -> Vec<FileChange> {
         let mut changes = Vec::new();
         for (place, was) in &before.named {
-            let after = keep_after(&self.vault, &place.disk);
+            let after = kept_after(&place.disk, keep_place(&self.vault, place));
             if after != *was {
                 let (root, path) = (place.repo.tree.root.clone(), place.path.clone());
                 changes.push(FileChange { root, path, before: *was, after, foreseen: true });
@@ -210,7 +210,7 @@ impl Snapshots {
         let besides: Vec<&RepoPath> = touched.iter().filter(|path| !is_named(path)).collect();
         let earlier = earlier(&self.vault, tree, &besides);
         let change = |(path, was): (&RepoPath, Content)| {
-            let after = keep_after(&self.vault, &root.join(path.shown()));
+            let after = kept_after(&root.join(path.shown()), keep_in(&self.vault, root, Path::new(path.shown())));
             let (root, path) = (root.clone(), path.clone());
             (after != was).then_some(FileChange { root, path, before: was, after, foreseen: false })
         };
@@ -233,7 +233,7 @@ fn keep_tree(vault: &Vault, last: &LastKept, repo: Arc<Repo>, dirty: Dirty, newl
     for file in dirty.paths() {
         let known = last.of(root, file, dirty.stamp(file));
         // One that is being written at this moment is its writer's; it was kept before that.
-        let content = known.unwrap_or_else(|| vault.keep(&root.join(file)).unwrap_or(Content::Unkept));
+        let content = known.unwrap_or_else(|| keep_in(vault, root, file).unwrap_or(Content::Unkept));
         if known.is_none()
             && let Some(path) = repo_path(file)
         {
@@ -289,8 +289,20 @@ fn ignored_below(found: &Effects) -> Vec<Place> {
     all
 }
 
-fn keep_after(vault: &Vault, disk: &Path) -> Content {
-    vault.keep(disk).unwrap_or_else(|error| {
+/// What stands at a file of a work tree, kept. No link is followed on the way: a folder that was swapped for one meanwhile leads
+/// elsewhere (H23).
+fn keep_in(vault: &Vault, root: &Path, file: &Path) -> Result<Content, VaultError> {
+    vault.stands(&rr_core::rollback::Place { root: root.to_owned(), path: file.to_owned() })
+}
+
+fn keep_place(vault: &Vault, place: &Place) -> Result<Content, VaultError> {
+    let root = &place.repo.tree.root;
+    // A place is below its root: it was found that way.
+    keep_in(vault, root, place.disk.strip_prefix(root).unwrap_or(Path::new(place.path.shown())))
+}
+
+fn kept_after(disk: &Path, kept: Result<Content, VaultError>) -> Content {
+    kept.unwrap_or_else(|error| {
         tracing::warn!(file = %disk.display(), error = &error as &dyn std::error::Error, "keep what a call made");
         Content::Unkept
     })
@@ -313,7 +325,9 @@ fn put_earlier(vault: &Vault, tree: &TreeBefore, paths: &[PathBuf]) -> Option<Ha
     let commit = tree.dirty.commit()?;
     let place = tempfile::Builder::new().prefix("earlier-").tempdir_in(vault.dir()).ok()?;
     match tree.repo.tree.put_earlier(commit, paths, place.path()) {
-        Ok(files) => Some(paths.iter().map(|p| (p.clone(), keep_after(vault, &files.join(p)))).collect()),
+        Ok(files) => {
+            Some(paths.iter().map(|p| (p.clone(), kept_after(&files.join(p), vault.keep(&files.join(p))))).collect())
+        }
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "look at files of the last commit");
             Some(paths.iter().map(|p| (p.clone(), Content::Unkept)).collect())

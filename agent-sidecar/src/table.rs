@@ -108,6 +108,8 @@ pub(crate) struct HeldLock {
     pub claim_by: Option<BootTime>,
     /// Only for the call with this id.
     pub only_for: Option<String>,
+    /// Calls that went on because of it, the one that took it among them.
+    pub uses: u32,
     pub unclean: Vec<Unclean>,
 }
 
@@ -293,6 +295,13 @@ impl Inner {
         let mut gone: Vec<GrantedLock> = gone.into_iter().map(|l| l.grant).collect();
         gone.extend(self.take_idle_shares());
         gone
+    }
+
+    /// Locks that one call alone has taken since `before`, for these claims, and that no other call counts on.
+    pub(crate) fn take_new(&mut self, before: &BTreeSet<Token>, claims: &[Claim]) -> Vec<GrantedLock> {
+        self.take_locks(|l| {
+            l.uses == 1 && l.is_file() && !before.contains(&l.grant.token) && claims.contains(&l.grant.claim)
+        })
     }
 
     /// A share of a work tree is held only as long as some file in it is.

@@ -2,6 +2,7 @@
 //! stands now (`rr_core::rollback`), and the plan is written under locks of a session of its own, journalled before and after.
 //! So a rollback is seen, waited for and undone like anybody's work. Who may ask is the coordinator's to say.
 
+mod plan;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,10 +28,9 @@ use crate::record::kept;
 use crate::repos::{Repo, Shared};
 use crate::service::Service;
 use crate::table::AgentSession;
-use told::{Sides, reply};
+pub(crate) use plan::Plans;
+use told::{Sides, reply, where_they_differ};
 
-/// Text of a conflict's side that is shown: what a person can compare.
-const SIDE_BYTES_MAX: usize = 8 << 10;
 /// Conflicts shown with both sides; of the rest the path and the reason.
 const SIDES_SHOWN_MAX: usize = 20;
 /// The agent of a session that a rollback works under.
@@ -203,13 +203,12 @@ impl Service {
         let planning = move || {
             let planned = rr_git::plan_rollback(&vault, &history, &request);
             let planned = planned.map_err(|error| format!("what stands now cannot be looked at: {}", chain(&error)))?;
-            let side = |content: Content| {
+            let text = |content: Content| {
                 let bytes = content.blob().and_then(|blob| vault.bytes(blob).ok())?;
-                let text = String::from_utf8(bytes).ok().filter(|t| !t.contains('\0'))?;
-                Some(messages::cut(&text, SIDE_BYTES_MAX))
+                String::from_utf8(bytes).ok().filter(|t| !t.contains('\0'))
             };
             let shown = planned.conflicts.iter().take(SIDES_SHOWN_MAX);
-            let sides = shown.map(|c| (side(c.ours).unwrap_or_default(), side(c.theirs).unwrap_or_default())).collect();
+            let sides = shown.map(|c| where_they_differ(text(c.ours), text(c.theirs))).collect();
             Ok((planned, sides))
         };
         tokio::task::spawn_blocking(planning).await.unwrap_or_else(|_| Err("planning the rollback failed".to_owned()))
@@ -391,17 +390,28 @@ impl Service {
         let call = format!("{UNDOER}-{}", unix_ms());
         let hands = self.own_hands(&plan).await;
         let number = self.begin_undo(undoer, &call, &plan).await?;
-        let (vault, writes) = (self.snapshots.vault.clone(), plan.writes.clone());
-        let applied = tokio::task::spawn_blocking(move || rr_git::apply(&vault, number, &writes)).await;
+        let (service, writes) = (Arc::clone(self), plan.writes.clone());
+        let planned = self.undo_entry(undoer, Some(&call), rolled_back(target, &plan, &as_planned(&plan)));
+        let applied = tokio::task::spawn_blocking(move || {
+            let kept = service.plans.keep(number, &planned);
+            kept.map_err(|error| ApplyError::Disk {
+                doing: "keep the plan in",
+                path: service.plans.dir(),
+                source: error,
+            })?;
+            rr_git::apply(&service.snapshots.vault, number, &writes)
+        })
+        .await;
         let applied = match applied {
             Ok(Ok(applied)) => applied,
-            // Its call stays open in the journal, and what came of it is looked for at the next start.
+            // Its call stays open in the journal, and its plan on the disk: the next start goes on with it.
             Ok(Err(error @ ApplyError::HalfWay { .. })) => {
                 return Err(format!("{}: put that right, then roll back again", chain(&error)));
             }
             Ok(Err(error)) => {
                 let fact = Fact::Done { ok: false, changes: Vec::new() };
                 self.journal.note(self.undo_entry(undoer, Some(&call), fact));
+                self.plans.forget(number);
                 return Err(format!("{}. Nothing was changed: try again.", chain(&error)));
             }
             Err(_) => return Err("writing the rollback failed: `rrctl log` shows how far it came".to_owned()),
@@ -412,6 +422,7 @@ impl Service {
         }
         drop(hands);
         self.end_undo(undoer, &call, target, &plan, &applied).await?;
+        self.plans.forget(number);
         self.tell_of_undo(target, &plan, &asked.who);
         Ok(reply(&target.sid, &plan, &sides, Some(&undoer.sid)))
     }
@@ -453,25 +464,7 @@ impl Service {
         plan: &Plan,
         applied: &[Applied],
     ) -> Result<(), String> {
-        let change = |place: &Place, before, after| {
-            let path = repo_path(place).ok()?;
-            Some(FileChange { root: place.root.clone(), path, before, after, foreseen: true })
-        };
-        let written = applied.iter().filter_map(|a| change(&a.place, a.before, a.after));
-        let settled = plan.settled.iter().filter_map(|s| change(&s.place, s.stands, s.stands));
-        let undone: BTreeSet<u64> = plan
-            .writes
-            .iter()
-            .flat_map(|w| &w.undoes)
-            .chain(plan.settled.iter().flat_map(|s| &s.undoes))
-            .copied()
-            .collect();
-        let fact = Fact::RolledBack {
-            of: target.sid.clone(),
-            undone: undone.into_iter().collect(),
-            changes: written.chain(settled).collect(),
-            undoes: None,
-        };
+        let fact = rolled_back(target, plan, applied);
         let entries = vec![
             self.undo_entry(undoer, Some(call), fact),
             self.undo_entry(undoer, None, Fact::SessionEnded { how: "done".into() }),
@@ -500,6 +493,40 @@ impl Service {
             }
         }
     }
+}
+
+/// A rollback as the journal has it.
+fn rolled_back(target: &Target, plan: &Plan, applied: &[Applied]) -> Fact {
+    let change = |place: &Place, before, after| {
+        let path = repo_path(place).ok()?;
+        Some(FileChange { root: place.root.clone(), path, before, after, foreseen: true })
+    };
+    let written = applied.iter().filter_map(|a| change(&a.place, a.before, a.after));
+    let settled = plan.settled.iter().filter_map(|s| change(&s.place, s.stands, s.stands));
+    let undone: BTreeSet<u64> = plan
+        .writes
+        .iter()
+        .flat_map(|w| &w.undoes)
+        .chain(plan.settled.iter().flat_map(|s| &s.undoes))
+        .copied()
+        .collect();
+    Fact::RolledBack {
+        of: target.sid.clone(),
+        undone: undone.into_iter().collect(),
+        changes: written.chain(settled).collect(),
+        undoes: None,
+    }
+}
+
+/// All of a plan, as if it were done.
+fn as_planned(plan: &Plan) -> Vec<Applied> {
+    let applied = |w: &rr_core::rollback::Write| Applied {
+        place: w.place.clone(),
+        before: w.expects,
+        after: w.becomes,
+        undoes: w.undoes.clone(),
+    };
+    plan.writes.iter().map(applied).collect()
 }
 
 /// A live session that may change nothing while it is rolled back.

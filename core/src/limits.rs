@@ -38,6 +38,8 @@ pub const APPROVALS_PER_SESSION_MAX: usize = 16;
 pub const APPROVALS_PER_FLEET_MAX: usize = 256;
 /// How long a request waits for a person before it means "no", unless a repository says otherwise.
 pub const APPROVAL_WAIT: Span = Span::from_secs(15 * 60);
+/// A request that leaves a person less time than this could not be answered.
+pub const APPROVAL_WAIT_MIN: Span = Span::from_secs(5);
 /// The longest a repository may let one wait: a working day and a night.
 pub const APPROVAL_WAIT_MAX: Span = Span::from_secs(24 * 3_600);
 /// How long an approval may stay unused: it was given for what the agent was about to do.

@@ -79,6 +79,14 @@ pub struct Write {
     pub undoes: Vec<u64>,
 }
 
+impl Write {
+    /// Whether anything is to become of it.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        self.expects != self.becomes
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
     pub place: Place,

@@ -21,7 +21,7 @@ use std::collections::HashMap;
 
 use rr_core::id::{ApprovalId, CallPrint, OpId, RepoId, SessionId};
 use rr_core::limits::{
-    APPROVAL_COMMAND_BYTES_MAX, APPROVAL_DIFF_BYTES_MAX, APPROVAL_TEXT_BYTES_MAX, APPROVAL_WAIT_MAX,
+    APPROVAL_COMMAND_BYTES_MAX, APPROVAL_DIFF_BYTES_MAX, APPROVAL_TEXT_BYTES_MAX, APPROVAL_WAIT_MAX, APPROVAL_WAIT_MIN,
 };
 use rr_core::time::Span;
 use rr_store::{Compare, KeyValue, Keys, Op, OpReply, Revision, Txn};
@@ -36,9 +36,6 @@ pub use spend::Used;
 use crate::records::decode;
 use crate::session::Session;
 use crate::{Doing, Fleet, FleetError};
-
-/// A request that leaves a person less time than this could not be answered.
-const WAIT_MIN: Span = Span::from_secs(5);
 
 /// What is asked of a person. Its texts are made safe to show and cut to their limits when it is asked; secrets are the
 /// caller's to take out.
@@ -87,7 +84,7 @@ impl ApprovalRequest {
 
     fn wait(&self) -> Span {
         let asked_for = Span::from_millis(self.expires_unix_ms.saturating_sub(self.asked_unix_ms));
-        asked_for.clamp(WAIT_MIN, APPROVAL_WAIT_MAX)
+        asked_for.clamp(APPROVAL_WAIT_MIN, APPROVAL_WAIT_MAX)
     }
 }
 

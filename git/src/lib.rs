@@ -14,6 +14,7 @@ mod hooks;
 mod identity;
 mod merge;
 mod mirror;
+mod patch;
 mod status;
 mod vault;
 mod worktree;
@@ -29,6 +30,7 @@ pub use mirror::{
     MERGE_EXCERPT_MAX, Merged, Mirror, MirrorError, MirrorTidied, Moved, Note, Noted, Operation, Place, Queue,
     QueuedCommit, Recovered, Refusal, RevertPlan, Sent, Step, Union,
 };
+pub use patch::changed_lines;
 pub use status::{Dirty, Stamp};
 pub use vault::{Adopted, Damage, KEEP_BYTES_MAX, Peek, Tidied, Vault, VaultError, name_of};
 pub use worktree::Worktree;

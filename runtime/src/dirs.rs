@@ -131,6 +131,12 @@ impl Dirs {
         self.state.join("snapshots.git")
     }
 
+    /// The plans of rollbacks under way.
+    #[must_use]
+    pub fn rollbacks_dir(&self) -> PathBuf {
+        self.state.join("rollbacks")
+    }
+
     /// One bare repository for each repository that agents of this machine work on.
     #[must_use]
     pub fn mirrors_dir(&self) -> PathBuf {

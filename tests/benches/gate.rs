@@ -1,7 +1,7 @@
 //! The gate as an agent meets it: the built daemon, the hook carried in it, whole processes. What a verdict costs beside a
 //! hook that is answered at once, what a new lock costs beside a disk's sync, and what fifty sessions with five thousand
 //! locks change. Both sides of a ratio are measured in turns. One line a figure, with its bar.
-//! A word on the command line runs only the parts whose name holds it: `verdict`, `lock`, `change`, `calls`, `full`, `tasks`, `idle`
+//! A word on the command line runs only the parts whose name holds it: `verdict`, `lock`, `change`, `many`, `calls`, `full`, `tasks`, `idle`
 //! (on etcd).
 
 #[path = "gate/floor.rs"]
@@ -10,6 +10,8 @@ mod floor;
 mod hooked;
 #[path = "gate/idle.rs"]
 mod idle;
+#[path = "gate/many.rs"]
+mod many;
 #[path = "gate/product.rs"]
 mod product;
 #[path = "gate/report.rs"]
@@ -57,7 +59,7 @@ fn main() {
     if wanted("tasks") {
         tasks::tasks();
     }
-    if ["verdict", "lock", "change", "calls", "full"].iter().any(|name| wanted(name)) {
+    if ["verdict", "lock", "change", "many", "calls", "full"].iter().any(|name| wanted(name)) {
         on_one_machine(wanted);
     }
 }
@@ -79,6 +81,9 @@ fn on_one_machine(wanted: impl Fn(&str) -> bool) {
     }
     if wanted("change") {
         changing_calls(&sandbox, &mut bench);
+    }
+    if wanted("many") {
+        many::many(&sandbox);
     }
     if wanted("calls") {
         store_calls(&sandbox, &mut bench);

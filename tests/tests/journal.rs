@@ -6,6 +6,8 @@
 mod crash;
 #[path = "journal/full.rs"]
 mod full;
+#[path = "journal/swapped.rs"]
+mod swapped;
 #[path = "journal/unknown.rs"]
 mod unknown;
 

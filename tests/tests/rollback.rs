@@ -2,6 +2,8 @@
 //! is shown and nothing is written. Real agents as processes, the real hook, the real daemon, `rrctl rollback` as typed.
 //! Plans in all orders and against a model are `rr_core::rollback`'s tests and `rr_git`'s.
 
+#[path = "rollback/cut_off.rs"]
+mod cut_off;
 #[path = "rollback/refused.rs"]
 mod refused;
 #[path = "rollback/stage.rs"]
@@ -230,4 +232,70 @@ fn what_came_after_the_checkpoint_is_taken_back_and_what_came_before_stays() {
     assert_eq!(sandbox.text("a.txt"), with_lines(30, &[(5, "before"), (25, "two")]));
     assert!(rolled_back(&sandbox, &["--session", "first", "--to-checkpoint"])["files"] == json!([]), "nothing is left");
     assert_eq!(sandbox.git(&["for-each-ref", "--format=%(refname)"]).trim(), "refs/heads/main", "no ref to be pushed");
+}
+
+#[test]
+fn what_came_after_a_time_is_taken_back_and_what_came_before_stays() {
+    let sandbox = Sandbox::new();
+    sandbox.commit(&[("a.txt", &lines(30))]);
+    let _daemon = Daemon::start(&sandbox);
+    let (mut one, mut two) = (Agent::start(&sandbox, "first"), Agent::start(&sandbox, "second"));
+    change(&mut one, "a.txt", 5, "before");
+    change(&mut two, "a.txt", 25, "two");
+    change(&mut one, "a.txt", 15, "after");
+    let ends = || {
+        let log = sandbox.json(&["log", "--limit", "1000", "--session", "first", "--kind", "done"]);
+        let times = log["entries"].as_array().expect("entries").iter().filter_map(|e| e["at_unix_ms"].as_u64());
+        times.collect::<Vec<_>>()
+    };
+    until("its calls are written down", || ends().len() == 2);
+    let last = *ends().iter().max().expect("two");
+    let time = typed_time(&sandbox, last);
+    roll_back(&sandbox, &["--session", "first", "--to", &time]);
+    assert_eq!(sandbox.text("a.txt"), with_lines(30, &[(5, "before"), (25, "two")]));
+    roll_back(&sandbox, &["--session", "first", "--to", "1h"]);
+    assert_eq!(sandbox.text("a.txt"), with_lines(30, &[(25, "two")]));
+}
+
+/// A moment as a person may type it.
+fn typed_time(sandbox: &Sandbox, unix_ms: u64) -> String {
+    let moment = format!("@{}.{:03}", unix_ms / 1_000, unix_ms % 1_000);
+    let said = sandbox.command("date").args(["-u", "-d", &moment, "+%Y-%m-%dT%H:%M:%S.%3NZ"]).output().expect("date");
+    String::from_utf8(said.stdout).expect("text").trim().to_owned()
+}
+
+#[test]
+fn a_file_that_somebody_has_renamed_since_is_a_conflict_that_says_where_it_is_now() {
+    let sandbox = Sandbox::new();
+    sandbox.commit(&[("a.txt", &lines(20))]);
+    let _daemon = Daemon::start(&sandbox);
+    let (mut one, mut two) = (Agent::start(&sandbox, "first"), Agent::start(&sandbox, "second"));
+    change(&mut one, "a.txt", 5, "one");
+    two.shell("mv a.txt b.txt").must_pass();
+    two.stop();
+    let before = all_files(&sandbox);
+    let failed = sandbox.rrctl(&["--json", "rollback", "--session", "first"]);
+    assert_eq!(failed.status.code(), Some(4), "{failed:?}");
+    assert_eq!(all_files(&sandbox), before);
+    let told: serde_json::Value = serde_json::from_slice(&failed.stdout).expect("JSON");
+    let why = told["conflicts"][0]["why"].as_str().expect("a reason");
+    assert!(why.contains("moved to b.txt"), "{told}");
+}
+
+#[test]
+fn a_conflict_in_a_long_file_shows_its_place_and_not_the_begin_of_the_file() {
+    let sandbox = Sandbox::new();
+    sandbox.commit(&[("long.txt", &lines(4_000))]);
+    let _daemon = Daemon::start(&sandbox);
+    let (mut one, mut two) = (Agent::start(&sandbox, "first"), Agent::start(&sandbox, "second"));
+    change(&mut one, "long.txt", 3_000, "one");
+    two.read("long.txt").must_pass();
+    two.edit("long.txt", "line 3000 one\n", "line 3000 two\n").must_pass();
+    two.stop();
+    let failed = sandbox.rrctl(&["--json", "rollback", "--session", "first"]);
+    let told: serde_json::Value = serde_json::from_slice(&failed.stdout).expect("JSON");
+    let side = |name: &str| told["conflicts"][0][name].as_str().expect("a text").to_owned();
+    assert!(side("now").contains("line 3000 two\n") && side("without").contains("line 3000\n"), "{told}");
+    assert!(side("now").starts_with("(from line 2997)\n") && !side("now").contains("line 10\n"), "{told}");
+    assert!(side("now").len() < 200 && side("without").len() < 200, "{told}");
 }

@@ -76,7 +76,8 @@ impl Committer {
         if missed > 0 {
             jobs.insert(0, missed_note(missed));
         }
-        let payload: Vec<u8> = jobs.iter().flat_map(|job| &job.bytes).copied().collect();
+        let parts: Vec<&[u8]> = jobs.iter().map(|job| job.bytes.as_slice()).collect();
+        let payload = parts.concat();
         let entries: usize = jobs.iter().map(|job| job.entries.len()).sum();
         if entries == 0 {
             // Those who only ask whether all before them is durable: it is, or it would be among the jobs.
@@ -96,7 +97,7 @@ impl Committer {
                 self.shared.syncs.fetch_add(1, Ordering::Relaxed);
                 self.set_writable(true);
                 answer(&mut jobs, first, |_| true);
-                self.remember(&jobs, first);
+                self.remember(jobs, first);
                 self.tidy();
             }
             Err(error) => self.refuse(jobs, &error, missed),
@@ -120,8 +121,8 @@ impl Committer {
         self.shared.queue.put_back(notes, missed);
     }
 
-    fn remember(&mut self, jobs: &[Job], first: u64) {
-        let entries = jobs.iter().flat_map(|job| &job.entries);
+    fn remember(&mut self, jobs: Vec<Job>, first: u64) {
+        let entries = jobs.into_iter().flat_map(|job| job.entries);
         (first..).zip(entries).for_each(|(sequence, entry)| self.open.see(sequence, entry));
     }
 

@@ -44,27 +44,27 @@ type Name = (Option<SessionId>, String);
 pub(crate) struct OpenCalls(BTreeMap<Name, Vec<(u64, Entry)>>);
 
 impl OpenCalls {
-    pub(crate) fn see(&mut self, sequence: u64, entry: &Entry) {
+    pub(crate) fn see(&mut self, sequence: u64, entry: Entry) {
         match &entry.event {
             Event::Intent { does: Does::Read(_), .. } => {}
             Event::Intent { .. } | Event::Snapped { .. } | Event::Started => self.open(sequence, entry),
             Event::Done { .. }
             | Event::Verdict { verdict: Verdict::Denied | Verdict::Stopped | Verdict::Asked, .. } => {
-                self.close(entry);
+                self.close(&entry);
             }
             // What had not started cannot start any more; what had stays unknown.
             Event::SessionEnded { .. } => self.0.retain(|(session, _), entries| {
                 *session != entry.session || entries.iter().any(|(_, e)| matches!(e.event, Event::Started))
             }),
             Event::RolledBack { of, .. } => {
-                self.close(entry);
+                self.close(&entry);
                 self.0.retain(|(session, _), _| session.as_ref() != Some(of));
             }
             _ => {}
         }
     }
 
-    fn open(&mut self, sequence: u64, entry: &Entry) {
+    fn open(&mut self, sequence: u64, entry: Entry) {
         let Some(call) = &entry.call else { return };
         if self.0.len() >= OPEN_CALLS_MAX {
             self.forget_one();
@@ -74,7 +74,7 @@ impl OpenCalls {
         let is_new = entries.iter().all(|(_, known)| known.event.kind() != entry.event.kind());
         // A hook that asks again says the same again.
         if is_new {
-            entries.push((sequence, entry.clone()));
+            entries.push((sequence, entry));
         }
     }
 

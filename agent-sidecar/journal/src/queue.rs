@@ -42,6 +42,8 @@ struct Waiting {
     noted: Option<Instant>,
     missed: u64,
     closed: bool,
+    /// The committer sleeps: while it writes it needs no call, it looks when it has written.
+    sleeps: bool,
 }
 
 #[derive(Default)]
@@ -84,6 +86,7 @@ impl Queue {
             true
         };
         waiting.jobs.push_back(job);
+        let wake = wake && std::mem::take(&mut waiting.sleeps);
         drop(waiting);
         if wake {
             self.woken.notify_one();
@@ -111,6 +114,7 @@ impl Queue {
             if tired.is_some_and(|tired| tired <= now) {
                 return Next::Nothing;
             }
+            waiting.sleeps = true;
             let until = [due, tired].into_iter().flatten().min();
             waiting = match until {
                 None => self.woken.wait(waiting).unwrap_or_else(PoisonError::into_inner),

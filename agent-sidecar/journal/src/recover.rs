@@ -196,7 +196,7 @@ fn opened(begin: &Begin) -> OpenCalls {
     let mut rest = begin.payload.as_slice();
     while let Ok(mut one) = codec::get_bytes(&mut rest) {
         if let (Ok(sequence), Ok(entry)) = (codec::get_number(&mut one), codec::decode(one)) {
-            open.see(sequence, &entry);
+            open.see(sequence, entry);
         }
     }
     open
@@ -206,7 +206,7 @@ fn see(batch: &Batch, open: &mut OpenCalls) {
     let mut rest = batch.payload.as_slice();
     for sequence in (batch.first..).take(batch.count as usize) {
         if let Ok(Ok(entry)) = codec::get_bytes(&mut rest).map(codec::decode) {
-            open.see(sequence, &entry);
+            open.see(sequence, entry);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::oneshot;
@@ -19,6 +19,13 @@ use crate::journal::Options;
 use crate::queue::Job;
 use crate::scan::{self, Depth};
 use crate::sealed;
+
+/// So often it looks whether calls still pour in.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// More entries than this between two looks: some thousand calls a second, of which each waits for the processor.
+const POURING_ENTRIES: u64 = 500;
+/// Ended segments that wait at most: a query reads them whole.
+const WAITING_MAX: usize = 16;
 
 pub(crate) struct Sealer {
     pub(crate) dir: PathBuf,
@@ -41,6 +48,7 @@ impl Sealer {
     /// Until the committer is gone. Each word is the segment that is written now.
     pub(crate) fn run(&self, words: &Receiver<SegmentName>) {
         while let Ok(active) = words.recv() {
+            let active = self.wait_for_calm(words, active);
             if let Err(error) = self.seal_before(&active) {
                 tracing::warn!(%error, "a segment of the journal could not be compressed; it is tried again later");
             }
@@ -48,6 +56,31 @@ impl Sealer {
                 tracing::warn!(%error, "old segments of the journal could not be removed; it is tried again later");
             }
         }
+    }
+
+    /// Compressing can wait, calls cannot: not while they pour in, unless too much of it waits already. Answers which segment is
+    /// written by then.
+    fn wait_for_calm(&self, words: &Receiver<SegmentName>, mut active: SegmentName) -> SegmentName {
+        let mut seen = self.shared.head().sequence;
+        while self.waiting(&active) <= WAITING_MAX {
+            match words.recv_timeout(LOOK_EVERY) {
+                Ok(newer) => active = newer,
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    let now = self.shared.head().sequence;
+                    if now - seen <= POURING_ENTRIES {
+                        break;
+                    }
+                    seen = now;
+                }
+            }
+        }
+        active
+    }
+
+    fn waiting(&self, active: &SegmentName) -> usize {
+        let names = folder::segments(&self.dir).unwrap_or_default();
+        names.iter().filter(|name| name.form == Form::Log && *name < active).count()
     }
 
     fn seal_before(&self, active: &SegmentName) -> io::Result<()> {

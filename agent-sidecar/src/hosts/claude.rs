@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Output;
 use crate::call::{Action, Answer, Event, Kind, ToolCall, Verdict};
 use crate::json::object;
+use crate::proposed::{Proposal, Replace};
 use crate::repos::DISK_PATH_BYTES_MAX;
 
 /// Claude cuts longer texts and shows 2 KB of them; ours stay below that so that nothing is lost.
@@ -117,7 +118,28 @@ fn call(map: &Map<String, Value>, cwd: &Path, gates: bool) -> Result<ToolCall, M
         Some(_) => return Err(misread("tool_input is no object".into(), gates)),
     };
     let action = action(tool, input, cwd).map_err(|why| misread(why, gates))?;
-    Ok(ToolCall { id, tool: tool.to_owned(), action })
+    // A command is told whole by its action.
+    let told = !gates || matches!(action, Action::Shell { .. } | Action::Read(_) | Action::Harmless);
+    let input = if told { Map::new() } else { input.clone() };
+    Ok(ToolCall { id, tool: tool.to_owned(), action, input })
+}
+
+/// What a file tool would make of its file.
+pub(crate) fn proposal(call: &ToolCall) -> Option<Proposal> {
+    let replace = |edit: &Map<String, Value>| {
+        let part = |key: &str| text(edit, key).map(str::to_owned);
+        let all = edit.get("replace_all").and_then(Value::as_bool).unwrap_or_default();
+        Some(Replace { old: part("old_string")?, new: part("new_string")?, all })
+    };
+    match call.tool.as_str() {
+        "Write" => Some(Proposal::Whole(text(&call.input, "content")?.to_owned())),
+        "Edit" => Some(Proposal::Edited(vec![replace(&call.input)?])),
+        "MultiEdit" => {
+            let edits = call.input.get("edits")?.as_array()?;
+            Some(Proposal::Edited(edits.iter().map(|edit| replace(edit.as_object()?)).collect::<Option<_>>()?))
+        }
+        _ => None,
+    }
 }
 
 fn action(tool: &str, input: &Map<String, Value>, cwd: &Path) -> Result<Action, String> {

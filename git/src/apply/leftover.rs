@@ -37,14 +37,16 @@ fn clear_in(vault: &Vault, folder: &Folder, number: u64, (at, write): (usize, &W
         let path = folder.path().join(&beside);
         let stands = look_at(vault, &write.place, false)?;
         let Some(file) = write.place.path.file_name() else { continue };
-        let is_done = holds == write.expects && stands == write.becomes;
+        // What stood there before is in the vault: it is no loss even where somebody has gone on with what came in its place.
+        let is_done = holds == write.expects && (stands == write.becomes || stands != Content::Absent);
         if is_done || (holds == write.becomes && holds != Content::Folder) {
             drop_one(vault, folder, &beside, holds).map_err(failed("remove", &path))?;
         } else if let (Content::Absent, Ok(parent)) = (stands, super::parent_of(&write.place)) {
             // Taken away, and nothing put in its place yet.
             let back = vault.disk().rename((folder, &beside), (&parent, file), Rename::New);
             back.map_err(failed("put back", &path))?;
-        } else if let (true, Ok(parent)) = (stands == write.becomes, super::parent_of(&write.place)) {
+        } else if let (true, Ok(parent)) = (write.changes() && stands == write.becomes, super::parent_of(&write.place))
+        {
             // Exchanged with an edit that nobody had planned with.
             let back = vault.disk().rename((folder, &beside), (&parent, file), Rename::Exchange);
             back.map_err(failed("put back", &path))?;

@@ -19,7 +19,7 @@ const REDRAW_EVERY: Duration = Duration::from_secs(1);
 /// Cursor home, clear to the end of the screen.
 const CLEAR: &str = "\u{1b}[H\u{1b}[J";
 /// How a request stands that nobody has decided on.
-const WAITING: &str = "waiting";
+pub(super) const WAITING: &str = "waiting";
 
 /// List the calls of agents that wait for a person's approval, on all hosts
 ///
@@ -102,6 +102,8 @@ fn as_text(rows: &[&v1::Approval], args: &Args, now: u64, columns: Option<u16>) 
         return "Nothing waits for approval.\n".to_owned();
     }
     let mut headings = vec!["ID", "AGE", "EXPIRES", "HOST", "SESSION", "AGENT", "FOLDER", "COMMAND", "RULE"];
+    let changes = rows.iter().any(|a| !a.diff.is_empty());
+    headings.extend(changes.then_some("CHANGES"));
     headings.extend(args.all.then_some("STATE"));
     let row = |a: &&v1::Approval| {
         let expires = match a.state.as_str() {
@@ -111,6 +113,7 @@ fn as_text(rows: &[&v1::Approval], args: &Args, now: u64, columns: Option<u16>) 
         let (session, rule) = (short(&a.session).to_owned(), one_line(&a.rule));
         let mut row = vec![short(&a.id).to_owned(), age(now.saturating_sub(a.asked_unix_ms)), expires];
         row.extend([a.host_name.clone(), session, a.agent.clone(), one_line(&a.folder), one_line(&a.command), rule]);
+        row.extend(changes.then(|| line_counts(&a.diff)));
         row.extend(args.all.then(|| state(a)));
         row
     };
@@ -125,13 +128,29 @@ fn state(asked: &v1::Approval) -> String {
     if asked.who.is_empty() { asked.state.clone() } else { format!("{} by {}", asked.state, asked.who) }
 }
 
+/// How many lines come and go, as far as they are shown.
+fn line_counts(diff: &str) -> String {
+    let count = |sign: char, header: &str| {
+        diff.lines().filter(|line| line.starts_with(sign) && !line.starts_with(header)).count()
+    };
+    if diff.is_empty() { "-".to_owned() } else { format!("+{} -{}", count('+', "+++ "), count('-', "--- ")) }
+}
+
 fn diff(asked: &v1::Approval) -> String {
-    let mut text = format!("\n{}  {}\n", short(&asked.id), plain(&one_line(&asked.command)));
+    let head = format!("\n{}  {}\n", short(&asked.id), plain(&one_line(&asked.command)));
     match asked.diff.as_str() {
-        "" => text.push_str("    What it would change is not known.\n"),
-        diff => {
-            diff.lines().for_each(|line| text.push_str(&format!("    {}\n", plain(&line.replace('\t', "    ")))));
-        }
+        "" => head + "    What it would change is not known.\n",
+        _ => head + &diff_lines(asked, usize::MAX),
+    }
+}
+
+/// The lines that a call would change, at most so many of them.
+pub(super) fn diff_lines(asked: &v1::Approval, lines_max: usize) -> String {
+    let line = |line: &str| format!("    {}\n", plain(&line.replace('\t', "    ")));
+    let mut text: String = asked.diff.lines().take(lines_max).map(line).collect();
+    let more = asked.diff.lines().count().saturating_sub(lines_max);
+    if more > 0 {
+        text.push_str(&format!("    ({more} more lines: rrctl approvals --all --diff)\n"));
     }
     text
 }

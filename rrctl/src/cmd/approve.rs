@@ -6,7 +6,7 @@ use rr_proto::v1::decide_reply::Outcome;
 use serde_json::{Value, json};
 
 use crate::always;
-use crate::cmd::approvals::{one_line, view};
+use crate::cmd::approvals::{WAITING, diff_lines, one_line, view};
 use crate::door::Door;
 use crate::exit::{Failure, Kind};
 use crate::hand::Hand;
@@ -14,6 +14,9 @@ use crate::pick;
 use crate::publish::Pusher;
 use crate::table::{age, plain};
 use crate::view::short;
+
+/// Lines of what was approved that are said again: enough to see that it is the right one.
+const DIFF_LINES_MAX: usize = 40;
 
 /// Approve a call that waits for it: the same call passes once
 ///
@@ -31,11 +34,19 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
-    let said = say(hand, &args.id, Word::Approve, &args.reason).await?;
     if !args.always {
+        let said = say(hand, &args.id, Word::Approve, &args.reason).await?;
         return hand.answer(&said.json(), || said.text());
     }
-    let rule = always::allow(&said.asked);
+    let (mut door, reply, asked) = find(hand, &args.id).await?;
+    // Before the word: the call goes on at once then, and what changes while it runs would be taken for its work.
+    let first = (asked.state == WAITING).then(|| always::allow(&asked));
+    let said = decide(hand, &mut door, &reply, asked, Word::Approve, &args.reason).await;
+    let said = said.map_err(|failure| match &first {
+        Some(rule @ always::Rule::Written { .. }) => failure.because(rule.text().trim_end().to_owned()),
+        _ => failure,
+    })?;
+    let rule = first.unwrap_or_else(|| always::allow(&said.asked));
     let mut json = said.json();
     json["always"] = rule.json();
     hand.answer(&json, || said.text() + &rule.text())
@@ -67,6 +78,12 @@ pub(super) struct Said {
 
 /// Says a person's word to the request that `id` names.
 pub(super) async fn say(hand: &Hand, id: &str, word: Word, reason: &str) -> Result<Said, Failure> {
+    let (mut door, reply, asked) = find(hand, id).await?;
+    decide(hand, &mut door, &reply, asked, word, reason).await
+}
+
+/// The request that `id` names, for a person.
+async fn find(hand: &Hand, id: &str) -> Result<(Door, v1::ApprovalsReply, v1::Approval), Failure> {
     if let Pusher::Agent { session } = Pusher::of_environment() {
         let refused = Failure::new(Kind::Refused, "only a person can answer a request for approval");
         return Err(refused.because(format!("this is a command of agent session {session}")));
@@ -74,6 +91,17 @@ pub(super) async fn say(hand: &Hand, id: &str, word: Word, reason: &str) -> Resu
     let mut door = Door::to_look(&hand.dirs).await?;
     let reply = door.approvals().await?;
     let asked = pick::approval(&reply.approvals, id)?.clone();
+    Ok((door, reply, asked))
+}
+
+async fn decide(
+    hand: &Hand,
+    door: &mut Door,
+    reply: &v1::ApprovalsReply,
+    asked: v1::Approval,
+    word: Word,
+    reason: &str,
+) -> Result<Said, Failure> {
     let request = v1::DecideRequest {
         id: asked.id.clone(),
         revision: asked.revision,
@@ -129,7 +157,8 @@ impl Said {
         match self.word {
             Word::Approve => {
                 let within = age(APPROVAL_USE_WITHIN.as_millis());
-                format!("{first}Approved {id} of {whose}\nThe same call passes once, within {within}.\n")
+                let diff = diff_lines(&self.asked, DIFF_LINES_MAX);
+                format!("{first}Approved {id} of {whose}\n{diff}The same call passes once, within {within}.\n")
             }
             Word::Reject => format!("{first}Rejected {id} of {whose}\n"),
         }

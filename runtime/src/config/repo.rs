@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rr_core::glob::Glob;
 use rr_core::id::FleetName;
-use rr_core::limits::Timing;
+use rr_core::limits::{APPROVAL_WAIT, APPROVAL_WAIT_MAX, APPROVAL_WAIT_MIN, Timing};
 use rr_core::policy::{Defaults, Effect, Entry, PolicySource, ScopeSource, SlotSource};
 use rr_core::time::Span;
 use serde::{Deserialize, Deserializer, de};
@@ -51,10 +51,26 @@ pub struct RepoConfig {
     pub allow: Vec<Entry>,
     #[serde(deserialize_with = "policy::scopes")]
     pub scopes: Vec<ScopeSource>,
+    pub approvals: Approvals,
     pub health: Health,
     /// Of which commands a host runs only so many at a time.
     #[serde(deserialize_with = "slots::slots")]
     pub slots: Vec<SlotSource>,
+}
+
+/// How a person is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Approvals {
+    /// How long a request waits for an answer before it means "no".
+    #[serde(deserialize_with = "expire")]
+    pub expire: Span,
+}
+
+impl Default for Approvals {
+    fn default() -> Self {
+        Self { expire: APPROVAL_WAIT }
+    }
 }
 
 /// What happens to a call that could change something while the sidecar or the store does not answer (D4).
@@ -164,6 +180,17 @@ fn idle<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Span>, D::Error> {
     }
 }
 
+fn expire<'de, D: Deserializer<'de>>(from: D) -> Result<Span, D::Error> {
+    match Option::<Duration>::deserialize(from)? {
+        None => Ok(APPROVAL_WAIT),
+        Some(Duration(span)) if span < APPROVAL_WAIT_MIN => {
+            Err(de::Error::custom("`expire` must be at least 5s: nobody could answer"))
+        }
+        Some(Duration(span)) if span > APPROVAL_WAIT_MAX => Err(de::Error::custom("`expire` must be at most 24h")),
+        Some(Duration(span)) => Ok(span),
+    }
+}
+
 fn cool<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Span>, D::Error> {
     match Option::<Duration>::deserialize(from)? {
         Some(Duration(span)) if span > COOL_MAX => Err(de::Error::custom("`cool` must be at most 60s")),
@@ -217,6 +244,15 @@ mod tests {
         assert_eq!(names, ["**/package.json", "Cargo.lock"]);
         let timing = config.timing(Timing::default());
         assert_eq!((timing.idle_release, timing.cool), (Span::from_secs(120), Span::ZERO));
+    }
+
+    #[test]
+    fn how_long_a_person_is_waited_for_is_the_repositorys_to_say_within_bounds() {
+        assert_eq!(parsed("approvals: { expire: 2m }").unwrap().approvals.expire, Span::from_secs(120));
+        assert_eq!(parsed("approvals:\n  expire:\n").unwrap().approvals.expire, APPROVAL_WAIT);
+        assert!(refusal("approvals: { expire: 4s }").contains("at least 5s"));
+        assert!(refusal("approvals: { expire: 25h }").contains("at most 24h"));
+        assert!(refusal("approvals: { expires: 1m }").contains("did you mean `expire`?"));
     }
 
     #[test]

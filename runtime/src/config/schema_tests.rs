@@ -34,6 +34,7 @@ fn the_schema_has_every_key_and_no_other() {
         ("zzzzzzzz: 1", &schema),
         ("locks: { zzzzzzzz: 1 }", &properties["locks"]),
         ("people: { zzzzzzzz: 1 }", &properties["people"]),
+        ("approvals: { zzzzzzzz: 1 }", &properties["approvals"]),
         ("blocklist: [{ zzzzzzzz: 1 }]", &defs["entry"]["oneOf"][1]),
         ("scopes: { a: { zzzzzzzz: 1 } }", &defs["scope"]),
         ("health: { zzzzzzzz: 1 }", &properties["health"]),

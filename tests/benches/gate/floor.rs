@@ -17,7 +17,7 @@ use crate::hooked::{Hooked, timed};
 use crate::static_build::{self, Linkage};
 
 /// One frame: exit code 0, nothing to print.
-const NO_OBJECTION: &[u8] = b"Q\x01\0\0\0\0";
+pub(crate) const NO_OBJECTION: &[u8] = b"Q\x01\0\0\0\0";
 
 /// The server, in a thread that ends with the program.
 pub(crate) struct Instantly {
@@ -86,7 +86,7 @@ fn serve(listener: &UnixListener, saved: &Path) {
     }
 }
 
-fn whole_request(stream: &mut UnixStream, buffer: &mut [u8]) -> usize {
+pub(crate) fn whole_request(stream: &mut UnixStream, buffer: &mut [u8]) -> usize {
     let mut len = 0;
     while !buffer[..len].ends_with(b"E\0\0\0\0") {
         let got = stream.read(&mut buffer[len..]).expect("read a call");

@@ -69,6 +69,13 @@ fn story() {
     one.tool("Write", &json!({"file_path": "b.txt", "content": "x"})).must_be_denied(&["cannot be written"]);
     assert!(!sandbox.repo.join("b.txt").exists());
     one.read("read.txt").must_pass();
+    let read = one.shell("cat read.txt | wc -l").must_pass();
+    assert!(read.context.contains("only reads"), "{:?}", read.context);
+    one.shell("cat read.txt > c.txt").must_be_denied(&["cannot be written"]);
+    // What it asked for in vain stands in nobody's way; what it had before stays its own.
+    let held: Vec<String> =
+        sandbox.locks().iter().map(|row| row["lock"].as_str().unwrap_or_default().to_owned()).collect();
+    assert_eq!(held, ["a.txt"]);
     let rolled = sandbox.rrctl(&["rollback", "--session", "first", "--steps", "1"]);
     let said = String::from_utf8_lossy(&rolled.stderr).into_owned();
     assert!(!rolled.status.success() && said.contains("cannot be written"), "{said}");
