@@ -4,6 +4,7 @@
 
 mod made;
 mod makers;
+mod recall;
 mod telling;
 mod watching;
 
@@ -230,7 +231,7 @@ impl Service {
         let began = Instant::now();
         let (busy, writers) = self.at_work_in(tree);
         let changed = self.live.take_changed(&tree.repo.tree.root);
-        let calls = Calls { busy, over: std::mem::take(&mut tree.call_over), changed };
+        let calls = Calls { busy, over: std::mem::take(&mut tree.call_over), changed, journal: self.journal.reader() };
         let (maker, repo) = (tree.maker.clone(), tree.repo.clone());
         let branch = repo.config().0.health.branch.clone();
         let made = tokio::task::spawn_blocking(move || maker.look(&repo, branch.as_deref(), calls, writers)).await;

@@ -341,6 +341,10 @@ pub(crate) fn repair_unclear() -> String {
     "The store did not say clearly what came of it: nothing passes on the strength of this. Type it again.".to_owned()
 }
 
+pub(crate) fn repair_without_session() -> String {
+    "This session is no longer valid in the store, so it cannot have a repair: its next call registers it anew. Then type it again.".to_owned()
+}
+
 pub(crate) fn no_such_incident(id: &str) -> String {
     format!("No incident {} is open: the branch may be whole again.", quote(id))
 }

@@ -55,7 +55,7 @@ impl Service {
             Repair::TakenBy(other) => return Err(messages::repair_taken(&id, &self.who(&other, None))),
             Repair::NoSuchIncident => return Err(messages::no_such_incident(id.short())),
             Repair::NotYet(state) => return Err(messages::repair_not_yet(&id, state)),
-            Repair::Lost => return Err(messages::no_such_session()),
+            Repair::Lost => return Err(messages::repair_without_session()),
         };
         tracing::warn!(sid = %who.sid(), incident = id.short(), "an agent took up a repair");
         // Its next call may come before the watch does.

@@ -5,7 +5,7 @@ mod common;
 use common::watching::host;
 use common::{PREFIX, Stage, pass, replay_with, seeds};
 use rr_core::time::Span;
-use rr_fleet::{Fleet, FleetError, SLOT_LINE_MAX, Slot, SlotHeld, SlotHolder};
+use rr_fleet::{Fleet, FleetError, SLOT_LINE_MAX, Slot, SlotHeld, SlotHolder, SlotPlace, SlotTicket};
 use rr_store::faulty::{Call, Fault};
 use rr_store::{LeaseId, Op, Store as _, Txn};
 use tokio::task::JoinHandle;
@@ -177,4 +177,66 @@ async fn a_line_has_an_end_a_name_is_checked_and_garbage_keeps_its_place() {
     let full = wait(&stage.fleet, 1, lease, 60).await.unwrap();
     assert!(matches!(full, Err(FleetError::TooMany { .. })), "{full:?}");
     assert!(stage.fleet.slots().await.unwrap().is_empty());
+}
+
+async fn joined(stage: &Stage, n: u64) -> SlotTicket {
+    stage.fleet.join_line(&host(1), "build", 2, &who(n)).await.unwrap()
+}
+
+async fn looked(stage: &Stage, ticket: &SlotTicket) -> SlotPlace {
+    stage.fleet.stay_in_line(ticket, 2, stage.fleet.clock().now()).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_is_found_again_by_its_ticket_and_lasts_as_long_as_somebody_comes_back() {
+    let stage = Stage::new().await;
+    let [one, two, three, four] = [1, 2, 3, 4].map(|n| joined(&stage, n));
+    let (one, two) = (one.await, two.await);
+    let (three, four) = (three.await, four.await);
+    assert_eq!((looked(&stage, &one).await, looked(&stage, &two).await), (SlotPlace::HasIt, SlotPlace::HasIt));
+    let before = |ahead| SlotPlace::Waits { holders: vec![who(1), who(2)], ahead };
+    assert_eq!((looked(&stage, &three).await, looked(&stage, &four).await), (before(0), before(1)));
+    // Only three and four come back.
+    for _ in 0..3 {
+        stage.advance(30).await;
+        looked(&stage, &three).await;
+        looked(&stage, &four).await;
+    }
+    assert_eq!(looked(&stage, &one).await, SlotPlace::Gone);
+    assert_eq!(looked(&stage, &three).await, SlotPlace::HasIt);
+    stage.fleet.leave_line(&three).await.unwrap();
+    stage.fleet.leave_line(&three).await.unwrap();
+    assert_eq!(looked(&stage, &three).await, SlotPlace::Gone);
+    assert_eq!(holders(&stage).await, ["agent 4"]);
+    stage.fleet.empty_line(&host(1), "build").await.unwrap();
+    assert_eq!(looked(&stage, &four).await, SlotPlace::Gone);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stays_in_line_is_told_as_soon_as_it_has_a_slot() {
+    let stage = Stage::new().await;
+    let (one, _two, three) = (joined(&stage, 1).await, joined(&stage, 2).await, joined(&stage, 3).await);
+    let (fleet, until) = (stage.fleet.clone(), stage.fleet.clock().now() + Span::from_secs(5));
+    let waiting = tokio::spawn(async move { fleet.stay_in_line(&three, 2, until).await.unwrap() });
+    pass(50).await;
+    stage.fleet.leave_line(&one).await.unwrap();
+    assert_eq!(waiting.await.unwrap(), SlotPlace::HasIt);
+    assert!(stage.fleet.clock().now() < until);
+}
+
+/// A place that was joined while answers are lost is one place, or none.
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_leaves_no_ticket_that_nobody_knows() {
+    for fault in [Fault::LostReply, Fault::Dropped, Fault::Refused] {
+        let stage = Stage::new().await;
+        stage.faulty.plan(Call::Txn, fault);
+        let joined = stage.fleet.join_line(&host(1), "build", 2, &who(1)).await;
+        let tickets = stage.below("count/").await.len();
+        assert_eq!(tickets, usize::from(joined.is_ok()), "{joined:?}");
+        if let Ok(ticket) = joined {
+            stage.fleet.leave_line(&ticket).await.unwrap();
+        }
+        stage.advance(120).await;
+        assert!(stage.below("count/").await.is_empty());
+    }
 }

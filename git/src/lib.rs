@@ -15,6 +15,7 @@ mod identity;
 mod merge;
 mod mirror;
 mod patch;
+mod past;
 mod status;
 mod vault;
 mod worktree;

@@ -30,6 +30,7 @@ pub(crate) mod log_all;
 pub(crate) mod man;
 pub(crate) mod overlap;
 pub(crate) mod pause_all;
+pub(crate) mod plan;
 pub(crate) mod policy;
 pub(crate) mod post_restore;
 pub(crate) mod publish;

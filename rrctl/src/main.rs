@@ -14,6 +14,7 @@ mod install;
 mod journal;
 mod out;
 mod pick;
+mod plan;
 mod publish;
 mod sidecar;
 mod slots;

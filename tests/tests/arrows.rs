@@ -21,7 +21,10 @@ fn may_import() -> BTreeMap<&'static str, Vec<&'static str>> {
     let own_rooms = ["rr-shell", "rr-policy", "rr-journal", "rr-symbols"];
     may.entry("rr-sidecar").or_default().extend(own_rooms);
     may.entry("rr-watcher").or_default().push("rr-checks");
-    may.insert("rrctl", [&services[..], &SERVICES_MAY[..], &["rr-policy", "rr-journal", "rr-shell"]].concat());
+    may.insert(
+        "rrctl",
+        [&services[..], &SERVICES_MAY[..], &["rr-policy", "rr-journal", "rr-shell", "rr-symbols"]].concat(),
+    );
     may.insert("rr-policy", vec!["rr-shell", "rr-core"]);
     may.insert("rr-journal", vec!["rr-core"]);
     may.insert("rr-checks", vec!["rr-core"]);

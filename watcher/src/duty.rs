@@ -15,8 +15,9 @@ use crate::health::{Health, OwnFindings};
 use crate::overlap::Overlap;
 use crate::response::Response;
 use crate::scene::{self, Scene};
+use crate::slots::HostSlots;
 use crate::together::{Together, Wanted};
-use crate::workshop::Workshop;
+use crate::workshop::{self, Workshop};
 
 pub(crate) struct Duty {
     fleet: Fleet,
@@ -32,7 +33,9 @@ impl Duty {
         let (metrics, host) = (floor.metrics.clone(), floor.host.clone());
         let many_machines = floor.config.store.kind != StoreKind::Embedded;
         let grounds = Arc::new(Grounds::new(host.clone(), floor.dirs.mirrors_dir(), many_machines));
-        let shop = Workshop::open(floor.dirs.checks_dir(), metrics.clone(), floor.tasks.shutdown_token());
+        let shutdown = floor.tasks.shutdown_token();
+        let slots = HostSlots::new(fleet.clone(), host.clone(), workshop::SLOTS, !many_machines, shutdown.clone());
+        let shop = Workshop::open(floor.dirs.checks_dir(), slots, metrics.clone(), shutdown);
         let (shop, own) = (Arc::new(shop), OwnFindings::default());
         let edits = Edits {
             fleet: fleet.clone(),

@@ -7,11 +7,11 @@ use std::convert::Infallible;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rr_checks::{Check, Trust, When};
+use rr_checks::{Trust, When};
 use rr_core::culprit::{Culprit, How};
 use rr_core::id::{CommitId, ObjectId, SessionId};
 use rr_core::live::{ChangeSet, FileChange, GitPath, Rest, Target, TreeKey};
-use rr_core::overlap::{Finding, FindingId, Whose};
+use rr_core::overlap::{Finding, FindingId, Kind, Whose};
 use rr_fleet::Fleet;
 use rr_runtime::errors::chain;
 use rr_runtime::metrics::{Metrics, WatchWord};
@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use crate::grounds::{Ground, Grounds};
 use crate::health::{OwnFindings, tree_of};
 use crate::mixed::{Bench, Ended, Red, TreeOf, Unit, excerpt};
+use crate::overlap::remember;
 use crate::plan::Kept;
 use crate::scene::Scene;
 use crate::workshop::{Memory, Said, Urgency, Workshop};
@@ -62,17 +63,17 @@ type Known = BTreeMap<TreeKey, Seen>;
 
 /// What a red of a work tree came to.
 enum Cause {
-    Edits {
-        whose: Whose,
-        paths: Vec<GitPath>,
-    },
+    Edits(Box<Finding>),
     /// The last commit fails as well, or it was chance.
     NotTheEdits,
+    /// The check says nothing: why.
+    Unknown(String),
     Overtaken,
 }
 
 /// A red work tree.
 struct Case<'a> {
+    key: &'a TreeKey,
     set: &'a ChangeSet,
     base: &'a ObjectId,
     bench: Bench<'a>,
@@ -84,6 +85,8 @@ impl Edits {
     pub(crate) async fn look_after(&self, mut scene: watch::Receiver<Scene>) -> Infallible {
         let mut known = Known::new();
         let mut trouble = Trouble::with("check what stands in work trees");
+        let is_mine = |finding: &Finding| matches!(finding.kind, Kind::Edits { .. });
+        remember(&self.fleet, &self.found, is_mine, &mut scene).await;
         loop {
             scene.mark_unchanged();
             let wait = match self.round(&scene, &mut known).await {
@@ -148,22 +151,24 @@ impl Edits {
         let mut is_answered = true;
         for check in kept.trusted(When::Edit) {
             let bench = Bench { shop: &self.shop, ground, check, urgency: Urgency::Edit };
-            let red = match self.shop.ask(ground, &set.tree, check, bench.urgency, Memory::Known).await {
+            let cause = match self.shop.ask(ground, &set.tree, check, bench.urgency, Memory::Known).await {
                 Said::Green => continue,
-                Said::Nothing(why) => {
-                    tracing::debug!(check = check.name, why, "a check says nothing of a work tree");
-                    is_answered = false;
-                    continue;
+                Said::Nothing(why) => Cause::Unknown(why),
+                Said::Red { findings, nature, output } => {
+                    let red = Red { findings, nature, output };
+                    self.cause(&Case { key, set, base: &base, bench, red }, stands).await?
                 }
-                Said::Red { findings, nature, output } => Red { findings, nature, output },
             };
-            let case = Case { set, base: &base, bench, red };
-            match self.cause(&case, stands).await? {
+            match cause {
+                Cause::Edits(finding) => {
+                    self.put(key, Some(*finding));
+                    return Ok(true);
+                }
                 Cause::NotTheEdits => {}
                 Cause::Overtaken => return Ok(false),
-                Cause::Edits { whose, paths } => {
-                    self.put(key, Some(finding(&case, key, check, whose, paths)));
-                    return Ok(true);
+                Cause::Unknown(why) => {
+                    tracing::debug!(check = check.name, why, "a check says nothing of a work tree");
+                    is_answered = false;
                 }
             }
         }
@@ -175,10 +180,17 @@ impl Edits {
     }
 
     async fn cause(&self, case: &Case<'_>, stands: &(dyn Fn() -> bool + Sync)) -> Result<Cause, String> {
-        let Case { set, base, bench, red } = case;
+        let Case { set, base, bench, red, .. } = case;
         let of_base = self.shop.ask(bench.ground, base, bench.check, bench.urgency, Memory::Known).await;
-        if !matches!(of_base, Said::Green) || !bench.is_red_again(&set.tree, red).await.unwrap_or(false) {
-            return Ok(Cause::NotTheEdits);
+        match of_base {
+            Said::Green => {}
+            Said::Red { .. } => return Ok(Cause::NotTheEdits),
+            Said::Nothing(why) => return Ok(Cause::Unknown(why)),
+        }
+        match bench.is_red_again(&set.tree, red).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(Cause::NotTheEdits),
+            Err(why) => return Ok(Cause::Unknown(why)),
         }
         let (mirror, from, to) = (bench.ground.mirror.clone(), (*base).clone(), set.tree.clone());
         let edits = tokio::task::spawn_blocking(move || mirror.edits(&from, &to)).await;
@@ -187,7 +199,7 @@ impl Edits {
             // One session and something that no call of its own wrote: it is the one to look.
             let is_sure = !only.by.is_empty() || set.writers.len() > 1;
             let whose = if is_sure { whose(&[only], How::ByItself) } else { Whose::Anybodys };
-            return Ok(Cause::Edits { whose, paths: paths([only]) });
+            return Ok(case.told(whose, [only]));
         }
         let units: Vec<Unit> = works.iter().map(|work| work.unit(&works)).collect();
         let (mirror, base) = (bench.ground.mirror.clone(), (*base).clone());
@@ -200,17 +212,17 @@ impl Edits {
         Ok(match bench.search(&set.tree, &units, red, tree_of, stands).await {
             Ended::Found(Culprit { suspects, how, .. }) => {
                 let guilty = of(&suspects);
-                Cause::Edits { whose: whose(&guilty, how), paths: paths(guilty) }
+                case.told(whose(&guilty, how), guilty)
             }
             Ended::Flake => Cause::NotTheEdits,
             Ended::Overtaken => Cause::Overtaken,
             Ended::Unproven(likely) => {
                 let likely = if likely.is_empty() { works.iter().collect() } else { of(&likely) };
-                Cause::Edits { whose: Whose::Anybodys, paths: paths(likely) }
+                case.told(Whose::Anybodys, likely)
             }
             Ended::Nothing(why) => {
                 tracing::debug!(why, "whose edits break a work tree cannot be told");
-                Cause::Edits { whose: Whose::Anybodys, paths: paths(&works) }
+                case.told(Whose::Anybodys, &works)
             }
         })
     }
@@ -282,15 +294,14 @@ fn whose(guilty: &[&Work], how: How) -> Whose {
     }
 }
 
-fn paths<'a>(works: impl IntoIterator<Item = &'a Work>) -> Vec<GitPath> {
-    let mut paths: Vec<GitPath> =
-        works.into_iter().flat_map(|w| w.edits.iter().map(|edit| edit.path.clone())).collect();
-    paths.sort();
-    paths.truncate(PATHS_MAX);
-    paths
-}
-
-fn finding(case: &Case<'_>, key: &TreeKey, check: &Check, whose: Whose, paths: Vec<GitPath>) -> Finding {
-    let named = (check.name.as_str(), check.run.as_str());
-    Finding::of_edits(&case.set.repo, key, named, whose, paths, excerpt(&case.red, TOLD_BYTES_MAX))
+impl Case<'_> {
+    fn told<'a>(&self, whose: Whose, works: impl IntoIterator<Item = &'a Work>) -> Cause {
+        let paths = works.into_iter().flat_map(|work| work.edits.iter().map(|edit| edit.path.clone()));
+        let mut paths: Vec<GitPath> = paths.collect();
+        paths.sort();
+        paths.truncate(PATHS_MAX);
+        let (check, words) = (self.bench.check, excerpt(&self.red, TOLD_BYTES_MAX));
+        let named = (check.name.as_str(), check.run.as_str());
+        Cause::Edits(Box::new(Finding::of_edits(&self.set.repo, self.key, named, whose, paths, words)))
+    }
 }

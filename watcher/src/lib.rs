@@ -21,6 +21,7 @@ mod plan;
 mod response;
 mod room;
 mod scene;
+mod slots;
 mod term;
 mod together;
 mod workshop;

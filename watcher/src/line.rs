@@ -78,6 +78,15 @@ impl Line {
         }
     }
 
+    /// Until somebody more urgent waits.
+    pub(crate) async fn is_overtaken(&self, urgency: Urgency) {
+        let (mut breaks, mut waiting) = (self.breaks.subscribe(), self.waiting.subscribe());
+        tokio::select! {
+            _ = breaks.wait_for(|open| urgency != Urgency::Break && *open > 0) => {}
+            _ = waiting.wait_for(|waiting| !is_first(urgency, waiting)) => {}
+        }
+    }
+
     fn count(&self, urgency: Urgency, change: impl Fn(usize) -> usize) {
         self.waiting.send_modify(|waiting| waiting[urgency as usize] = change(waiting[urgency as usize]));
         self.metrics.checks_waiting(self.waiting.borrow().iter().sum());
@@ -170,6 +179,25 @@ mod tests {
         all_wait(&line, 2).await;
         assert!(gives_way(Urgency::Guess).await && gives_way(Urgency::Edit).await);
         assert!(!gives_way(Urgency::Commit).await && !gives_way(Urgency::Break).await);
+    }
+
+    #[tokio::test]
+    async fn who_waits_with_a_slot_is_overtaken_by_the_more_urgent_and_by_a_break() {
+        let (line, (said, _heard)) = (line(), mpsc::unbounded_channel());
+        let _held = line.turn(Urgency::Edit).await;
+        let overtaken = async |urgency| {
+            tokio::select! {
+                biased;
+                () = line.is_overtaken(urgency) => true,
+                () = yield_now() => false,
+            }
+        };
+        assert!(!overtaken(Urgency::Edit).await);
+        comes(&line, Urgency::Commit, &said);
+        all_wait(&line, 1).await;
+        assert!(overtaken(Urgency::Edit).await && !overtaken(Urgency::Commit).await);
+        line.breaks_open(1);
+        assert!(overtaken(Urgency::Commit).await && !overtaken(Urgency::Break).await);
     }
 
     #[tokio::test]

@@ -319,6 +319,27 @@ impl Known {
     }
 }
 
+/// At the beginning of a term: what the leader before has found of its kind stands until it is looked at again, and there is something
+/// to look at.
+pub(crate) async fn remember(
+    fleet: &Fleet,
+    found: &OwnFindings,
+    is_its: fn(&Finding) -> bool,
+    scene: &mut watch::Receiver<Scene>,
+) {
+    let mut trouble = Trouble::with("read what was found before");
+    let known = loop {
+        match fleet.findings().await {
+            Ok(known) => break known,
+            Err(error) => tokio::time::sleep(trouble.failed(&chain(&error)).as_std()).await,
+        }
+    };
+    let known = known.into_iter().filter(is_its).map(|finding| (finding.id.clone(), finding));
+    *found.lock().unwrap_or_else(PoisonError::into_inner) = known.collect();
+    // It ends with the term, like its sender.
+    let _ = scene.wait_for(|scene| !scene.trees.is_empty()).await;
+}
+
 fn repo_of(question: &Question) -> &RepoId {
     match question {
         Question::Files { repo, .. } | Question::Trees { repo, .. } | Question::Check { repo, .. } => repo,

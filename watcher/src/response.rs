@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use rr_checks::{Check, When};
+use rr_core::affected::Affected;
 use rr_core::culprit::{Build, Nature, Run, Verdict};
 use rr_core::id::{CommitId, ObjectId};
 use rr_core::incident::{Done, Incident, Pause, State, Todo};
@@ -209,10 +210,7 @@ impl Response {
             return Ok(Done::Paused(None));
         }
         let affected = match ground {
-            Some(ground) if on_break.pause == PauseScope::Affected => {
-                let (mirror, incident) = (ground.mirror.clone(), incident.clone());
-                Some(blocking(move || affected::of(&mirror, &incident)).await?)
-            }
+            Some(ground) if on_break.pause == PauseScope::Affected => concerned(ground, incident).await,
             _ => None,
         };
         let whom = affected.as_ref().map(|a| format!("; only {} is concerned", a.shown())).unwrap_or_default();
@@ -459,6 +457,13 @@ impl Response {
         self.metrics.incident_over(end_of(&stored.incident));
         Ok(true)
     }
+}
+
+/// What a break concerns. Where that cannot be told, everybody stops: a pause does not wait for it.
+async fn concerned(ground: &Ground, incident: &Incident) -> Option<Affected> {
+    let (mirror, of) = (ground.mirror.clone(), incident.clone());
+    let drawn = blocking(move || affected::of(&mirror, &of)).await;
+    drawn.inspect_err(|why| tracing::warn!(incident = incident.id.short(), why, "find out whom a break concerns")).ok()
 }
 
 fn end_of(incident: &Incident) -> IncidentWord {

@@ -11,7 +11,7 @@ use rr_checks::Check;
 use rr_core::culprit::{Culprit, How};
 use rr_core::id::{CommitId, HostId, ObjectId, RepoId};
 use rr_core::live::{ChangeSet, GitPath, Onto, Rest, TreeKey};
-use rr_core::overlap::{Finding, FindingId, is_sweep};
+use rr_core::overlap::{Finding, FindingId, Kind, is_sweep};
 use rr_fleet::Fleet;
 use rr_git::{Mirror, MirrorError};
 use rr_runtime::errors::chain;
@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use crate::grounds::{Ground, Grounds};
 use crate::health::{OwnFindings, tree_of};
 use crate::mixed::{Bench, Ended, Red, TreeOf, Unit, excerpt};
+use crate::overlap::remember;
 use crate::plan::Kept;
 use crate::scene::Scene;
 use crate::workshop::{Memory, Said, Urgency, Workshop};
@@ -58,11 +59,20 @@ struct Known {
     judged: BTreeMap<RepoId, Picture>,
 }
 
+/// What two works come to.
+enum Pair {
+    Fits,
+    Fails(Box<Finding>),
+    Unknown,
+}
+
 /// What is taken together.
 #[derive(Clone, PartialEq, Eq)]
 struct Picture {
     target: CommitId,
     works: Vec<Work>,
+    /// There is more: not merged onto this target yet, or not come from its host.
+    awaited: BTreeSet<TreeKey>,
 }
 
 /// One work tree's work, merged onto the target.
@@ -86,6 +96,8 @@ impl Together {
     pub(crate) async fn look_after(&self, mut scene: watch::Receiver<Scene>) -> Infallible {
         let mut known = Known::default();
         let mut trouble = Trouble::with("check all live work together");
+        let is_mine = |finding: &Finding| matches!(finding.kind, Kind::Check(_)) && !finding.is_own();
+        remember(&self.fleet, &self.found, is_mine, &mut scene).await;
         loop {
             scene.mark_unchanged();
             let began = Instant::now();
@@ -113,11 +125,13 @@ impl Together {
         self.found().retain(|_, finding| finding.sides.iter().all(|side| now.trees.contains_key(side)));
         let mut has_checked = false;
         for repo in now.repos() {
-            let Some(all) = known.picture(&repo) else {
+            let works = known.works(&repo);
+            if works.len() < 2 {
                 self.put(&repo, vec![]);
                 self.want(&repo, BTreeSet::new());
                 continue;
-            };
+            }
+            let Some(all) = Picture::of(works) else { continue };
             if known.judged.get(&repo) == Some(&all) {
                 continue;
             }
@@ -155,13 +169,13 @@ impl Together {
             Ok::<_, MirrorError>((here, away))
         };
         let split = tokio::task::spawn_blocking(split).await.map_err(|e| e.to_string())?;
-        let (works, mut away) = split.map_err(|e| chain(&e))?;
-        away.retain(|key| ground.remote.is_some() && key.host != self.host);
-        self.want(&ground.repo, away);
-        Ok(Picture { target: all.target.clone(), works })
+        let (works, away) = split.map_err(|e| chain(&e))?;
+        let is_sent = |key: &&TreeKey| ground.remote.is_some() && key.host != self.host;
+        self.want(&ground.repo, away.iter().filter(is_sent).cloned().collect());
+        Ok(Picture { target: all.target.clone(), works, awaited: all.awaited.union(&away).cloned().collect() })
     }
 
-    /// The pairs that break it. None: nothing could be said.
+    /// The pairs that break it; what cannot be asked is as it was known. None: it is not there any more.
     async fn judge(
         &self,
         ground: &Ground,
@@ -171,31 +185,41 @@ impl Together {
     ) -> Result<Option<Vec<Finding>>, String> {
         let bench = Bench { shop: &self.shop, ground, check, urgency: Urgency::Guess };
         let base = tree_of(ground, &picture.target)?;
-        let mut works = picture.works.clone();
-        if works.len() < 2 || !matches!(self.ask(&bench, &base, Memory::Known).await, Said::Green) {
-            return Ok(Some(vec![]));
+        let (known, mut works) = (self.of(&ground.repo), picture.works.clone());
+        if !matches!(self.ask(&bench, &base, Memory::Known).await, Said::Green) {
+            return Ok(Some(known));
         }
-        let mut found = Vec::new();
+        let (mut found, mut apart) = (Vec::new(), BTreeSet::new());
         // What two were known to break may have been mended; if not, the others are told apart without it.
-        for known in self.of(&ground.repo) {
-            let at = known.sides.each_ref().map(|side| works.iter().position(|work| work.key == *side));
-            let [Some(a), Some(b)] = at else { continue };
-            if let Some(finding) = self.pair(&bench, &base, [&works[a], &works[b]], Memory::Known).await? {
-                found.push(Finding { excerpt: known.excerpt, ..finding });
-                works.remove(b);
+        for finding in known {
+            let two = finding.sides.each_ref().map(|side| picture.works.iter().find(|work| work.key == *side));
+            let is_over = match two {
+                [Some(a), Some(b)] => match self.pair(&bench, &base, [a, b], Memory::Known).await? {
+                    Pair::Fits => true,
+                    Pair::Fails(_) | Pair::Unknown => {
+                        apart.insert(&b.key);
+                        false
+                    }
+                },
+                // One of them has nothing left, or will be seen again soon.
+                _ => !finding.sides.iter().any(|side| picture.awaited.contains(side)),
+            };
+            if !is_over {
+                found.push(finding);
             }
         }
+        works.retain(|work| !apart.contains(&work.key));
         while let Some((union, together)) = self.union(ground, &base, &works).await? {
             works = together;
             let red = match self.ask(&bench, &union, Memory::Known).await {
                 Said::Green => break,
                 Said::Nothing(why) => {
                     tracing::debug!(why, "all live work together cannot be checked");
-                    return Ok(None);
+                    break;
                 }
                 Said::Red { findings, nature, output } => Red { findings, nature, output },
             };
-            if !bench.is_red_again(&union, &red).await? {
+            if !bench.is_red_again(&union, &red).await.unwrap_or(false) {
                 break;
             }
             let units: Vec<Unit> = works.iter().map(Work::unit).collect();
@@ -206,36 +230,39 @@ impl Together {
             };
             let out = match (how, suspects.as_slice()) {
                 (How::Together, [a, b]) => {
-                    found.extend(self.pair(&bench, &base, [&works[*a], &works[*b]], Memory::Fresh).await?);
+                    if let Pair::Fails(finding) =
+                        self.pair(&bench, &base, [&works[*a], &works[*b]], Memory::Fresh).await?
+                    {
+                        found.push(*finding);
+                    }
                     &suspects[1..]
                 }
                 // It fails alone: that is told where single works are checked. Or with whom cannot be said.
                 _ => &suspects[..],
             };
-            let mut at = 0;
-            works.retain(|_| {
-                at += 1;
-                !out.contains(&(at - 1))
-            });
+            // Each round is of fewer.
+            works = (0..works.len()).filter(|at| !out.contains(at)).map(|at| works[at].clone()).collect();
+            if out.is_empty() {
+                break;
+            }
         }
         Ok(Some(found))
     }
 
-    /// Two works together, if that is red.
-    async fn pair(
-        &self,
-        bench: &Bench<'_>,
-        base: &ObjectId,
-        two: [&Work; 2],
-        memory: Memory,
-    ) -> Result<Option<Finding>, String> {
+    /// Two works together.
+    async fn pair(&self, bench: &Bench<'_>, base: &ObjectId, two: [&Work; 2], memory: Memory) -> Result<Pair, String> {
         let works = two.map(Work::clone);
-        let Some((tree, _)) = self.union(bench.ground, base, &works).await? else { return Ok(None) };
-        let Said::Red { findings, nature, output } = self.ask(bench, &tree, memory).await else { return Ok(None) };
-        let red = Red { findings, nature, output };
+        // Two that git cannot merge are told as that.
+        let Some((tree, _)) = self.union(bench.ground, base, &works).await? else { return Ok(Pair::Fits) };
+        let red = match self.ask(bench, &tree, memory).await {
+            Said::Green => return Ok(Pair::Fits),
+            Said::Nothing(_) => return Ok(Pair::Unknown),
+            Said::Red { findings, nature, output } => Red { findings, nature, output },
+        };
         let keys = [&works[0].key, &works[1].key];
         let told = excerpt(&red, TOLD_BYTES_MAX);
-        Ok(Some(Finding::of_pair(&bench.ground.repo, keys, &bench.check.name, paths(&works, &red), told)))
+        let finding = Finding::of_pair(&bench.ground.repo, keys, &bench.check.name, paths(&works, &red), told);
+        Ok(Pair::Fails(Box::new(finding)))
     }
 
     /// As many of them as go together, if these are two at least.
@@ -283,20 +310,28 @@ impl Known {
         self.rested.extend(settled.map(|(key, set)| (key.clone(), set.clone())));
     }
 
-    /// What is to be taken together: the works on the target that most have merged theirs onto. None: fewer than two.
-    fn picture(&self, repo: &RepoId) -> Option<Picture> {
+    /// All works of a repository, each with the target that it is merged onto.
+    fn works(&self, repo: &RepoId) -> Vec<(CommitId, Work)> {
+        let work = |(key, set): (&TreeKey, &Arc<ChangeSet>)| {
+            let (Onto::Clean(tree), Some(target)) = (&set.onto, &set.target) else { return None };
+            let work = Work { key: key.clone(), tree: tree.clone(), set: set.clone() };
+            (!set.files.is_empty() && !is_sweep(set)).then(|| (target.commit.clone(), work))
+        };
+        self.rested.iter().filter(|(_, set)| set.repo == *repo).filter_map(work).collect()
+    }
+}
+
+impl Picture {
+    /// The works on the target that most have merged theirs onto; the others will follow. None: there is none.
+    fn of(works: Vec<(CommitId, Work)>) -> Option<Self> {
         let mut by_target: BTreeMap<CommitId, Vec<Work>> = BTreeMap::new();
-        for (key, set) in self.rested.iter().filter(|(_, set)| set.repo == *repo) {
-            if let (Onto::Clean(tree), Some(target)) = (&set.onto, &set.target)
-                && !set.files.is_empty()
-                && !is_sweep(set)
-            {
-                let work = Work { key: key.clone(), tree: tree.clone(), set: set.clone() };
-                by_target.entry(target.commit.clone()).or_default().push(work);
-            }
+        for (target, work) in works {
+            by_target.entry(target).or_default().push(work);
         }
-        let (target, works) = by_target.into_iter().max_by_key(|(_, works)| works.len())?;
-        (works.len() > 1).then_some(Picture { target, works })
+        let target = by_target.iter().max_by_key(|(_, works)| works.len()).map(|(target, _)| target.clone())?;
+        let works = by_target.remove(&target)?;
+        let awaited = by_target.into_values().flatten().map(|work| work.key).collect();
+        Some(Self { target, works, awaited })
     }
 }
 

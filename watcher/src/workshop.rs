@@ -18,13 +18,14 @@ use tokio_util::sync::CancellationToken;
 use crate::grounds::Ground;
 use crate::line::Line;
 pub(crate) use crate::line::Urgency;
+use crate::slots::{HostSlot, HostSlots};
 
 /// Infrastructure that failed is tried again this often, with a growing wait.
 const TRIES_MAX: u32 = 3;
 const WAIT_FIRST: Duration = Duration::from_secs(1);
 
-/// Checks that run at a time: builds use all cores by themselves.
-const SLOTS: usize = 1;
+/// Checks that run at a time on one host: builds use all cores by themselves.
+pub(crate) const SLOTS: usize = 1;
 /// Trees of some weeks.
 const VERDICTS_MAX: usize = 10_000;
 
@@ -54,6 +55,7 @@ pub(crate) struct Workshop {
     verdicts: Mutex<Verdicts>,
     tools: ToolVersions,
     line: Line,
+    host_slots: HostSlots,
     free: Mutex<Vec<usize>>,
     trees: Mutex<HashMap<(RepoId, usize), Arc<CheckTree>>>,
     metrics: Metrics,
@@ -61,13 +63,14 @@ pub(crate) struct Workshop {
 }
 
 impl Workshop {
-    pub(crate) fn open(dir: PathBuf, metrics: Metrics, shutdown: CancellationToken) -> Self {
+    pub(crate) fn open(dir: PathBuf, host_slots: HostSlots, metrics: Metrics, shutdown: CancellationToken) -> Self {
         let verdicts = remembered(&dir);
         Self {
             runner: Runner::default(),
             verdicts: Mutex::new(verdicts),
             tools: ToolVersions::default(),
             line: Line::new(SLOTS, metrics.clone()),
+            host_slots,
             free: Mutex::new((0..SLOTS).rev().collect()),
             trees: Mutex::default(),
             dir,
@@ -160,7 +163,7 @@ impl Workshop {
         }
     }
 
-    /// None: it gave way.
+    /// None: it gave way, or its slot was lost.
     async fn begun(&self, ground: &Ground, tree: &ObjectId, check: &Check, urgency: Urgency) -> Option<Outcome> {
         let Some(slot) = self.slot(urgency).await else {
             return Some(could_not("the watcher is ending".to_owned()));
@@ -177,18 +180,18 @@ impl Workshop {
         // Build outputs of its own: two builds that run at a time never share one.
         let target = folder.join("cargo-target");
         let runner = self.runner.clone().with_env("CARGO_TARGET_DIR", &target).guarding(&target);
-        let (root, limits, stop) = (check_tree.root(), limits_of(ground), self.shutdown.child_token());
+        let (root, limits, stop) = (check_tree.root(), limits_of(ground), slot.host.over.child_token());
         let mut run = std::pin::pin!(runner.run(check, &root, &limits, &stop));
-        tokio::select! {
-            outcome = &mut run => Some(outcome),
+        let outcome = tokio::select! {
+            outcome = &mut run => outcome,
             () = self.line.must_give_way(urgency) => {
                 stop.cancel();
                 // Nothing of it runs any more when this ends.
-                let outcome = run.await;
-                let was_stopped = matches!(outcome, Outcome::Infrastructure { why: Why::Cancelled, .. });
-                (!was_stopped || self.shutdown.is_cancelled()).then_some(outcome)
+                run.await
             }
-        }
+        };
+        let was_stopped = matches!(outcome, Outcome::Infrastructure { why: Why::Cancelled, .. });
+        (!was_stopped || self.shutdown.is_cancelled()).then_some(outcome)
     }
 
     /// Packages that were downloaded into a work tree of this machine are not downloaded again: they are copied, so that no check
@@ -213,9 +216,22 @@ impl Workshop {
     }
 
     async fn slot(&self, urgency: Urgency) -> Option<Slot<'_>> {
-        let permit = self.shutdown.run_until_cancelled(self.line.turn(urgency)).await.flatten()?;
+        let (permit, host) = self.shutdown.run_until_cancelled(self.turn(urgency)).await.flatten()?;
         let number = self.free().pop()?;
-        Some(Slot { shop: self, number, _permit: permit })
+        Some(Slot { shop: self, number, host, _permit: permit })
+    }
+
+    /// A slot of this watcher's and one of the host's.
+    async fn turn(&self, urgency: Urgency) -> Option<(SemaphorePermit<'_>, HostSlot)> {
+        loop {
+            let permit = self.line.turn(urgency).await?;
+            tokio::select! {
+                biased;
+                // Another watcher of this host may have it for long: here the more urgent goes first meanwhile.
+                () = self.line.is_overtaken(urgency) => {}
+                host = self.host_slots.take() => return Some((permit, host)),
+            }
+        }
     }
 
     fn verdicts(&self) -> MutexGuard<'_, Verdicts> {
@@ -244,6 +260,7 @@ fn remembered(dir: &Path) -> Verdicts {
 struct Slot<'a> {
     shop: &'a Workshop,
     number: usize,
+    host: HostSlot,
     _permit: SemaphorePermit<'a>,
 }
 

@@ -38,12 +38,12 @@ impl Policy {
         }
     }
 
-    fn blocked(&self, call: &Call<'_>, seen: &[Seen<'_>], paths: &[Named]) -> Vec<Hit> {
+    fn blocked(&self, call: &Call<'_>, seen: &[Seen<'_>], paths: &[Named<'_>]) -> Vec<Hit> {
         let matched = self.blocklist.matches(call, seen, paths);
         matched.iter().map(|matched| told(matched, RuleKind::Block)).collect()
     }
 
-    fn asked(&self, call: &Call<'_>, seen: &[Seen<'_>], paths: &[Named]) -> Vec<Hit> {
+    fn asked(&self, call: &Call<'_>, seen: &[Seen<'_>], paths: &[Named<'_>]) -> Vec<Hit> {
         let matched = self.approve.matches(call, seen, paths);
         if matched.is_empty() {
             return Vec::new();
@@ -55,7 +55,7 @@ impl Policy {
         matched.iter().filter(|asked| !lifted(asked)).map(|matched| told(matched, RuleKind::Approve)).collect()
     }
 
-    fn built_in(&self, call: &Call<'_>, seen: &[Seen<'_>], paths: &[Named]) -> Vec<Hit> {
+    fn built_in(&self, call: &Call<'_>, seen: &[Seen<'_>], paths: &[Named<'_>]) -> Vec<Hit> {
         if self.defaults == Defaults::Off {
             return Vec::new();
         }
@@ -76,7 +76,7 @@ impl Policy {
                 let patterns = &allow.listed.entry.paths;
                 let names_path = allow.at.is_none()
                     && paths.iter().any(|path| {
-                        found.path.as_ref() == Some(&path.path) && patterns.iter().any(|pattern| path.is_in(pattern))
+                        found.path.as_deref() == Some(path.path) && patterns.iter().any(|pattern| path.is_in(pattern))
                     });
                 names_path || names_command && allow.listed.pattern.as_ref().is_some_and(Pattern::is_narrow)
             });

@@ -75,7 +75,7 @@ impl List {
     }
 
     /// The first entry that applies to the call, by the order of its commands, then of its paths.
-    pub(crate) fn matches<'a>(&'a self, call: &Call<'_>, seen: &[Seen<'_>], paths: &[Named]) -> Vec<Matched<'a>> {
+    pub(crate) fn matches<'a>(&'a self, call: &Call<'_>, seen: &[Seen<'_>], paths: &[Named<'_>]) -> Vec<Matched<'a>> {
         let mut out = Vec::new();
         for one in seen {
             for at in self.candidates(one) {
@@ -116,7 +116,7 @@ impl List {
 }
 
 impl Listed {
-    fn applies(&self, call: &Call<'_>, paths: &[Named]) -> bool {
+    fn applies(&self, call: &Call<'_>, paths: &[Named<'_>]) -> bool {
         let one_of = |names: &[String], name: &str| names.is_empty() || names.iter().any(|n| like(n, name));
         let entry = &self.entry;
         one_of(&entry.tools, call.tool)

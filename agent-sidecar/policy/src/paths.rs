@@ -1,6 +1,7 @@
 //! Paths as rules look at them: what a command foresees touching, whether an entry's patterns cover a path, and whether a
 //! path is outside of where a session works. All lexical: callers resolve links first.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use rr_core::path::RepoPath;
@@ -87,40 +88,44 @@ pub(crate) fn place(target: &Target) -> Option<PathBuf> {
     }
 }
 
-/// A touched path in the three ways an entry may name it; made once a call.
-pub(crate) struct Named {
-    in_repository: Option<RepoPath>,
-    in_home: Option<RepoPath>,
-    at_root: Option<RepoPath>,
-    pub(crate) path: PathBuf,
+/// A touched path in the three ways an entry may name it, each made when an entry first does.
+pub(crate) struct Named<'a> {
+    in_repository: OnceCell<Option<RepoPath>>,
+    in_home: OnceCell<Option<RepoPath>>,
+    at_root: OnceCell<Option<RepoPath>>,
+    root: Option<&'a Path>,
+    home: Option<&'a Path>,
+    pub(crate) path: &'a Path,
 }
 
-impl Named {
-    fn new(path: &Path, call: &Call<'_>) -> Self {
-        let below = |base: Option<&Path>| {
-            let rest = path.strip_prefix(base?).ok()?;
-            RepoPath::parse(rest.as_os_str().as_encoded_bytes()).ok()
-        };
+impl<'a> Named<'a> {
+    fn new(path: &'a Path, call: &Call<'a>) -> Self {
         Self {
-            in_repository: below(call.root),
-            in_home: below(call.home),
-            at_root: below(Some(Path::new("/"))),
-            path: path.to_path_buf(),
+            in_repository: OnceCell::new(),
+            in_home: OnceCell::new(),
+            at_root: OnceCell::new(),
+            root: call.root,
+            home: call.home,
+            path,
         }
     }
 
     pub(crate) fn is_in(&self, pattern: &PathPattern) -> bool {
-        let path = match pattern.base {
-            Base::Repository => &self.in_repository,
-            Base::Home => &self.in_home,
-            Base::Root => &self.at_root,
+        let (known, base) = match pattern.base {
+            Base::Repository => (&self.in_repository, self.root),
+            Base::Home => (&self.in_home, self.home),
+            Base::Root => (&self.at_root, Some(Path::new("/"))),
         };
-        path.as_ref().is_some_and(|path| pattern.covers(path))
+        let below = || {
+            let rest = self.path.strip_prefix(base?).ok()?;
+            RepoPath::parse(rest.as_os_str().as_encoded_bytes()).ok()
+        };
+        known.get_or_init(below).as_ref().is_some_and(|path| pattern.covers(path))
     }
 }
 
 /// All that the call touches.
-pub(crate) fn touched(call: &Call<'_>) -> Vec<Named> {
+pub(crate) fn touched<'a>(call: &Call<'a>) -> Vec<Named<'a>> {
     let mut paths: Vec<&PathBuf> = call.reads.iter().chain(call.writes).collect();
     paths.sort_unstable();
     paths.dedup();

@@ -133,14 +133,13 @@ fn in_home(rest: &str) -> bool {
 /// `.env`, `.env.local`, `prod.env`, and not `.env.example`.
 fn is_env_file(name: &str) -> bool {
     let lower = name.to_lowercase();
-    if EXAMPLES.iter().any(|end| lower.ends_with(&format!(".{end}")) || lower.contains(&format!("{end}.env"))) {
-        return false;
-    }
-    lower == ".env"
+    let is_one = lower == ".env"
         || lower.starts_with(".env.")
         || lower.starts_with(".env_")
         || lower.starts_with(".env-")
-        || (lower.ends_with(".env") && lower.len() > 4)
+        || (lower.ends_with(".env") && lower.len() > 4);
+    // Asked last: every word of a command is looked at, and hardly any comes this far.
+    is_one && !EXAMPLES.iter().any(|end| lower.ends_with(&format!(".{end}")) || lower.contains(&format!("{end}.env")))
 }
 
 fn is_key(name: &str) -> bool {

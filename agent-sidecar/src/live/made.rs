@@ -8,9 +8,11 @@ use std::sync::{Mutex, PoisonError};
 use rr_core::id::SessionId;
 use rr_core::live::{ChangeSet, FileChange, Rest, Resting, Seen, Target, TreeKey};
 use rr_git::{Look, Looked, Mirror, MirrorError, Sent};
+use rr_journal::Reader;
 use rr_symbols::Parses;
 
 use super::makers::{Makers, Touched};
+use super::recall::written;
 use crate::repos::Repo;
 
 /// A larger file is compared by its lines only.
@@ -43,6 +45,8 @@ pub(super) struct Calls {
     pub over: bool,
     /// What calls have changed since the look before.
     pub changed: Touched,
+    /// What was written down of calls.
+    pub journal: Reader,
 }
 
 pub(super) struct Made {
@@ -105,6 +109,7 @@ impl Maker {
                 return Ok(Some(Made { set: last.set.clone(), again: true, folders: last.folders.clone() }));
             }
         };
+        let is_first = last.is_none();
         let mut resting = last.as_ref().map(|l| l.resting).unwrap_or_default();
         let (mut set, parses, folders) = match last.take() {
             Some(last) if same && last.target == target => (last.set, last.parses, last.folders),
@@ -112,6 +117,9 @@ impl Maker {
         };
         set.rest = resting.step(Seen { parses, same, busy: calls.busy, call_over: calls.over });
         (set.writers, set.remote) = (writers, remote);
+        if is_first {
+            makers.recall(&set.files, written(&calls.journal, &repo.tree.root, &set.files));
+        }
         // What a call does that is under way is not said yet.
         if !calls.busy || set.rest == Rest::Settled {
             makers.see(&set.files);

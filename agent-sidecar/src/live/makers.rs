@@ -28,6 +28,16 @@ struct Made {
 }
 
 impl Makers {
+    /// Takes over what is written down of who made these files what they are.
+    pub(super) fn recall(&mut self, files: &[FileChange], mut written: BTreeMap<GitPath, BTreeSet<SessionId>>) {
+        for file in files {
+            if let Some(by) = written.remove(&file.path) {
+                let made = Made { content: file.to.clone(), by, is_strange: false };
+                self.files.insert(file.path.clone(), made);
+            }
+        }
+    }
+
     /// What calls have said since.
     pub(super) fn hear(&mut self, touched: Touched) {
         for (path, by) in touched {

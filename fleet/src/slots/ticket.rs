@@ -94,6 +94,21 @@ impl Fleet {
         }
     }
 
+    /// Puts everybody out of a line: for one who knows that nobody of it lives any more.
+    ///
+    /// # Errors
+    /// If the store does not answer clearly: it may be partly done.
+    pub async fn empty_line(&self, host: &HostId, name: &str) -> Result<(), FleetError> {
+        let prefix = self.keys.counted_slot(host, name_in_key("slot", name)?);
+        for lease in self.line(&prefix).await?.0.iter().filter_map(|kv| kv.lease) {
+            match self.store.revoke(lease).await {
+                Ok(_) | Err(StoreError::LeaseNotFound(_)) => {}
+                Err(error) => return Err(error).doing("empty a line"),
+            }
+        }
+        Ok(())
+    }
+
     /// Gives up a place in line, and the slot if it has one. Doing it again is harmless.
     ///
     /// # Errors

@@ -124,7 +124,7 @@ fn shown(command: &[OsString]) -> String {
     plain.collect::<Vec<_>>().join(" ")
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let bad = || format!("{text:?} is no duration: a whole number and one of s, m, h (as 10m)");
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: u64 = digits.parse().map_err(|_| bad())?;

@@ -3,16 +3,17 @@
 use std::fmt::Write as _;
 
 use rr_proto::v1;
+use rr_runtime::host;
 use serde_json::{Value, json};
 
 use super::slots;
 use crate::door::Door;
 use crate::exit::Failure;
 use crate::hand::Hand;
-use crate::out;
 use crate::table::{age, plain, table};
 use crate::view::{FleetView, HoldView, SessionView};
 use crate::watch::alarm::Alarm;
+use crate::{out, plan};
 
 /// Show whether the fleet runs, who works in it, and how far each session has followed a pause
 #[derive(Debug, clap::Args)]
@@ -24,21 +25,27 @@ pub(crate) async fn run(hand: &Hand) -> Result<(), Failure> {
     let alarm = Alarm::look(&mut door).await;
     // Not knowing who builds must not hide the rest.
     let slots = door.slots().await.ok();
-    hand.answer(&as_json(&view, &alarm, slots.as_ref()), || as_text(&view, &alarm, slots.as_ref(), out::columns()))
+    let crowd = host::host_id(&hand.dirs).ok().and_then(|host| plan::warning(&view, host.as_str()));
+    hand.answer(&as_json(&view, &alarm, slots.as_ref(), crowd.is_some()), || {
+        let mut lines = crowd.clone().unwrap_or_default();
+        lines.push_str(&slots.as_ref().and_then(slots::in_a_line).unwrap_or_default());
+        as_text(&view, &alarm, &lines, out::columns())
+    })
 }
 
-fn as_json(view: &FleetView, alarm: &Alarm, slots: Option<&v1::SlotsReply>) -> Value {
+fn as_json(view: &FleetView, alarm: &Alarm, slots: Option<&v1::SlotsReply>, crowded: bool) -> Value {
     let slots = slots.map(|slots| slots::as_json(slots)["slots"].take());
     json!({
         "paused": view.paused, "hard": view.hard, "epoch": view.epoch, "mode": view.mode, "version": view.version,
         "holds": view.holds, "sessions": view.sessions, "locks": view.locks.len(), "waiters": view.waiters.len(),
         "revision": view.revision, "now_unix_ms": view.now_unix_ms, "unreadable": view.unreadable,
         "incidents": alarm.incidents(), "serious_findings": alarm.serious_findings(),
-        "slots": slots,
+        "slots": slots, "more_agents_than_advised": crowded,
     })
 }
 
-fn as_text(view: &FleetView, alarm: &Alarm, slots: Option<&v1::SlotsReply>, columns: Option<u16>) -> String {
+/// `lines`: what else belongs below the head.
+fn as_text(view: &FleetView, alarm: &Alarm, lines: &str, columns: Option<u16>) -> String {
     let run = match (view.paused, view.hard) {
         (false, _) => "running".to_owned(),
         (true, false) => format!("PAUSED: {}", followed(view)),
@@ -52,7 +59,7 @@ fn as_text(view: &FleetView, alarm: &Alarm, slots: Option<&v1::SlotsReply>, colu
     let (sessions, locks, waiters) = (view.sessions.len(), view.locks.len(), view.waiters.len());
     let _ = writeln!(text, "Sessions  {sessions}, holding {locks} locks, {waiters} waiting");
     text.push_str(&alarm.text());
-    text.push_str(&slots.and_then(slots::in_a_line).unwrap_or_default());
+    text.push_str(lines);
     if !view.holds.is_empty() {
         let _ = write!(text, "\n{}", holds(&view.holds, columns));
     }
@@ -118,7 +125,7 @@ mod tests {
     #[test]
     fn a_paused_fleet_shows_each_session_and_the_command_that_resumes() {
         let view = FleetView::of(crate::view::tests::picture());
-        let text = as_text(&view, &Alarm::default(), None, None);
+        let text = as_text(&view, &Alarm::default(), "", None);
         assert!(text.starts_with("Fleet     PAUSED: 1 of 2 sessions drained (epoch 4)\n"), "{text}");
         assert!(text.contains("cooperative"), "{text}");
         assert!(text.contains("aaaaaaaa  claude  7    drained"), "{text}");
@@ -130,7 +137,7 @@ mod tests {
     fn a_session_that_needs_a_person_stands_out() {
         let mut view = FleetView::of(crate::view::tests::picture());
         view.sessions[1].warning = "a shell it started still runs".into();
-        let text = as_text(&view, &Alarm::default(), None, None);
+        let text = as_text(&view, &Alarm::default(), "", None);
         assert!(text.contains("\nWARNING   bbbbbbbb (pid 8): a shell it started still runs\n"), "{text}");
     }
 
@@ -138,7 +145,7 @@ mod tests {
     fn a_running_fleet_offers_no_resume() {
         let mut view = FleetView::of(crate::view::tests::picture());
         view.paused = false;
-        let text = as_text(&view, &Alarm::default(), None, None);
+        let text = as_text(&view, &Alarm::default(), "", None);
         assert!(text.starts_with("Fleet     running (epoch 4)\n") && !text.contains("Resume"), "{text}");
     }
 }

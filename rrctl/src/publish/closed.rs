@@ -170,6 +170,42 @@ mod tests {
     }
 
     #[test]
+    fn a_break_in_a_clone_closes_the_branch_to_what_has_the_break_in_it_and_one_at_a_remote_to_everything() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let git = |words: &[&str]| {
+            let done = std::process::Command::new("git")
+                .args(["-c", "user.name=t", "-c", "user.email=t@example.invalid"])
+                .args(words)
+                .current_dir(dir.path())
+                .output()
+                .expect("git runs");
+            assert!(done.status.success(), "{words:?}");
+            String::from_utf8_lossy(&done.stdout).trim().to_owned()
+        };
+        let commit = |title: &str| {
+            git(&["commit", "-q", "--allow-empty", "-m", title]);
+            git(&["rev-parse", "HEAD"])
+        };
+        git(&["init", "-q", "-b", "main"]);
+        let green = commit("green");
+        let red = commit("red");
+        let later = commit("later");
+        git(&["checkout", "-q", "-b", "whole", &green]);
+        let whole = commit("whole");
+        let history = History::at(dir.path());
+        let is_of = |url: &str, branch: &str, new: &str, known: &str| {
+            let line = v1::Line { branch: "main".into(), url: url.into(), ..Default::default() };
+            let incident = v1::Incident { line: Some(line), green: known.into(), red: red.clone(), ..incident("1a2b") };
+            let update = Update { branch: Some(branch.into()), new: Some(new.into()), old: None };
+            Closed { incident, repairer: String::new() }.is_of(&history, &update)
+        };
+        assert!(is_of("", "main", &red, &green) && is_of("", "main", &later, &green));
+        assert!(!is_of("", "main", &whole, &green) && is_of("ssh://there", "main", &whole, &green));
+        assert!(!is_of("", "topic", &later, &green) && !is_of("ssh://there", "topic", &later, &green));
+        assert!(!is_of("ssh://there", "main", &later, &"1".repeat(40)), "another repository");
+    }
+
+    #[test]
     fn a_refusal_names_branch_commit_check_and_what_to_do() {
         let closed = Closed { incident: incident("1a2b"), repairer: "ann\u{1b}[2J".into() };
         let text = closed.text(By::Agent("ben"));

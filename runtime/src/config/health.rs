@@ -195,6 +195,13 @@ mod tests {
     }
 
     #[test]
+    fn a_check_of_edits_is_one_of_commits_and_merges_too() {
+        let health = parsed("health: { checks: [{ name: types, run: tsc, when: edit }] }").unwrap();
+        assert_eq!(health.checks.unwrap()[0].when, When::Edit);
+        assert!(When::Edit < When::Commit && When::Commit < When::Merge);
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused_with_its_place() {
         for (text, rule) in [
             ("health: { checks: [{ name: a, run: \"\" }] }", "visible text"),

@@ -65,7 +65,7 @@ fn an_agent_whose_uncommitted_edit_does_not_pass_is_told_once_with_command_and_o
 fn of_three_in_one_work_tree_who_broke_it_is_told_that_it_is_theirs_and_the_others_to_wait() {
     let sandbox = Sandbox::new();
     checked_at_edits(&sandbox, QUICK);
-    let _daemon = Daemon::start(&sandbox);
+    let mut daemon = Daemon::start(&sandbox);
     let mut agents = ["first", "culprit", "third"].map(|name| Agent::start(&sandbox, name));
     until_long("the branch is known to be green", &sandbox, || is_green(&sandbox));
     for (agent, text) in agents.iter_mut().zip(["good\n", "BROKEN\n", "good too\n"]) {
@@ -77,7 +77,7 @@ fn of_three_in_one_work_tree_who_broke_it_is_told_that_it_is_theirs_and_the_othe
     let said = told(culprit, &sandbox, "fails in this work tree");
     assert!(said.contains("it is yours") && said.contains("src/of-culprit.txt(1,1): error TS1000"), "{said}");
     assert!(!said.contains("of-first") && !said.contains("of-third"), "{said}");
-    for innocent in [first, third] {
+    for innocent in [&mut *first, &mut *third] {
         let said = told(innocent, &sandbox, "fails in this work tree");
         let of_culprit = sessions[1].as_str().expect("a name").get(..8).expect("long");
         assert!(said.contains("it is not yours") && said.contains("Do not mend it"), "{said}");
@@ -92,6 +92,17 @@ fn of_three_in_one_work_tree_who_broke_it_is_told_that_it_is_theirs_and_the_othe
     for path in ["src/of-first.txt", "src/of-culprit.txt", "src/of-third.txt"] {
         assert!(sandbox.repo.join(path).exists(), "nothing is taken out: {path}");
     }
+
+    // Another life of the daemon still knows who made what, and tells nothing twice.
+    daemon.kill9();
+    daemon.restart();
+    until_long("the third may write", &sandbox, || third.write("src/of-third.txt", "BROKEN as well\n").passed());
+    let mut both = [&sessions[1], &sessions[2]].map(|session| session.as_str().expect("a name"));
+    both.sort_unstable();
+    let both = serde_json::json!(both);
+    until_long("both are named", &sandbox, || findings(&sandbox).iter().any(|found| found["sessions"] == both));
+    let said = told(first, &sandbox, "fails in this work tree");
+    assert!(said.matches("fails in this work tree").count() == 1 && said.contains("src/of-third.txt"), "{said}");
 }
 
 #[test]

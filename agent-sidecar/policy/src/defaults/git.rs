@@ -62,8 +62,7 @@ pub(super) const RULES: &[Builtin] = &[
         because: "it drops a branch whose commits are merged nowhere",
         instead: "`git branch -d` refuses what is not merged; rename it if it is in the way (`git branch -m`)",
         look: Look::Command(|seen, _| {
-            let force = seen.letter('D') || (seen.has('d', "delete") && seen.has('f', "force"));
-            verb(seen) == "branch" && force
+            verb(seen) == "branch" && (seen.letter('D') || (seen.has('d', "delete") && seen.has('f', "force")))
         }),
     },
     Builtin {
@@ -176,18 +175,17 @@ fn whole_tree(text: &str) -> bool {
 }
 
 fn discards(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
-    let rest = rest(seen);
-    let all = rest.iter().any(|text| whole_tree(text));
+    let all = || rest(seen).iter().any(|text| whole_tree(text));
     match verb(seen) {
         "reset" => seen.texts().any(|text| {
             matches!(text, "--hard" | "--merge" | "--keep") || text.len() > 4 && "--hard".starts_with(text)
         }),
-        "checkout" => all || seen.has('f', "force"),
-        "restore" => all && (seen.has('W', "worktree") || !seen.has('S', "staged")),
+        "checkout" => all() || seen.has('f', "force"),
+        "restore" => all() && (seen.has('W', "worktree") || !seen.has('S', "staged")),
         "switch" => seen.has('f', "force") || seen.exact("--discard-changes"),
         "checkout-index" => seen.has('f', "force") && seen.has('a', "all"),
         "read-tree" => seen.exact("--reset") && seen.letter('u'),
-        "submodule" => rest.first() == Some(&"deinit") && seen.has('f', "force"),
+        "submodule" => rest(seen).first() == Some(&"deinit") && seen.has('f', "force"),
         _ => false,
     }
 }
