@@ -119,7 +119,9 @@ impl Service {
             (self.snapshots.clone(), flight.before.clone(), seen.touched.clone(), seen.now.clone());
         let changes = tokio::task::spawn_blocking(move || snapshots.changes(&before, &touched, now.as_ref())).await;
         let changes = changes.unwrap_or_default();
-        self.people.call_left(flight, &changes);
+        // What may write anything had its end before the tree was looked at, and not in the moment of that.
+        let over = seen.glance.as_ref().map_or_else(|| self.now(), |glance| glance.at - Span::from_millis(1));
+        self.people.call_left(flight, &changes, over);
         who.lock().unsaved.extend(changes.iter().map(|c| c.root.clone()));
         self.note_done(who, flight.agent_id.as_ref(), id, ok, changes);
         if let Some(flight) = who.lock().in_flight.get_mut(id) {

@@ -18,6 +18,8 @@ pub(crate) struct Effects {
     pub reads: Vec<Place>,
     /// Single files it changes. `whole`: without regard to what stands there.
     pub writes: Vec<Place>,
+    /// Of these, what a build makes by the way: kept and looked at like the others, and not locked before.
+    pub made: Vec<PathBuf>,
     /// Claims beyond single files: folders, patterns, git's own things.
     pub claims: Vec<(Arc<Repo>, Claim)>,
     /// Git commands that touch a work tree at large.

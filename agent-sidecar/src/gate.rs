@@ -231,6 +231,9 @@ impl Service {
             return Err(Stop::Refused(self.refuse(who, &what, reason)));
         }
         // Whatever others note from here on is theirs: the look below may or may not have seen it.
+        if let Some(repo) = &found.compare {
+            self.people.expect_a_look(repo);
+        }
         let since = self.now();
         let compared = self.look_before(found).await.map_err(|why| Stop::Refused(Answer::deny(why)))?;
         if let Some((what, reason)) = self.sweeps_others(who, found, compared.as_ref()) {
@@ -482,7 +485,7 @@ impl Service {
     /// The locks a call needs: its files, a share of their work trees, and what its git commands use.
     fn needs(&self, call: &ToolCall, found: &Effects) -> Vec<Need> {
         let mut needs: Vec<Need> = Vec::new();
-        for place in &found.writes {
+        for place in found.writes.iter().filter(|place| !found.made.contains(&place.disk)) {
             let only_for = self.only_for_call(call, place);
             let claim = Claim::exclusive(Scope::Path(place.path.clone()));
             needs.push(Need { repo: place.repo.clone(), claim, only_for });
@@ -548,7 +551,7 @@ impl Service {
             in_spite_of: self.permit().check(started, &self.timing).err().and_then(Standstill::epoch),
         };
         who.lock().in_flight.insert(call.id.clone(), flight.clone());
-        self.people.call_begins(&flight);
+        self.people.call_begins(&flight, self.now());
     }
 
     /// An agent makes its changing calls one after the other: one that never reported its end (refused by its user, cut off)

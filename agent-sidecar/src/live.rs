@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rr_core::id::{CommitId, ObjectId, SessionId};
-use rr_core::live::{ChangeSet, TreeKey};
+use rr_core::live::{ChangeSet, Rest, TreeKey};
 use rr_core::path::RepoPath;
 use rr_fleet::{FleetError, LiveLease};
 use rr_runtime::trouble::Trouble;
@@ -74,6 +74,11 @@ impl Live {
 
     fn is_wanted(&self, tree: &str) -> bool {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner).contains(tree)
+    }
+
+    /// Whether a call in this work tree has ended since that was last asked.
+    fn is_touched(&self, root: &Path) -> bool {
+        self.touched.lock().unwrap_or_else(PoisonError::into_inner).contains(root)
     }
 
     fn take_touched(&self) -> BTreeSet<PathBuf> {
@@ -238,7 +243,7 @@ impl Service {
         tree.looked = Some(Looked { at: began, took: began.elapsed() });
         let every = if tree.watched { TRUST_FOR } else { SCAN_EVERY };
         tree.due = tree.not_before(Instant::now() + every);
-        let made = match made {
+        let mut made = match made {
             Ok(Ok(Some(made))) => made,
             Ok(Ok(None)) => return Ok(()),
             Ok(Err(error)) => {
@@ -247,6 +252,10 @@ impl Service {
             }
             Err(_) => return Ok(()),
         };
+        // What began or ended during the look may be half in it.
+        if (!busy && self.at_work_in(tree).0) || self.live.is_touched(&tree.repo.tree.root) {
+            made.set.rest = Rest::InFlux;
+        }
         if made.again {
             tree.due = tree.not_before(Instant::now() + REST);
         }

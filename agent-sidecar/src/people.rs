@@ -50,9 +50,9 @@ pub(crate) struct OwnHand {
 }
 
 impl OwnHand {
-    /// What it has written is nobody's save.
-    pub(crate) fn wrote(&self, files: impl Iterator<Item = (PathBuf, Content)>) {
-        self.window.over(std::iter::empty(), files);
+    /// What it has written by now is nobody's save.
+    pub(crate) fn wrote(&self, files: impl Iterator<Item = (PathBuf, Content)>, now: BootTime) {
+        self.window.over(false, std::iter::empty(), files, now);
     }
 }
 
@@ -72,20 +72,26 @@ impl People {
         self.windows.lock().unwrap_or_else(PoisonError::into_inner).remove(root);
     }
 
+    /// From here on calls are noted for this work tree: before the first look at it begins.
+    pub(crate) fn expect_a_look(&self, repo: &Arc<Repo>) {
+        self.window(repo);
+    }
+
     /// A call has begun. It is among those under way already.
-    pub(crate) fn call_begins(&self, flight: &InFlight) {
+    pub(crate) fn call_begins(&self, flight: &InFlight, now: BootTime) {
         for window in self.windows() {
             let any = may_write_anything(flight, &window.repo);
-            window.begins(any, named(flight, &window.repo));
+            window.begins(any, named(flight, &window.repo), now);
         }
     }
 
-    /// A call is over, and this is what it changed.
-    pub(crate) fn call_left(&self, flight: &InFlight, changes: &[FileChange]) {
+    /// A call was over then, and this is what it changed.
+    pub(crate) fn call_left(&self, flight: &InFlight, changes: &[FileChange], then: BootTime) {
         for window in self.windows() {
+            let any = may_write_anything(flight, &window.repo);
             let here = changes.iter().filter(|change| change.root == window.repo.tree.root);
             let left = here.map(|change| (PathBuf::from(change.path.shown()), change.after));
-            window.over(named(flight, &window.repo), left);
+            window.over(any, named(flight, &window.repo), left, then);
         }
     }
 
@@ -99,6 +105,7 @@ impl People {
 impl Service {
     /// Looks at a work tree for saves.
     pub(crate) async fn see_saves(self: &Arc<Self>, repo: &Arc<Repo>) {
+        self.people.expect_a_look(repo);
         if repo.tree.is_landing() {
             return;
         }
@@ -138,15 +145,15 @@ impl Service {
             *stood = None;
             return;
         }
-        let accounted = window.turn(|| self.under_way(repo, left_running, over));
+        let accounted = window.accounted();
         if let Some(stood) = stood.as_ref().filter(|_| !accounted.any)
             && let Err(why) = self.attribute(window, stood, &accounted, &now).await
         {
             // What could not be told now is in the window that goes on.
             tracing::debug!(why, root = %repo.tree.root.display(), "tell a person's save");
-            window.goes_on(accounted);
             return;
         }
+        window.turn(at, self.now(), || self.under_way(repo, left_running, over));
         self.give_back_committed(repo, &now).await;
         let (snapshots, kept) = (self.snapshots.clone(), repo.clone());
         let before = tokio::task::spawn_blocking(move || snapshots.keep_standing(kept, now)).await;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rr_core::live::GitPath;
 use rr_core::time::{BootTime, Span};
-use rr_fleet::{FleetError, Slot, SlotHeld, SlotHolder};
+use rr_fleet::{FleetError, Slot, SlotHeld, SlotHolder, SlotRow};
 use rr_policy::NeededSlot;
 use rr_runtime::clock::unix_ms;
 use tokio::sync::oneshot;
@@ -93,9 +93,10 @@ impl Service {
         if !needed.is_empty() {
             // What a build makes of a lock file is seen afterwards: two that may run at a time must not keep each other out.
             let view = current(&self.view);
-            found.writes.retain(|p| !is_lock_file(p) || view.holder(&p.repo.id, &p.path, who.sid()).is_some());
+            let is_free = |p: &&Place| is_lock_file(p) && view.holder(&p.repo.id, &p.path, who.sid()).is_none();
+            found.made = found.writes.iter().filter(is_free).map(|p| p.disk.clone()).collect();
         }
-        match self.builds_on(who, found).await {
+        match self.built_on(who, found).await {
             Some(reason) => self.refuse(who, "a dependency change", reason),
             None => Answer::default(),
         }
@@ -136,10 +137,13 @@ impl Service {
 
     /// A slot that was granted to this session meanwhile.
     fn use_kept(&self, who: &AgentSession, call: &ToolCall, name: &str) -> bool {
+        let is_kept = |held: &HeldSlot| held.name == name && matches!(held.what_for, For::Nobody { .. });
+        if !who.lock().slots.held.iter().any(is_kept) {
+            return false;
+        }
         let before = self.running_of(who);
         let mut inner = who.lock();
-        let kept = |held: &&mut HeldSlot| held.name == name && matches!(held.what_for, For::Nobody { .. });
-        let Some(held) = inner.slots.held.iter_mut().find(kept) else { return false };
+        let Some(held) = inner.slots.held.iter_mut().find(|held| is_kept(held)) else { return false };
         (held.what_for, held.before) = (For::Call(call.id.clone()), before);
         true
     }
@@ -232,10 +236,11 @@ impl Service {
     }
 
     /// Why a manifest may not be changed now: another one builds what it stands in (G2).
-    async fn builds_on(&self, who: &AgentSession, found: &Effects) -> Option<String> {
+    async fn built_on(&self, who: &AgentSession, found: &Effects) -> Option<String> {
         let counts = |repo: &Arc<Repo>| !repo.config().0.slots.is_empty();
-        let changed: Vec<&Place> = found.writes.iter().filter(|p| counts(&p.repo) && is_about_packages(p)).collect();
-        let first = changed.first()?;
+        let is_meant = |p: &&Place| !found.made.contains(&p.disk) && counts(&p.repo) && is_about_packages(p);
+        let changed: Vec<&Place> = found.writes.iter().filter(is_meant).collect();
+        changed.first()?;
         let rows = match self.fleet.slots().await {
             Ok(rows) => rows,
             Err(error) => {
@@ -243,18 +248,16 @@ impl Service {
                 return Some(messages::not_connected("the store gave no clear answer about who builds here"));
             }
         };
-        let builds = |place: &&&Place| {
+        let reason = |place: &Place| {
             let root = place.repo.tree.root.display().to_string();
-            rows.iter().find(|row| {
+            let builds = |row: &&SlotRow| {
                 let another = row.holder.session.as_ref() != Some(who.sid());
                 row.has_it && row.host == self.host && another && row.holder.root.as_ref() == Some(&root)
-            })
+            };
+            let row = rows.iter().find(builds)?;
+            Some(messages::build_runs(&place.path.to_string(), &row.name, &row.holder))
         };
-        let (place, row) = match builds(&first) {
-            Some(row) => (*first, row),
-            None => changed.iter().find_map(|place| Some((*place, builds(&place)?)))?,
-        };
-        Some(messages::build_runs(&place.path.to_string(), &row.name, &row.holder))
+        changed.into_iter().find_map(reason)
     }
 
     /// A call is over: its slots go as soon as nothing of it runs any more.

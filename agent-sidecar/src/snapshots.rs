@@ -164,8 +164,9 @@ impl Snapshots {
         let Some(tree) = &before.tree else { return Vec::new() };
         let root = &tree.repo.tree.root;
         let change = |path: &RepoPath| {
-            let was = *left.get(Path::new(path.shown()))?;
-            let after = keep_after(&self.vault, &root.join(path.shown()));
+            let file = Path::new(path.shown());
+            let was = *left.get(file)?;
+            let after = kept_after(&root.join(file), keep_in(&self.vault, root, file));
             let (root, path) = (root.clone(), path.clone());
             (after != was).then_some(FileChange { root, path, before: was, after, foreseen: false })
         };

@@ -418,7 +418,7 @@ impl Service {
         };
         for (root, hand) in &hands {
             let here = applied.iter().filter(|a| a.place.root == *root);
-            hand.wrote(here.map(|a| (a.place.path.clone(), a.after)));
+            hand.wrote(here.map(|a| (a.place.path.clone(), a.after)), self.now());
         }
         drop(hands);
         self.end_undo(undoer, &call, target, &plan, &applied).await?;

@@ -194,6 +194,24 @@ fn of_two_slots_two_are_used_and_the_third_is_told_who_has_them_and_when_it_is_i
     shop.is_empty();
 }
 
+/// Both would write it; that must not make one of them wait for the other's commit.
+#[test]
+fn two_builds_that_may_run_at_a_time_do_not_keep_each_other_out_by_the_lock_file() {
+    let shop = Shop::new(2);
+    let _daemon = Daemon::start(&shop.sandbox);
+    let [mut one, mut two] = ["one", "two"].map(|name| shop.agent(name));
+    one.pre("Bash", &bash("cargo test")).must_pass();
+    two.pre("Bash", &bash("cargo test")).must_pass();
+    assert!(shop.lines().iter().all(|line| line["has_it"] == true));
+    two.stop();
+    one.stop();
+    shop.is_empty();
+    // Somebody who changes it keeps it, as ever.
+    one.write("Cargo.lock", "mine").must_pass();
+    two.pre("Bash", &bash("cargo test")).must_be_denied(&["Cargo.lock is being edited by session"]);
+    shop.is_empty();
+}
+
 #[test]
 fn a_killed_agent_is_out_of_line_and_the_next_has_its_slot() {
     let shop = Shop::new(1);

@@ -120,7 +120,10 @@ impl Maker {
         if is_first {
             makers.recall(&set.files, written(&calls.journal, &repo.tree.root, &set.files));
         }
-        // What a call does that is under way is not said yet.
+        // What a call does that is under way is not said yet: it may be in the middle of what nobody has said.
+        if calls.busy && !makers.explain(&set.files) {
+            set.rest = Rest::InFlux;
+        }
         if !calls.busy || set.rest == Rest::Settled {
             makers.see(&set.files);
         }

@@ -45,6 +45,14 @@ impl Makers {
         }
     }
 
+    /// Whether all that is other than at the last look was changed by a call that is over.
+    pub(super) fn explain(&self, files: &[FileChange]) -> bool {
+        files.iter().all(|file| {
+            let is_known = self.files.get(&file.path).is_some_and(|made| made.content == file.to);
+            is_known || RepoPath::parse(file.path.as_bytes()).is_ok_and(|path| self.touched.contains_key(&path))
+        })
+    }
+
     /// One look at a tree in which no call is in the middle of something: a call says what it did when it is over.
     pub(super) fn see(&mut self, files: &[FileChange]) {
         let touched = std::mem::take(&mut self.touched);
@@ -129,6 +137,16 @@ mod tests {
     #[test]
     fn a_look_between_a_write_and_its_word_is_put_right_by_the_word() {
         assert_eq!(made(&[(1, &[]), (1, &[7])]), [session(7)]);
+    }
+
+    #[test]
+    fn what_no_call_that_is_over_has_changed_is_not_explained() {
+        let mut makers = Makers::default();
+        assert!(makers.explain(&[]) && !makers.explain(&[file(1)]));
+        makers.hear(touched(&[7]));
+        assert!(makers.explain(&[file(1)]));
+        makers.see(&[file(1)]);
+        assert!(makers.explain(&[file(1)]) && !makers.explain(&[file(2)]), "the call under way may be writing it");
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! What is known of one work tree since it was last looked at: how it stood then, and which of its files agents' calls account
 //! for since. A call that may write anything, or something an agent left running, makes all changes of that time ambiguous.
+//!
+//! A look takes time, and calls go on meanwhile: what is noted while git looks counts in the window that ends with the look and in
+//! the one that begins with it.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -16,7 +19,7 @@ pub(super) struct Window {
     pub repo: Arc<Repo>,
     /// Held while somebody looks, and while the product's own hand writes there.
     pub stood: Arc<tokio::sync::Mutex<Option<Stood>>>,
-    accounted: Mutex<Accounted>,
+    noted: Mutex<Noted>,
 }
 
 /// A work tree as it was found.
@@ -31,59 +34,89 @@ pub(super) struct Stood {
 pub(super) struct Accounted {
     /// Something was at work that may have written any file.
     pub any: bool,
-    /// Named by calls of file tools that are under way.
+    /// Named by calls of file tools.
     pub named: HashSet<PathBuf>,
     /// As calls that are over have left them: whatever differs from that came later.
     pub left: HashMap<PathBuf, Content>,
 }
 
+/// The same, each with when it was noted last.
+#[derive(Debug, Default)]
+struct Noted {
+    any: Option<BootTime>,
+    named: HashMap<PathBuf, BootTime>,
+    left: HashMap<PathBuf, (Content, BootTime)>,
+}
+
 impl Window {
     pub(super) fn new(repo: Arc<Repo>) -> Self {
-        Self { repo, stood: Arc::default(), accounted: Mutex::default() }
+        Self { repo, stood: Arc::default(), noted: Mutex::default() }
     }
 
-    fn accounted(&self) -> MutexGuard<'_, Accounted> {
-        self.accounted.lock().unwrap_or_else(PoisonError::into_inner)
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A call begins. It is among those under way already, so that whoever begins a new window meanwhile counts it.
-    pub(super) fn begins(&self, any: bool, named: impl Iterator<Item = PathBuf>) {
-        let mut accounted = self.accounted();
-        accounted.any |= any;
-        accounted.named.extend(named);
+    pub(super) fn begins(&self, any: bool, named: impl Iterator<Item = PathBuf>, now: BootTime) {
+        let mut noted = self.noted();
+        if any {
+            noted.any = noted.any.max(Some(now));
+        }
+        noted.named.extend(named.map(|file| (file, now)));
     }
 
-    /// A call that named some files is over and has left these.
-    pub(super) fn over(&self, named: impl Iterator<Item = PathBuf>, left: impl Iterator<Item = (PathBuf, Content)>) {
-        let mut accounted = self.accounted();
+    /// A call that named some files was over then, and had left these. `any`: it may have written anything until then.
+    pub(super) fn over(
+        &self,
+        any: bool,
+        named: impl Iterator<Item = PathBuf>,
+        left: impl Iterator<Item = (PathBuf, Content)>,
+        then: BootTime,
+    ) {
+        let mut noted = self.noted();
+        if any {
+            noted.any = noted.any.max(Some(then));
+        }
         for file in named {
-            accounted.named.remove(&file);
+            noted.named.remove(&file);
         }
-        accounted.left.extend(left);
+        noted.left.extend(left.map(|(file, content)| (file, (content, then))));
     }
 
-    /// The window before this one could not be told of: what it accounted for counts here too.
-    pub(super) fn goes_on(&self, earlier: Accounted) {
-        let mut accounted = self.accounted();
-        accounted.any |= earlier.any;
-        for (file, content) in earlier.left {
-            accounted.left.entry(file).or_insert(content);
+    /// All that was accounted for until now.
+    pub(super) fn accounted(&self) -> Accounted {
+        let noted = self.noted();
+        Accounted {
+            any: noted.any.is_some(),
+            named: noted.named.keys().cloned().collect(),
+            left: noted.left.iter().map(|(file, (content, _))| (file.clone(), *content)).collect(),
         }
     }
 
-    /// What was accounted for until now. A new window begins, with what is under way now: asked for under the lock, so that no
-    /// call falls between two windows.
-    pub(super) fn turn(&self, under_way: impl FnOnce() -> Accounted) -> Accounted {
-        let mut accounted = self.accounted();
-        std::mem::replace(&mut *accounted, under_way())
+    /// A new window begins with a look of that time: with what was noted since, and what is under way now. That is asked for
+    /// under the lock, so that no call falls between two windows.
+    pub(super) fn turn(&self, looked_at: BootTime, now: BootTime, under_way: impl FnOnce() -> Accounted) {
+        let mut noted = self.noted();
+        noted.any = noted.any.filter(|at| *at >= looked_at);
+        noted.named.retain(|_, at| *at >= looked_at);
+        noted.left.retain(|_, (_, at)| *at >= looked_at);
+        let under_way = under_way();
+        if under_way.any {
+            noted.any = Some(now);
+        }
+        noted.named.extend(under_way.named.into_iter().map(|file| (file, now)));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use rr_core::content::BlobId;
+    use rr_core::time::Span;
 
     use super::*;
+
+    const CONTENT: Content = Content::File { blob: BlobId([1; 20]), mode: 0o644 };
 
     fn window() -> Window {
         let dir = tempfile::tempdir().expect("temp dir");
@@ -94,18 +127,49 @@ mod tests {
         Window::new(repo)
     }
 
+    fn at(secs: u64) -> BootTime {
+        BootTime::from_millis(1_000_000) + Span::from_secs(secs)
+    }
+
+    fn file() -> std::iter::Once<PathBuf> {
+        std::iter::once(PathBuf::from("a"))
+    }
+
     #[test]
-    fn a_call_counts_in_every_window_that_it_reaches_into_and_what_it_left_only_in_one() {
-        let (window, file) = (window(), PathBuf::from("a"));
-        window.begins(false, [file.clone()].into_iter());
-        let under_way = || Accounted { named: [file.clone()].into(), ..Accounted::default() };
-        assert_eq!(window.turn(under_way).named, [file.clone()].into());
-        let content = Content::File { blob: BlobId([1; 20]), mode: 0o644 };
-        window.over([file.clone()].into_iter(), [(file.clone(), content)].into_iter());
-        let second = window.turn(Accounted::default);
-        assert!(second.named.is_empty() && second.left == [(file, content)].into());
-        assert_eq!(window.turn(Accounted::default), Accounted::default());
-        window.begins(true, std::iter::empty());
-        assert!(window.turn(Accounted::default).any);
+    fn a_call_counts_in_every_window_that_it_reaches_into() {
+        let window = window();
+        window.begins(false, file(), at(1));
+        let under_way = || Accounted { named: file().collect(), ..Accounted::default() };
+        window.turn(at(2), at(2), under_way);
+        assert_eq!(window.accounted().named, file().collect());
+        window.over(false, file(), file().map(|file| (file, CONTENT)), at(3));
+        let second = window.accounted();
+        assert!(second.named.is_empty() && second.left == file().map(|file| (file, CONTENT)).collect());
+        window.turn(at(4), at(4), Accounted::default);
+        assert_eq!(window.accounted(), Accounted::default());
+    }
+
+    #[test]
+    fn what_came_while_git_looked_counts_in_the_next_window_too() {
+        let window = window();
+        // The look began at 5; the call came and went until its end at 8.
+        window.begins(false, file(), at(6));
+        window.over(false, file(), file().map(|file| (file, CONTENT)), at(7));
+        window.begins(true, std::iter::empty(), at(6));
+        window.turn(at(5), at(8), Accounted::default);
+        let next = window.accounted();
+        assert!(next.any && next.left.len() == 1, "{next:?}");
+        window.turn(at(9), at(9), Accounted::default);
+        assert_eq!(window.accounted(), Accounted::default());
+    }
+
+    #[test]
+    fn a_call_that_may_write_anything_and_was_over_before_the_look_does_not_reach_beyond_it() {
+        let window = window();
+        window.begins(true, std::iter::empty(), at(1));
+        window.over(true, std::iter::empty(), std::iter::empty(), at(2));
+        assert!(window.accounted().any);
+        window.turn(at(3), at(4), Accounted::default);
+        assert!(!window.accounted().any);
     }
 }

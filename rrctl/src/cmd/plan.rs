@@ -68,7 +68,7 @@ pub(crate) async fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
         let mut text = as_text(&advice, &areas, agents.len(), out::columns());
         for (heading, rows) in [("Side by side:", &side_by_side), ("One after the other:", &one_by_one)] {
             let _ = writeln!(text, "\n{heading}");
-            rows.iter().for_each(|row| drop(writeln!(text, "  - {}", plain(row))));
+            rows.iter().for_each(|row| text.push_str(&format!("  - {}\n", plain(row))));
         }
         text
     })

@@ -96,13 +96,13 @@ fn of_three_in_one_work_tree_who_broke_it_is_told_that_it_is_theirs_and_the_othe
     // Another life of the daemon still knows who made what, and tells nothing twice.
     daemon.kill9();
     daemon.restart();
-    until_long("the third may write", &sandbox, || third.write("src/of-third.txt", "BROKEN as well\n").passed());
+    until_long("the third may write", &sandbox, || third.write("src/third-again.txt", "BROKEN as well\n").passed());
     let mut both = [&sessions[1], &sessions[2]].map(|session| session.as_str().expect("a name"));
     both.sort_unstable();
     let both = serde_json::json!(both);
     until_long("both are named", &sandbox, || findings(&sandbox).iter().any(|found| found["sessions"] == both));
     let said = told(first, &sandbox, "fails in this work tree");
-    assert!(said.matches("fails in this work tree").count() == 1 && said.contains("src/of-third.txt"), "{said}");
+    assert!(said.matches("fails in this work tree").count() == 1 && said.contains("src/third-again.txt"), "{said}");
 }
 
 #[test]
