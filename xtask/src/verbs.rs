@@ -15,8 +15,9 @@ cargo xtask <verb>
   lint              the checks of form alone: rustfmt, clippy, opening lines
   fmt               format every file
   bench [name]      run the benchmarks, or one (--strict: fail if a target is missed)
-  bench watcher [--repo PATH] [--only B1,B4]
-                    the watcher's bars, on made-up repositories or that one; a miss is a failure
+  bench watcher [--repo PATH] [--merges N] [--only B1,B4]
+                    the watcher's bars, on made-up repositories or that one (at most N merge commits of it); a miss is
+                    a failure
   demo [args]       run rrctl's demo from this checkout
   etcd [up|path]    three etcd members on loopback, in the foreground (etcd --help: ports, data)
   hosts [N]         N hosts with a sidecar each on that etcd, in the foreground (hosts --help)

@@ -1,6 +1,6 @@
 //! B1 and B2 on a repository that is given: the parents of its merge commits become two agents' dirty work trees over their merge
 //! base, its branches a fleet over theirs. It is only read: everything happens in a clone that borrows its objects. What is
-//! left out is counted, with the reason.
+//! left out is counted, with the reason. Without a repository, the same is done to a made-up history.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,16 +9,29 @@ use rr_core::id::CommitId;
 use rr_core::overlap::{Index, Options};
 
 use crate::fleets;
+use crate::history;
 use crate::report::Table;
 use crate::stage::{Lies, Stage, bench_folder, git, git_output, key, leave, pairs};
 use crate::textual::{self, Judged, Pairs, Times, told};
 
-const MERGES_MAX: usize = 8;
 const HEADS_MAX: usize = 16;
+/// What did not change is said now and then: a run of hundreds takes minutes.
+const SAID_EVERY: usize = 50;
 
-pub(crate) fn run(repo: &Path, table: &mut Table) {
-    merges(repo, table);
-    heads(repo, table);
+/// At most so many of its merge commits, the newest first, if B1 is wanted; its branches if B2 is.
+pub(crate) fn run(repo: &Path, merges_max: usize, wants: impl Fn(&str) -> bool, table: &mut Table) {
+    if wants("B1") {
+        merges(repo, merges_max, table);
+    }
+    if wants("B2") {
+        heads(repo, table);
+    }
+}
+
+/// The merge commits of a made-up history.
+pub(crate) fn made(merges_max: usize, table: &mut Table) {
+    let room = bench_folder();
+    merges(&history::made(room.path(), merges_max), merges_max, table);
 }
 
 fn cloned(repo: &Path) -> (tempfile::TempDir, std::path::PathBuf) {
@@ -29,7 +42,7 @@ fn cloned(repo: &Path) -> (tempfile::TempDir, std::path::PathBuf) {
     (room, clone)
 }
 
-fn merges(repo: &Path, table: &mut Table) {
+fn merges(repo: &Path, merges_max: usize, table: &mut Table) {
     let (room, clone) = cloned(repo);
     let listed = git(&clone, &["rev-list", "--all", "--merges", "--parents"]);
     let all: Vec<Vec<&str>> = listed.lines().map(|line| line.split(' ').collect()).collect();
@@ -37,7 +50,7 @@ fn merges(repo: &Path, table: &mut Table) {
     let (mut judged, mut times, mut stage, mut room) = (Judged::default(), Times::default(), None, Some(room));
     let mut replayed = 0;
     for parents in &all {
-        if replayed == MERGES_MAX {
+        if replayed == merges_max {
             *left_out.entry("older than the newest that are replayed").or_default() += 1;
             continue;
         }
@@ -66,13 +79,26 @@ fn merges(repo: &Path, table: &mut Table) {
         match verdict(stage, &index) {
             Ok((told, truth)) => {
                 replayed += 1;
+                if replayed % SAID_EVERY == 0 {
+                    println!("B1 has replayed {replayed} merge commits, {} conflicts", judged.ours.truths);
+                }
                 judged.add(name, &told, &truth, &[(0, 1)].into(), stage.merges - before);
             }
             Err(why) => *left_out.entry(why).or_default() += 1,
         }
     }
     println!("B1 looked at {replayed} of {} merge commits of {}; left out: {left_out:?}", all.len(), repo.display());
-    textual::report(table, &judged, &mut times);
+    if replayed == 0 {
+        println!("B1 says nothing of a repository without a merge commit that can be replayed");
+        return;
+    }
+    let name = format!("conflicts in {replayed} merge commits");
+    if judged.ours.truths == 0 {
+        table.row("B1", &name, &judged.ours.shown(), "none is there", "none made up", judged.ours.told == 0);
+    } else {
+        textual::report(table, &name, &judged);
+    }
+    times.report(table);
 }
 
 /// The base that two agents would have worked from.
@@ -144,7 +170,7 @@ fn heads(repo: &Path, table: &mut Table) {
     let args: Vec<&str> = ["merge-base", "--octopus"].into_iter().chain(fleet.iter().copied()).collect();
     let base = String::from_utf8_lossy(&git_output(&clone, &args, &[], b"").stdout).trim().to_owned();
     if fleet.len() < 2 || base.is_empty() {
-        println!("B2 left out: {} heads of {} that are concurrent; {left_out:?}", fleet.len(), repo.display());
+        println!("B2 says nothing of {} concurrent heads of {}; left out: {left_out:?}", fleet.len(), repo.display());
         return;
     }
     git(&clone, &["checkout", "-q", "--detach", &base]);
@@ -184,5 +210,5 @@ fn heads(repo: &Path, table: &mut Table) {
         );
         return;
     }
-    fleets::report(table, fleet.len() - sweeps.len(), &judged);
+    fleets::report(table, fleet.len() - sweeps.len(), &judged, 1);
 }

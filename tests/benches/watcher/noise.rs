@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rr_core::live::Rest;
-use rr_core::overlap::{Event, FindingId, Index, Level, Options, Told};
+use rr_core::overlap::{Event, Finding, FindingId, Index, Level, Options, Told};
 
 use crate::dice::Dice;
 use crate::report::{Table, share};
@@ -45,7 +45,8 @@ impl Tally {
 struct Replay {
     told: Told,
     before: Truth,
-    standing: BTreeMap<FindingId, (usize, usize)>,
+    /// As each was said last, while its conflict lasts.
+    standing: BTreeMap<FindingId, Finding>,
     ours: Tally,
     clean: Tally,
     conflict: Tally,
@@ -71,25 +72,27 @@ impl Replay {
 
     fn say(&mut self, stage: &Stage, index: &Index, truth: &Truth) {
         let findings = index.findings();
-        self.standing.retain(|_, pair| truth.contains_key(pair));
+        let pair = |finding: &Finding| {
+            let [a, b] = finding.sides.each_ref().map(|key| stage.number(key));
+            (a.min(b), a.max(b))
+        };
+        self.standing.retain(|_, said| truth.contains_key(&pair(said)));
         for event in self.told.step(&findings) {
             let (Event::New(finding) | Event::Worse(finding) | Event::Changed(finding)) = &event else { continue };
             if finding.level < Level::Conflict {
                 continue;
             }
             self.ours.alerts += 1;
-            let [a, b] = finding.sides.each_ref().map(|key| stage.number(key));
-            let again = self.standing.insert(finding.id.clone(), (a.min(b), a.max(b)));
-            self.ours.repeats += usize::from(matches!(event, Event::New(_)) && again.is_some());
+            let same = |said: Finding| {
+                (said.level, &said.places, &said.kind) == (finding.level, &finding.places, &finding.kind)
+            };
+            let is_new = matches!(event, Event::New(_));
+            let again = self.standing.insert(finding.id.clone(), finding.clone());
+            self.ours.repeats += usize::from(again.is_some_and(|said| is_new || same(said)));
         }
         let open: BTreeSet<&FindingId> = self.told.open().map(|(id, _)| id).collect();
         let conflicts = findings.iter().filter(|f| f.level >= Level::Conflict && open.contains(&f.id));
-        let told: BTreeSet<(usize, usize)> = conflicts
-            .map(|finding| {
-                let [a, b] = finding.sides.each_ref().map(|key| stage.number(key));
-                (a.min(b), a.max(b))
-            })
-            .collect();
+        let told: BTreeSet<(usize, usize)> = conflicts.map(pair).collect();
         self.ours.missed += truth.keys().filter(|pair| !told.contains(pair)).count();
     }
 }

@@ -7,11 +7,6 @@ use std::process::{Command, Stdio};
 
 use crate::report::Table;
 
-pub(crate) fn run(table: &mut Table) {
-    culprit(table);
-    looks(table);
-}
-
 /// The lines that a bench prints.
 fn lines(bench: &str) -> Option<Vec<String>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -37,7 +32,7 @@ struct Lines {
     wrong: Option<String>,
 }
 
-fn culprit(table: &mut Table) {
+pub(crate) fn culprit(table: &mut Table) {
     let Some(lines) = lines("culprit") else {
         table.row("B5", "the bench", "did not end well", "-", "runs", false);
         return;
@@ -48,6 +43,7 @@ fn culprit(table: &mut Table) {
             Some("queue") => "B5 queue, search",
             Some("pure") => "B5 reverts on flakes",
             Some("mixed") => "B6 mixed edits",
+            Some("step") => "B5 one decision",
             Some("blind") => {
                 blind(table, line);
                 continue;
@@ -68,11 +64,12 @@ fn culprit(table: &mut Table) {
     for (part, floor, bar) in [
         ("B5 queue, search", "bisect, bisect x3", ">= 99 % right, builds <= bisect x3 at f <= .02"),
         ("B5 reverts on flakes", "-", "0 of 1000 each"),
+        ("B5 one decision", "a build", "<= 10 ms"),
         ("B6 mixed edits", "ddmin, drop-one", ">= 95 % right, builds <= ddmin"),
     ] {
         let sum = parts.remove(part).unwrap_or_default();
         let mut value = format!("{} of {} settings met", sum.met, sum.all);
-        if !part.contains("reverts") {
+        if ["B5 queue, search", "B6 mixed edits"].contains(&part) {
             value = format!("{value}, right in the worst {:.1} %", sum.right_min);
         }
         if let Some(wrong) = &sum.wrong {
@@ -95,9 +92,15 @@ fn blind(table: &mut Table, line: &str) {
     table.blind(part, name, &rest.join(" "), *passes != "passes=false");
 }
 
-fn looks(table: &mut Table) {
-    let Some(lines) = lines("looks") else {
-        table.row("B8", "the bench", "did not end well", "-", "runs", false);
+pub(crate) fn cost(table: &mut Table) {
+    for bench in ["looks", "moves"] {
+        cost_of(bench, table);
+    }
+}
+
+fn cost_of(bench: &str, table: &mut Table) {
+    let Some(lines) = lines(bench) else {
+        table.row("B8", bench, "did not end well", "-", "runs", false);
         return;
     };
     for line in &lines {
@@ -113,7 +116,11 @@ fn looks(table: &mut Table) {
         let (measure, value) = first.split_once('=').unwrap_or((first, ""));
         let find = |name: &str| words.iter().find_map(|word| word.strip_prefix(name));
         let value = find("idle_percent_of_16_trees=").or(find("ratio=")).unwrap_or(value);
-        let floor = find("status_us=").map_or("-".to_owned(), |us| format!("git status {us} us"));
+        let floor = match (find("status_us="), find("worktree_add_us=")) {
+            (Some(us), _) => format!("git status {us} us"),
+            (_, Some(us)) => format!("git worktree add {us} us"),
+            _ => "-".to_owned(),
+        };
         let measure = measure.strip_prefix("git.").unwrap_or(measure);
         table.row("B8", measure, value, &floor, find("bar=").unwrap_or("-"), *verdict == "ok");
     }

@@ -1,5 +1,5 @@
 //! B4: merges without a conflict that break the repository's own check. The candidates say which merged trees are checked; the truth
-//! is that check on every merged tree, run by a plain shell in a plain checkout.
+//! is that check on every merged tree, run by a plain shell in a plain checkout. While a side is in mid-write nothing is checked.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,6 +22,8 @@ struct Tally {
     made_up: usize,
     /// Merged trees that were checked.
     checks: usize,
+    /// Checks that were asked for while somebody was in the middle of a change.
+    early: usize,
     cases: usize,
     wrong: Vec<String>,
 }
@@ -39,13 +41,15 @@ impl Tally {
     }
 
     fn passes(&self) -> bool {
-        self.broken > 0 && self.found == self.broken && self.made_up == 0
+        self.broken > 0 && self.found == self.broken && self.made_up == 0 && self.early == 0
     }
 
     fn shown(&self) -> String {
         let wrong = self.wrong.first().map_or_else(String::new, |wrong| format!(" ({wrong})"));
-        let Self { broken, found, made_up, checks, cases, .. } = self;
-        format!("{found} of {broken} found, {made_up} made up, {checks} of {cases} merged trees checked{wrong}")
+        let Self { broken, found, made_up, checks, early, cases, .. } = self;
+        format!(
+            "{found} of {broken} found, {made_up} made up, {checks} of {cases} merged trees checked, {early} in mid-write{wrong}"
+        )
     }
 }
 
@@ -64,8 +68,9 @@ pub(crate) fn run(table: &mut Table) {
             if !truth && !case.name.starts_with("control") {
                 left_out.push(format!("{name} (its own check does not see it; counted as one that must not be told)"));
             }
-            let (told, checks) = runtime.block_on(bench.told());
+            let (told, checks, early) = runtime.block_on(bench.told());
             ours.add(&name, told, truth, checks);
+            ours.early += early;
             clean.add(&name, false, truth, 0);
             conflict.add(&name, true, truth, 1);
         }
@@ -73,7 +78,7 @@ pub(crate) fn run(table: &mut Table) {
     ours.wrong.iter().for_each(|wrong| println!("wrong: {wrong}"));
     println!("B4 looked at {} pairs; attrition: {}", ours.cases, left_out.join("; "));
     let floor = format!("{:.0} % of merged trees checked", share(ours.checks, ours.cases) * 100.0);
-    table.row("B4", "broken together", &ours.shown(), &floor, "all found, 0 made up", ours.passes());
+    table.row("B4", "broken together", &ours.shown(), &floor, "all found, 0 made up, 0 in mid-write", ours.passes());
     table.blind("B4", "clean", &clean.shown(), clean.passes());
     table.blind("B4", "conflict", &conflict.shown(), conflict.passes());
 }
@@ -130,14 +135,18 @@ impl<'a> Bench<'a> {
         shell(&self.plain, &check)
     }
 
-    /// Whether the product tells level 3 of the two, and how many merged trees it checked.
-    async fn told(&mut self) -> (bool, usize) {
+    /// Whether the product tells level 3 of the two, how many merged trees it checked, and how many it would have checked while one
+    /// of them was in mid-write.
+    async fn told(&mut self) -> (bool, usize, usize) {
         let mut index = Index::new(Options::default());
-        for nr in [0, 1] {
-            self.stage.see(nr, Rest::Settled);
+        for (nr, rest) in [Rest::Settled, Rest::InFlux].into_iter().enumerate() {
+            self.stage.see(nr, rest);
             self.stage.put(&mut index, nr);
         }
         self.stage.answer_merges(&mut index);
+        let early = index.questions().len();
+        self.stage.rests(1);
+        self.stage.put(&mut index, 1);
         let mut checks = 0;
         for question in index.questions() {
             let answer = self.guess(&question).await;
@@ -145,7 +154,7 @@ impl<'a> Bench<'a> {
             index.answer(&question, answer);
         }
         let broken = |f: &rr_core::overlap::Finding| f.level == Level::Broken && matches!(f.kind, Kind::Check(_));
-        (index.findings().iter().any(broken), checks)
+        (index.findings().iter().any(broken), checks, early)
     }
 
     /// As the watcher answers it: what both together have and neither has alone.

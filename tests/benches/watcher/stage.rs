@@ -194,6 +194,13 @@ impl Stage {
         false
     }
 
+    /// Whoever writes there is done.
+    pub(crate) fn rests(&mut self, nr: usize) {
+        if let Some(set) = &mut self.sides[nr].set {
+            set.rest = Rest::Settled;
+        }
+    }
+
     pub(crate) fn put(&self, index: &mut Index, nr: usize) {
         let side = &self.sides[nr];
         index.put(side.key.clone(), side.set.clone());
