@@ -504,7 +504,7 @@ async fn it_is_asked_over_the_coordinators_socket() {
         .sidecar(1, move |what| match what {
             What::Log(_) => entries(&[10, 20]),
             What::Rollback(_) => undone(&full, what),
-            What::Checkpoint(_) => Does::Answer(Said::Refused("the disk is full".into())),
+            What::Checkpoint(_) | What::Hold(_) => Does::Answer(Said::Refused("the disk is full".into())),
         })
         .await;
     let shutdown = CancellationToken::new();

@@ -113,6 +113,41 @@ fn what_is_approved_for_always_stands_in_the_rules_and_is_not_asked_again() {
 }
 
 #[test]
+fn what_a_call_would_change_is_shown_without_secrets_and_a_yes_is_good_for_exactly_that() {
+    let sandbox = Sandbox::new();
+    let rules = "approvals: { expire: 2m }\napprove:\n  - { paths: [\"deploy/**\"], tools: [Write, Bash], because: it runs in production }\n";
+    sandbox.commit(&[("railroad.yaml", rules), ("deploy/app.yaml", "replicas: 2\nimage: shop\n")]);
+    let _daemon = Daemon::start(&sandbox);
+    let mut one = Agent::start(&sandbox, "one");
+    one.read("deploy/app.yaml");
+    let write = |replicas: u32| {
+        let content = format!("replicas: {replicas}\nimage: shop\nDB_PASSWORD=hunter2\n");
+        json!({"file_path": "deploy/app.yaml", "content": content})
+    };
+    one.pre("Write", &write(3)).must_be_denied(&["A person has to approve this first"]);
+    let row = waiting(&sandbox).remove(0);
+    let diff = row["diff"].as_str().expect("a diff");
+    for line in ["--- deploy/app.yaml", "-replicas: 2", "+replicas: 3", " image: shop", "+DB_PASSWORD=[redacted]"] {
+        assert!(diff.lines().any(|found| found == line), "{line}: {diff}");
+    }
+    assert!(!diff.contains("hunter2") && row["expires_in_ms"].as_u64().is_some_and(|ms| ms <= 120_000), "{row}");
+    let shown = String::from_utf8(sandbox.rrctl(&["approvals", "--diff"]).stdout).expect("text");
+    assert!(shown.contains("CHANGES") && shown.contains("+2 -1") && shown.contains("    +replicas: 3"), "{shown}");
+
+    let command = "cat > deploy/new.yaml <<'E'\nreplicas: 9\nE\n";
+    one.shell(command).must_be_denied(&["A person has to approve this first"]);
+    let rows = waiting(&sandbox);
+    let here = rows.iter().find(|row| row["tool"] == "Bash").expect("it waits");
+    assert!(here["diff"].as_str().is_some_and(|diff| diff.contains("+replicas: 9\n")), "{here}");
+
+    let said = sandbox.rrctl(&["approve", row["id"].as_str().expect("an id")]);
+    assert!(String::from_utf8_lossy(&said.stdout).contains("    +replicas: 3"), "{said:?}");
+    one.pre("Write", &write(4)).must_be_denied(&["A person has to approve this first"]);
+    one.tool("Write", &write(3)).must_pass();
+    assert!(sandbox.text("deploy/app.yaml").starts_with("replicas: 3\n"));
+}
+
+#[test]
 fn an_agent_cannot_approve_itself() {
     let sandbox = Sandbox::new();
     sandbox.commit(&[("railroad.yaml", ASKS)]);

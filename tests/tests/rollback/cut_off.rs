@@ -58,7 +58,7 @@ fn killed_when(what: &str, reached: impl Fn(&Sandbox) -> bool) {
     let done = back(&sandbox);
     assert!(done == 0 || done == FILES, "{what}: {done} of {FILES}");
     let ends = || {
-        let log = sandbox.json(&["log", "--limit", "10000", "--kind", "rolled_back"]);
+        let log = sandbox.json(&["log", "--limit", "10000", "--kind", "rolled-back"]);
         log["entries"].as_array().expect("entries").len()
     };
     until("the journal says so", || ends() == usize::from(done == FILES));
