@@ -47,7 +47,7 @@ impl Service {
             self.record(who, &call.id, flight, ok, &seen).await;
             facts.extend(seen.facts);
             if let Some((tree, glance)) = flight.before.tree.as_ref().zip(seen.glance) {
-                self.see_saves_by(&tree.repo, glance, Some((who.as_ref(), &call.id))).await;
+                self.see_saves_after(&tree.repo, glance, (who.as_ref(), &call.id)).await;
             }
             if flight.stages {
                 who.lock().keep_index(&call.id);

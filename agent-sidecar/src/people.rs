@@ -22,6 +22,7 @@ use crate::repos::Repo;
 use crate::service::Service;
 use crate::snapshots::{Before, repo_path};
 use crate::table::{AgentKey, AgentSession, InFlight};
+use crate::view::current;
 use window::{Accounted, Stood, Window};
 
 /// With more that differs from the last commit, a work tree is not looked at for saves: each of those files would have to be kept.
@@ -105,6 +106,23 @@ impl People {
 impl Service {
     /// Looks at a work tree for saves.
     pub(crate) async fn see_saves(self: &Arc<Self>, repo: &Arc<Repo>) {
+        self.see_saves_but(repo, None).await;
+    }
+
+    /// The same at the end of a call that may write anything and does not count any more, by a look that was taken then. If somebody
+    /// has looked since, while the call still counted, there is another look: what is saved from now on is nobody's else.
+    pub(crate) async fn see_saves_after(
+        self: &Arc<Self>,
+        repo: &Arc<Repo>,
+        glance: Glance,
+        over: (&AgentSession, &str),
+    ) {
+        if !self.see_saves_by(repo, glance, Some(over)).await {
+            self.see_saves_but(repo, Some(over)).await;
+        }
+    }
+
+    async fn see_saves_but(self: &Arc<Self>, repo: &Arc<Repo>, over: Option<(&AgentSession, &str)>) {
         self.people.expect_a_look(repo);
         if repo.tree.is_landing() {
             return;
@@ -112,17 +130,17 @@ impl Service {
         let (at, left_running) = (self.now(), self.is_anything_left_running(repo).await);
         let looked = repo.clone();
         if let Ok(Ok(now)) = tokio::task::spawn_blocking(move || looked.tree.dirty()).await {
-            self.see_saves_by(repo, Glance { now, at, left_running }, None).await;
+            self.see_saves_by(repo, Glance { now, at, left_running }, over).await;
         }
     }
 
-    /// The same with a look that was taken already. `over`: a call that does not count any more.
+    /// The same with a look that was taken already. `over`: a call that does not count any more. False: somebody has looked since.
     pub(crate) async fn see_saves_by(
         self: &Arc<Self>,
         repo: &Arc<Repo>,
         glance: Glance,
         over: Option<(&AgentSession, &str)>,
-    ) {
+    ) -> bool {
         let window = self.people.window(repo);
         let mut stood = window.stood.lock().await;
         let is_newer = stood.as_ref().is_none_or(|stood| stood.at <= glance.at);
@@ -130,6 +148,7 @@ impl Service {
         if is_newer && !repo.tree.is_landing() {
             self.turn(&window, &mut stood, glance, over).await;
         }
+        is_newer
     }
 
     /// One window ends with a look, and the next one begins.
@@ -146,23 +165,25 @@ impl Service {
             return;
         }
         let accounted = window.accounted();
-        if let Some(stood) = stood.as_ref().filter(|_| !accounted.any)
-            && let Err(why) = self.attribute(window, stood, &accounted, &now).await
+        let before = stood.as_ref().and_then(|stood| stood.before.as_ref());
+        if let Some(before) = before.filter(|_| !accounted.any && !self.may_be_shared(repo))
+            && let Err(why) = self.attribute(window, before, &accounted, &now).await
         {
             // What could not be told now is in the window that goes on.
             tracing::debug!(why, root = %repo.tree.root.display(), "tell a person's save");
             return;
         }
-        window.turn(at, self.now(), || self.under_way(repo, left_running, over));
+        window.turn(at, || self.under_way(repo, left_running, over));
         self.give_back_committed(repo, &now).await;
         let (snapshots, kept) = (self.snapshots.clone(), repo.clone());
-        let before = tokio::task::spawn_blocking(move || snapshots.keep_standing(kept, now)).await;
-        *stood = before.ok().map(|before| Stood { before, at });
+        let keep = move || snapshots.keep_standing(kept, now);
+        let before = if window.accounted().any { None } else { tokio::task::spawn_blocking(keep).await.ok() };
+        *stood = Some(Stood { before, at });
     }
 
     /// What is under way in a repository, but for one call.
     fn under_way(&self, repo: &Repo, left_running: bool, over: Option<(&AgentSession, &str)>) -> Accounted {
-        let mut all = Accounted { any: left_running, ..Accounted::default() };
+        let mut all = Accounted { any: left_running || self.may_be_shared(repo), ..Accounted::default() };
         for who in self.all() {
             let inner = who.lock();
             let is_here = Path::new(&inner.record.workspace).starts_with(&repo.tree.root);
@@ -179,8 +200,23 @@ impl Service {
         all
     }
 
+    /// Whether sessions of another machine work in a folder of this name: it may be this one, over a network file system, and what they
+    /// change here is no call that we know of.
+    fn may_be_shared(&self, repo: &Repo) -> bool {
+        let view = current(&self.view);
+        view.records()
+            .any(|record| record.host != self.host && Path::new(&record.workspace).starts_with(&repo.tree.root))
+    }
+
     /// Whether something runs that an agent's shell has started here: it may write at any time.
     pub(crate) async fn is_anything_left_running(&self, repo: &Repo) -> bool {
+        let calls = |who: &Arc<AgentSession>| {
+            who.lock().in_flight.values().filter(|flight| may_write_anything(flight, repo)).count()
+        };
+        if self.all().iter().map(calls).sum::<usize>() > 1 {
+            // Whichever of them is over: another one is not.
+            return true;
+        }
         let here = |who: &&Arc<AgentSession>| Path::new(&who.lock().record.workspace).starts_with(&repo.tree.root);
         let all = self.all();
         let marks: Vec<String> =

@@ -3,7 +3,9 @@
 //! end of the socket, so a caller cannot claim to be somebody else (H21).
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use tokio::io::unix::AsyncFd;
@@ -13,6 +15,9 @@ const CHAIN_MAX: usize = 16;
 
 /// Programs that stand between an agent and its hook.
 const SHELLS: [&str; 7] = ["sh", "bash", "dash", "zsh", "fish", "env", "rr-hook"];
+
+/// Which daemon an agent's hooks speak to, where that was said.
+const RUNTIME_DIR_VARIABLE: &str = "RAILROAD_RUNTIME_DIR";
 
 /// Fifty-two numbers and a name of at most 64 bytes.
 const STAT_BYTES_MAX: usize = 2_048;
@@ -146,7 +151,7 @@ pub(crate) fn survivors(known: &BTreeSet<Process>, agent: Process, marks: &[Stri
     for pid in pids() {
         let Some(s) = stat(pid) else { continue };
         let in_group = groups.contains(&s.group);
-        if pid != std::process::id() && s.state != 'Z' && (in_group || carries(pid, marks)) {
+        if pid != std::process::id() && s.state != 'Z' && (in_group || is_marked(pid, marks)) {
             found.insert(Process { pid, start: s.start });
         }
     }
@@ -158,9 +163,19 @@ pub(crate) fn survivors(known: &BTreeSet<Process>, agent: Process, marks: &[Stri
     found
 }
 
-fn carries(pid: u32, marks: &[String]) -> bool {
+fn is_marked(pid: u32, marks: &[String]) -> bool {
     let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else { return false };
-    environment.split(|b| *b == 0).any(|entry| marks.iter().any(|m| entry == m.as_bytes()))
+    carries(&environment, marks, std::env::var_os(RUNTIME_DIR_VARIABLE).as_deref())
+}
+
+/// Whether an environment has one of these marks, and is not of an agent that another daemon looks after: sessions of two daemons may
+/// have one name.
+fn carries(environment: &[u8], marks: &[String], own: Option<&OsStr>) -> bool {
+    let entries = || environment.split(|b| *b == 0);
+    let room =
+        |entry: &[u8]| entry.strip_prefix(RUNTIME_DIR_VARIABLE.as_bytes())?.strip_prefix(b"=").map(<[u8]>::to_vec);
+    let elsewhere = own.zip(entries().find_map(room)).is_some_and(|(own, theirs)| own.as_bytes() != theirs);
+    !elsewhere && entries().any(|entry| marks.iter().any(|m| entry == m.as_bytes()))
 }
 
 /// A process's name and pid, for people.
@@ -206,6 +221,18 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+
+    #[test]
+    fn a_mark_counts_unless_another_daemon_looks_after_it() {
+        let marks = ["RAILROAD_SESSION=one".to_owned()];
+        let own = Some(OsStr::new("/run/here"));
+        let of = |text: &[u8], own| carries(text, &marks, own);
+        assert!(of(b"HOME=/x\0RAILROAD_SESSION=one\0", own) && of(b"RAILROAD_SESSION=one", None));
+        assert!(of(b"RAILROAD_RUNTIME_DIR=/run/here\0RAILROAD_SESSION=one", own));
+        assert!(of(b"RAILROAD_RUNTIME_DIR=/run/there\0RAILROAD_SESSION=one", None), "ours is where it is by default");
+        assert!(!of(b"RAILROAD_RUNTIME_DIR=/run/there\0RAILROAD_SESSION=one", own));
+        assert!(!of(b"RAILROAD_SESSION=one2\0XRAILROAD_SESSION=one", own));
+    }
 
     #[test]
     fn the_agent_is_the_nearest_ancestor_that_is_no_shell_or_the_one_it_names() {

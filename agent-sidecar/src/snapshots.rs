@@ -29,6 +29,8 @@ pub(crate) const FOUND_MAX: usize = 1_000;
 pub(crate) struct Snapshots {
     pub vault: Vault,
     last: Arc<LastKept>,
+    /// The same for looks that no entry tells of: a call must name in its own what it found.
+    stood: Arc<LastKept>,
     /// Clones whose objects the store looks into: asked once.
     borrowed: Arc<Mutex<HashSet<PathBuf>>>,
 }
@@ -123,7 +125,7 @@ impl LastKept {
 
 impl Snapshots {
     pub(crate) fn new(vault: Vault) -> Self {
-        Self { vault, last: Arc::default(), borrowed: Arc::default() }
+        Self { vault, last: Arc::default(), stood: Arc::default(), borrowed: Arc::default() }
     }
 
     /// Keeps what a call may change. Blocks: reads files, writes and waits for the disk.
@@ -150,7 +152,7 @@ impl Snapshots {
     pub(crate) fn keep_standing(&self, repo: Arc<Repo>, dirty: Dirty) -> Before {
         self.borrow(&repo.tree);
         let mut before = Before::default();
-        before.tree = Some(keep_tree(&self.vault, &self.last, repo, dirty, &mut before.newly));
+        before.tree = Some(keep_tree(&self.vault, &self.stood, repo, dirty, &mut before.newly));
         before
     }
 

@@ -56,6 +56,11 @@ impl View {
         self.sessions.get(sid)
     }
 
+    /// Those of all sessions of the fleet.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &SessionRecord> {
+        self.sessions.values()
+    }
+
     /// The other sessions that hold something in a repository or work in its folder, with what they hold there.
     pub(crate) fn others(
         &self,

@@ -504,7 +504,12 @@ async fn it_is_asked_over_the_coordinators_socket() {
         .sidecar(1, move |what| match what {
             What::Log(_) => entries(&[10, 20]),
             What::Rollback(_) => undone(&full, what),
-            What::Checkpoint(_) | What::Hold(_) => Does::Answer(Said::Refused("the disk is full".into())),
+            What::Checkpoint(_) => Does::Answer(Said::Refused("the disk is full".into())),
+            What::Hold(asked) => Does::Answer(Said::Hold(v1::HoldReply {
+                session: asked.session.clone(),
+                held: !asked.lift,
+                ..Default::default()
+            })),
         })
         .await;
     let shutdown = CancellationToken::new();
@@ -517,6 +522,9 @@ async fn it_is_asked_over_the_coordinators_socket() {
     let lines = client.log(v1::LogRequest::default()).await.expect("answers").into_inner();
     let lines: Vec<v1::LogReply> = lines.try_collect().await.expect("reads");
     assert_eq!(told(&lines).0, [("box-1", 1), ("box-1", 2)]);
+    let hold = v1::HoldRequest { session: "mine".into(), who: "ann".into(), ..Default::default() };
+    let held = client.hold(hold).await.expect("holds").into_inner();
+    assert_eq!((held.session.as_str(), held.held), (session.as_str(), true), "asked for by its whole id");
     let reply = client.rollback(order(&session)).await.expect("rolls back").into_inner();
     assert_eq!((reply.of, ground.orders()[0].1.who.as_str()), (session, "kim"));
     let request = v1::CheckpointRequest { host: of(1).to_string(), folder: "/work".into(), why: String::new() };

@@ -35,7 +35,7 @@ pub(crate) async fn run(dirs: Dirs) -> Result<(), Failure> {
     program::allow_open_files();
     let config =
         Loaded::load(None).map_err(|e| Failure::at("read this machine's config.yaml", &e).of_kind(Kind::Usage))?.config;
-    let places = take_places(&dirs)?;
+    let places = take_places(&dirs).await?;
     let ground = Ground::new(config, dirs, "rrctl", &PARTS);
     let mut pid_file = None;
     let ended = until_the_end(ground.tasks.clone(), ground.ready.clone(), async {
@@ -87,16 +87,28 @@ fn write_pid(dirs: &Dirs) -> Result<PidFile, Failure> {
 }
 
 /// Those of the three programs: neither a second daemon nor one of them can run beside this one.
-fn take_places(dirs: &Dirs) -> Result<Vec<Place>, Failure> {
-    let take = |program: &&str| {
-        Place::take(&dirs.state, program, OWNER).map_err(|error| match &error {
+async fn take_places(dirs: &Dirs) -> Result<Vec<Place>, Failure> {
+    let mut tries = STORE_TRIES;
+    loop {
+        let places: Result<Vec<_>, _> =
+            PROGRAMS.iter().map(|program| Place::take(&dirs.state, program, OWNER)).collect();
+        let error = match places {
+            Ok(places) => return Ok(places),
+            Err(error) => error,
+        };
+        let daemon = match &error {
             PlaceError::Taken { by: Some(by), .. } if by.starts_with(OWNER) => {
-                runs_already(by.rsplit(' ').next().and_then(|pid| pid.parse().ok()))
+                by.rsplit(' ').next().and_then(|pid| pid.parse().ok())
             }
-            _ => program::taken(&error),
-        })
-    };
-    PROGRAMS.iter().map(take).collect()
+            _ => return Err(program::taken(&error)),
+        };
+        tries -= 1;
+        if tries == 0 || daemon.is_none_or(process::is_up) {
+            return Err(runs_already(daemon));
+        }
+        // What a killed daemon was just starting has its place for a moment longer than itself.
+        tokio::time::sleep(STORE_TRY_EVERY).await;
+    }
 }
 
 /// The store is the daemon's proof that it is the only one.

@@ -24,8 +24,8 @@ pub use health::{CheckEntry, CheckLimits, Health, OnBreak, PauseScope, RevertMod
 pub use last_good::LastGood;
 pub use machine::{Beginning, FILE_VARIABLE, Listen, Loaded, MachineConfig, Row, StoreConfig, StoreKind, TlsFiles};
 pub use people::People;
-pub use slots::CHECKS_SLOT;
 pub use repo::{AcrossWorktrees, Approvals, LockMode, Locks, OnAgentDeath, OnUnavailable, REPO_FILE, RepoConfig};
+pub use slots::CHECKS_SLOT;
 
 /// Far above any file a person writes; a larger one is a mistake or an attack.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;

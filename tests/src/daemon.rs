@@ -12,6 +12,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -234,8 +235,12 @@ impl Sandbox {
         Some(pid)
     }
 
-    fn answers(&self) -> bool {
-        ["hook.sock", "api.sock"].iter().all(|s| UnixStream::connect(self.runtime.join(s)).is_ok())
+    fn answers(&self, daemon: u32) -> bool {
+        // What a killed daemon was just starting may have its sockets for a moment longer than itself.
+        let listens = |socket: UnixStream| {
+            socket_peercred(socket).is_ok_and(|peer| u32::try_from(peer.pid.as_raw_nonzero().get()) == Ok(daemon))
+        };
+        ["hook.sock", "api.sock"].iter().all(|s| UnixStream::connect(self.runtime.join(s)).is_ok_and(listens))
     }
 
     /// What its daemon said.
@@ -286,7 +291,7 @@ impl<'a> Daemon<'a> {
                 "the daemon ended at once: {}",
                 fs::read_to_string(sandbox.log()).unwrap_or_default()
             );
-            sandbox.answers()
+            sandbox.answers(child.id())
         });
         Self { sandbox, child }
     }

@@ -162,11 +162,12 @@ fn what_may_be_an_agents_is_no_persons() {
         "sh -c 'echo $$ > pid.txt; until [ -e go.txt ]; do sleep 0.01; done; echo 1 > left.txt' > /dev/null 2>&1 &";
     agent.shell(waits).must_pass();
     until("it runs", || sandbox.text("pid.txt").ends_with('\n'));
-    let process = format!("/proc/{}", sandbox.text("pid.txt").trim());
+    let process = format!("/proc/{}/stat", sandbox.text("pid.txt").trim());
     quiet(&mut agent);
     sandbox.put("beside.txt", "by nobody knows whom\n");
     sandbox.put("go.txt", "");
-    until("what it left has ended", || !std::path::Path::new(&process).exists());
+    let has_ended = |stat: &str| stat.is_empty() || stat.contains(") Z ");
+    until("what it left has ended", || has_ended(&fs::read_to_string(&process).unwrap_or_default()));
     assert_eq!(sandbox.text("left.txt"), "1\n");
     quiet(&mut agent);
     sandbox.put("known.txt", "a person's\n");

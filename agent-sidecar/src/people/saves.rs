@@ -18,7 +18,7 @@ use rr_runtime::clock::unix_ms;
 use rr_runtime::config::People as Rules;
 use rr_runtime::errors::chain;
 
-use super::window::{Accounted, Stood, Window};
+use super::window::{Accounted, Window};
 use super::{People, unaccounted};
 use crate::aftermath::committed;
 use crate::locking::{Got, Need};
@@ -26,7 +26,7 @@ use crate::messages;
 use crate::processes::Process;
 use crate::repos::{Repo, Shared};
 use crate::service::Service;
-use crate::snapshots::{FOUND_MAX, repo_path};
+use crate::snapshots::{Before, FOUND_MAX, repo_path};
 use crate::table::{AgentKey, AgentSession};
 
 /// More files than this at once are no saves of an editor's: a checkout, a generator. They are told in one entry and not locked.
@@ -48,13 +48,13 @@ impl Service {
     pub(super) async fn attribute(
         self: &Arc<Self>,
         window: &Window,
-        stood: &Stood,
+        before: &Before,
         accounted: &Accounted,
         now: &Dirty,
     ) -> Result<(), String> {
         let repo = &window.repo;
-        let mut files = unaccounted(&stood.before, accounted, now, repo);
-        let moved = head_moved(stood, now, repo);
+        let mut files = unaccounted(before, accounted, now, repo);
+        let moved = head_moved(before, now, repo);
         match &moved {
             // Git's own log does not say who moved it: nobody is known.
             Moved::NobodyKnows => return Ok(()),
@@ -64,10 +64,13 @@ impl Service {
         }
         files.sort();
         files.dedup();
+        if files.is_empty() {
+            return Ok(());
+        }
         if files.len() > FOUND_MAX {
             return self.too_many(repo, &files).await;
         }
-        let changes = self.changes_of(stood, accounted, files, now).await?;
+        let changes = self.changes_of(before, accounted, files).await?;
         let at_once = changes.len() > AT_ONCE_MAX || matches!(moved, Moved::To(_));
         let how = if at_once { How::AtOnce } else { How::Saved };
         let mut saved = Vec::new();
@@ -101,17 +104,16 @@ impl Service {
 
     async fn changes_of(
         &self,
-        stood: &Stood,
+        before: &Before,
         accounted: &Accounted,
         files: Vec<RepoPath>,
-        now: &Dirty,
     ) -> Result<Vec<FileChange>, String> {
-        let (snapshots, before, left, now) =
-            (self.snapshots.clone(), stood.before.clone(), accounted.left.clone(), now.clone());
+        let (snapshots, before, left) = (self.snapshots.clone(), before.clone(), accounted.left.clone());
         let compare = move || {
             let (since, whole): (Vec<_>, Vec<_>) =
                 files.into_iter().partition(|file| left.contains_key(Path::new(file.shown())));
-            let mut changes = snapshots.changes(&before, &whole, Some(&now));
+            // What calls remember of the tree is theirs to note.
+            let mut changes = snapshots.changes(&before, &whole, None);
             changes.extend(snapshots.changes_since(&before, &since, &left));
             changes
         };
@@ -238,8 +240,8 @@ enum Moved {
     NobodyKnows,
 }
 
-fn head_moved(stood: &Stood, now: &Dirty, repo: &Repo) -> Moved {
-    let then = stood.before.tree.as_ref().and_then(|tree| tree.dirty.commit());
+fn head_moved(before: &Before, now: &Dirty, repo: &Repo) -> Moved {
+    let then = before.tree.as_ref().and_then(|tree| tree.dirty.commit());
     let (Some(then), Some(new)) = (then, now.commit()) else { return Moved::No };
     if then == new {
         return Moved::No;

@@ -24,7 +24,8 @@ pub(super) struct Window {
 
 /// A work tree as it was found.
 pub(super) struct Stood {
-    pub before: Before,
+    /// None where nothing that follows could be told: then nothing was kept.
+    pub before: Option<Before>,
     /// When git was asked.
     pub at: BootTime,
 }
@@ -95,17 +96,19 @@ impl Window {
     }
 
     /// A new window begins with a look of that time: with what was noted since, and what is under way now. That is asked for
-    /// under the lock, so that no call falls between two windows.
-    pub(super) fn turn(&self, looked_at: BootTime, now: BootTime, under_way: impl FnOnce() -> Accounted) {
+    /// under the lock, so that no call falls between two windows. It counts from the look on: its end is noted by itself.
+    pub(super) fn turn(&self, looked_at: BootTime, under_way: impl FnOnce() -> Accounted) {
         let mut noted = self.noted();
         noted.any = noted.any.filter(|at| *at >= looked_at);
         noted.named.retain(|_, at| *at >= looked_at);
         noted.left.retain(|_, (_, at)| *at >= looked_at);
         let under_way = under_way();
         if under_way.any {
-            noted.any = Some(now);
+            noted.any = noted.any.max(Some(looked_at));
         }
-        noted.named.extend(under_way.named.into_iter().map(|file| (file, now)));
+        for file in under_way.named {
+            noted.named.entry(file).or_insert(looked_at);
+        }
     }
 }
 
@@ -140,12 +143,12 @@ mod tests {
         let window = window();
         window.begins(false, file(), at(1));
         let under_way = || Accounted { named: file().collect(), ..Accounted::default() };
-        window.turn(at(2), at(2), under_way);
+        window.turn(at(2), under_way);
         assert_eq!(window.accounted().named, file().collect());
         window.over(false, file(), file().map(|file| (file, CONTENT)), at(3));
         let second = window.accounted();
         assert!(second.named.is_empty() && second.left == file().map(|file| (file, CONTENT)).collect());
-        window.turn(at(4), at(4), Accounted::default);
+        window.turn(at(4), Accounted::default);
         assert_eq!(window.accounted(), Accounted::default());
     }
 
@@ -156,10 +159,10 @@ mod tests {
         window.begins(false, file(), at(6));
         window.over(false, file(), file().map(|file| (file, CONTENT)), at(7));
         window.begins(true, std::iter::empty(), at(6));
-        window.turn(at(5), at(8), Accounted::default);
+        window.turn(at(5), Accounted::default);
         let next = window.accounted();
         assert!(next.any && next.left.len() == 1, "{next:?}");
-        window.turn(at(9), at(9), Accounted::default);
+        window.turn(at(9), Accounted::default);
         assert_eq!(window.accounted(), Accounted::default());
     }
 
@@ -169,7 +172,7 @@ mod tests {
         window.begins(true, std::iter::empty(), at(1));
         window.over(true, std::iter::empty(), std::iter::empty(), at(2));
         assert!(window.accounted().any);
-        window.turn(at(3), at(4), Accounted::default);
+        window.turn(at(3), Accounted::default);
         assert!(!window.accounted().any);
     }
 }

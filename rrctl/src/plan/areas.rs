@@ -18,6 +18,8 @@ const TOGETHER_MIN: u32 = 2;
 /// Fewer commits than this, and than one in fifty, make no area of work.
 const AREA_COMMITS_MIN: u32 = 3;
 const AREA_SHARE: u32 = 50;
+/// A file that changes along with so many other areas is nobody's own.
+const SPREAD_MIN: usize = 3;
 /// Groups and files that are told.
 const TOLD_MAX: usize = 20;
 
@@ -78,13 +80,12 @@ fn everybodys(past: &[Vec<&GitPath>], commits: u32) -> BTreeMap<GitPath, u32> {
         |(path, commits): (&GitPath, &u32)| Edited { path: path.clone(), commits: *commits, sessions: *commits };
     let hot = Hot::learn(&files.iter().map(edited).collect::<Vec<_>>(), commits, commits);
     files.retain(|path, _| hot.is_hot(path));
-    // A file that alone is its area is that area's, not everybody's.
-    let alone = |path: &GitPath| {
-        let with = past.iter().filter(|paths| paths.contains(&path));
-        let elsewhere = with.clone().filter(|paths| paths.iter().any(|other| area(other) != area(path))).count();
-        elsewhere * 2 < with.count()
+    // What changes within its area, or along with one other, is that area's, however often.
+    let spread = |path: &GitPath| {
+        let with = past.iter().filter(|paths| paths.contains(&path)).flatten();
+        with.map(|other| area(other)).filter(|other| *other != area(path)).collect::<BTreeSet<_>>().len()
     };
-    files.retain(|path, _| !alone(path));
+    files.retain(|path, _| spread(path) >= SPREAD_MIN);
     files
 }
 

@@ -230,7 +230,7 @@ async fn gone(process: OwnedFd) {
         Ok(fd) => drop(fd.readable().await),
         Err(error) => {
             tell(&format!("the command cannot be watched ({error}): the slot is held until its lease ends"));
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -37,6 +37,11 @@ fn back(sandbox: &Sandbox) -> usize {
     (0..FILES).filter(|n| sandbox.text(&file(*n)) == format!("{n} before\n")).count()
 }
 
+fn of_kind(sandbox: &Sandbox, kind: &str) -> usize {
+    let log = sandbox.json(&["log", "--limit", "10000", "--kind", kind]);
+    log["entries"].as_array().expect("entries").len()
+}
+
 /// One rollback of many files, killed as soon as `reached`, or when it is over.
 fn killed_when(what: &str, reached: impl Fn(&Sandbox) -> bool) {
     let sandbox = Sandbox::new();
@@ -48,6 +53,8 @@ fn killed_when(what: &str, reached: impl Fn(&Sandbox) -> bool) {
     one.shell("for f in many/*.txt; do echo after > $f; done").must_pass();
     one.stop();
     assert_eq!(back(&sandbox), 0, "{what}");
+    // Its end is written down behind the agent's back; what a daemon that dies before leaves is another story (`journal/crash`).
+    until("the call is on record", || of_kind(&sandbox, "done") == 1);
     let mut asked = rolls_back(&sandbox);
     while !reached(&sandbox) && asked.try_wait().expect("look").is_none() {}
     daemon.kill9();
@@ -57,11 +64,7 @@ fn killed_when(what: &str, reached: impl Fn(&Sandbox) -> bool) {
     assert!(!has_plan(&sandbox), "{what}: its plan is over");
     let done = back(&sandbox);
     assert!(done == 0 || done == FILES, "{what}: {done} of {FILES}");
-    let ends = || {
-        let log = sandbox.json(&["log", "--limit", "10000", "--kind", "rolled-back"]);
-        log["entries"].as_array().expect("entries").len()
-    };
-    until("the journal says so", || ends() == usize::from(done == FILES));
+    until("the journal says so", || of_kind(&sandbox, "rolled-back") == usize::from(done == FILES));
     if done == 0 {
         roll_back(&sandbox, &["--session", "first"]);
     } else {
