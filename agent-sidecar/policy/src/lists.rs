@@ -9,6 +9,7 @@ use crate::call::Call;
 use crate::paths::Named;
 use crate::pattern::Pattern;
 use crate::seen::{Seen, like};
+use crate::sql::Statement;
 
 /// One entry.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub(crate) struct List {
     entries: Vec<Listed>,
     by_program: HashMap<String, OfProgram>,
     by_statement: HashMap<String, Vec<usize>>,
+    /// First bytes of the words above: hardly any word of a dump begins so.
+    statement_bytes: Vec<u8>,
     /// Programs given by a pattern, and entries that name no command.
     others: Vec<usize>,
     wordless: Vec<usize>,
@@ -51,7 +54,10 @@ impl List {
             match &pattern {
                 None => list.wordless.push(at),
                 Some(Pattern::Builtin(_)) => {}
-                Some(Pattern::Sql(words)) => list.by_statement.entry(words[0].clone()).or_default().push(at),
+                Some(Pattern::Sql(words)) => {
+                    list.statement_bytes.extend(words[0].bytes().next());
+                    list.by_statement.entry(words[0].clone()).or_default().push(at);
+                }
                 Some(pattern) if pattern.programs().iter().any(|name| name.contains(['*', '?'])) => {
                     list.others.push(at);
                 }
@@ -102,12 +108,14 @@ impl List {
         if let Some(of) = self.by_program.get(seen.name) {
             out.extend(&of.rest);
             if !of.by_verb.is_empty() {
-                out.extend(seen.texts().filter_map(|text| of.by_verb.get(text)).flatten());
+                out.extend(seen.leading().filter_map(|text| of.by_verb.get(text)).flatten());
             }
         }
-        if !self.by_statement.is_empty() {
-            let words = seen.statements.iter().flatten();
-            out.extend(words.filter_map(|word| self.by_statement.get(word)).flatten());
+        if !self.by_statement.is_empty() && !seen.statements.is_empty() {
+            let words = seen.statements.iter().flat_map(Statement::words);
+            let begins =
+                words.filter(|word| word.bytes().next().is_some_and(|byte| self.statement_bytes.contains(&byte)));
+            out.extend(begins.filter_map(|word| self.by_statement.get(word)).flatten());
         }
         out.sort_unstable();
         out.dedup();

@@ -137,10 +137,15 @@ pub(crate) fn is_outside(path: &Path, call: &Call<'_>) -> bool {
     let Some(root) = call.root else {
         return false;
     };
-    let temporary = TEMPORARY.iter().any(|folder| path.starts_with(folder))
-        || call.temporary.iter().any(|folder| path.starts_with(folder));
-    let cache = call.home.is_some_and(|home| CACHES.iter().any(|cache| path.starts_with(home.join(cache))));
-    !(path.starts_with(root) || temporary || cache)
+    let temporary = || {
+        TEMPORARY.iter().any(|folder| path.starts_with(folder))
+            || call.temporary.iter().any(|folder| path.starts_with(folder))
+    };
+    let cache = || {
+        let below = call.home.and_then(|home| path.strip_prefix(home).ok());
+        below.is_some_and(|below| CACHES.iter().any(|cache| below.starts_with(cache)))
+    };
+    !(path.starts_with(root) || temporary() || cache())
 }
 
 /// Whether losing all below this path loses what nobody can make again: the roots of the machine, home folders, the

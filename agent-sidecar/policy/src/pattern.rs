@@ -145,7 +145,7 @@ impl Pattern {
                     && flags.iter().all(|flag| flag.given(seen))
                     && operands.iter().all(|wanted| seen.texts().any(|text| operand_matches(wanted, text)))
             }
-            Self::Sql(words) => seen.statements.iter().any(|statement| sql::contains(statement, words)),
+            Self::Sql(words) => seen.statements.iter().any(|statement| statement.contains(words)),
             Self::Builtin(_) => false,
         }
     }
@@ -175,7 +175,7 @@ impl Pattern {
                     && f.iter().all(|flag| flags.contains(flag))
                     && o.iter().all(|wide| operands.iter().any(|narrow| like(wide, narrow)))
             }
-            (Self::Sql(words), Self::Sql(wide)) => sql::contains(words, wide),
+            (Self::Sql(words), Self::Sql(wide)) => words.windows(wide.len()).any(|window| window == wide),
             (Self::Builtin(a), Self::Builtin(b)) => a == b,
             _ => false,
         }

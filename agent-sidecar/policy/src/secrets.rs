@@ -103,9 +103,12 @@ pub(crate) fn is_secret(path: &Path, home: Option<&Path>) -> bool {
         return false;
     };
     let text = path.to_string_lossy();
-    is_env_file(name)
-        || is_key(name)
-        || ANYWHERE.iter().any(|place| path.starts_with(place))
+    let lower = name.to_lowercase();
+    is_env_file(&lower)
+        || is_key(&lower)
+        || ANYWHERE
+            .iter()
+            .any(|place| text.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
         || (text.starts_with("/proc/") && name == "environ")
         || below_home(path, home).is_some_and(|rest| in_home(&rest))
 }
@@ -131,8 +134,7 @@ fn in_home(rest: &str) -> bool {
 }
 
 /// `.env`, `.env.local`, `prod.env`, and not `.env.example`.
-fn is_env_file(name: &str) -> bool {
-    let lower = name.to_lowercase();
+fn is_env_file(lower: &str) -> bool {
     let is_one = lower == ".env"
         || lower.starts_with(".env.")
         || lower.starts_with(".env_")
@@ -142,11 +144,10 @@ fn is_env_file(name: &str) -> bool {
     is_one && !EXAMPLES.iter().any(|end| lower.ends_with(&format!(".{end}")) || lower.contains(&format!("{end}.env")))
 }
 
-fn is_key(name: &str) -> bool {
-    let lower = name.to_lowercase();
-    let public =
-        lower.ends_with(".pub") || lower.contains("public") || lower.contains("pub.") || lower.contains("pubkey");
-    !public && KEY_NAMES.iter().any(|pattern| like(pattern, &lower))
+fn is_key(lower: &str) -> bool {
+    let is_public =
+        || lower.ends_with(".pub") || lower.contains("public") || lower.contains("pub.") || lower.contains("pubkey");
+    KEY_NAMES.iter().any(|pattern| like(pattern, lower)) && !is_public()
 }
 
 /// Names that a pattern such as `.env*` or `id_*` is tried on.

@@ -1,19 +1,22 @@
 //! One command as rules look at it: its plain name, its flags in any order and spelling, its operands, its subcommand.
 //! It knows how options are written and no rule. Used by `pattern` and `defaults`.
 
+use std::cell::OnceCell;
 use std::path::{Component, Path, PathBuf};
 
 use rr_shell::{Invocation, Word};
 
-use crate::sql;
+use crate::sql::Statements;
 
 /// A view of one invocation.
 pub(crate) struct Seen<'a> {
     pub(crate) at: usize,
     pub(crate) call: &'a Invocation,
     pub(crate) name: &'a str,
-    /// What a database client is told to do, in upper case words.
-    pub(crate) statements: Vec<Vec<String>>,
+    /// What a database client is told to do.
+    pub(crate) statements: Statements,
+    /// Where the subcommand of git stands, which each of its rules asks for.
+    pub(crate) git_verb_at: OnceCell<Option<usize>>,
 }
 
 /// GNU tools under other names, and names with a version or suffix.
@@ -33,7 +36,7 @@ fn plain(name: &str) -> &str {
 impl<'a> Seen<'a> {
     pub(crate) fn new(at: usize, call: &'a Invocation) -> Self {
         let name = call.name().map_or("", plain);
-        Self { at, call, name, statements: sql::statements(name, call) }
+        Self { at, call, name, statements: Statements::new(name, call), git_verb_at: OnceCell::new() }
     }
 
     /// Its words after the program.
@@ -102,17 +105,45 @@ impl<'a> Seen<'a> {
 
     /// The same, one by one.
     pub(crate) fn each_verb<'v>(&self, valued: &'v [&'v str]) -> impl Iterator<Item = &'a str> + use<'a, 'v> {
-        let mut texts = self.texts();
+        self.places_of_verbs(valued).map(|(_, text)| text)
+    }
+
+    /// The same, with their places among the words.
+    pub(crate) fn places_of_verbs<'v>(
+        &self,
+        valued: &'v [&'v str],
+    ) -> impl Iterator<Item = (usize, &'a str)> + use<'a, 'v> {
+        let mut texts = self.texts().enumerate();
         std::iter::from_fn(move || {
             loop {
-                let text = texts.next()?;
+                let (at, text) = texts.next()?;
                 if !text.starts_with('-') {
-                    return Some(text);
+                    return Some((at, text));
                 }
                 if valued.contains(&text) {
                     texts.next();
                 }
             }
+        })
+    }
+
+    /// Words where the first subcommand of an entry can be: up to the first one that is neither a flag nor may be a flag's
+    /// value.
+    pub(crate) fn leading(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let mut texts = self.texts();
+        let mut may_skip = false;
+        let mut ended = false;
+        std::iter::from_fn(move || {
+            while !ended {
+                let text = texts.next()?;
+                if text.starts_with('-') {
+                    may_skip = !text.contains('=');
+                    continue;
+                }
+                ended = !std::mem::take(&mut may_skip) && !text.starts_with('+');
+                return Some(text);
+            }
+            None
         })
     }
 
@@ -176,6 +207,13 @@ pub(crate) fn straight(path: &Path) -> PathBuf {
 /// Whether `text` matches a pattern of `*`, `?` and plain characters. One point of return, so it cannot back-track far.
 pub(crate) fn like(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    // Most pairs differ at their ends already.
+    if let (Some(wanted), given) = (pattern.last(), text.last())
+        && !matches!(wanted, b'*' | b'?')
+        && Some(wanted) != given
+    {
+        return false;
+    }
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {

@@ -2,7 +2,7 @@
 
 use super::{Builtin, Look, Scene};
 use crate::seen::Seen;
-use crate::sql::CLIENTS;
+use crate::sql::{CLIENTS, Statement};
 
 pub(super) const RULES: &[Builtin] = &[
     Builtin {
@@ -10,7 +10,7 @@ pub(super) const RULES: &[Builtin] = &[
         programs: CLIENTS,
         because: "it drops tables, databases or rows for everybody who uses this database",
         instead: "write a migration, or try it inside `BEGIN; ... ROLLBACK;` on a database of your own (`:memory:`)",
-        look: Look::Command(|seen, _| seen.statements.iter().any(|statement| destroys(statement))),
+        look: Look::Command(|seen, _| seen.statements.iter().any(destroys)),
     },
     Builtin {
         name: "default/database-drop",
@@ -89,7 +89,7 @@ pub(super) const RULES: &[Builtin] = &[
     },
 ];
 
-fn destroys(statement: &[String]) -> bool {
+fn destroys(statement: Statement<'_>) -> bool {
     const OBJECTS: &[&str] = &[
         "TABLE",
         "DATABASE",
@@ -109,7 +109,7 @@ fn destroys(statement: &[String]) -> bool {
         "BUCKET",
         "MEASUREMENT",
     ];
-    let words: Vec<&str> = statement.iter().map(String::as_str).collect();
+    let words: Vec<&str> = statement.words().collect();
     let pair = |a: &str, of: &[&str]| words.windows(2).any(|two| two[0] == a && of.contains(&two[1]));
     let first = words.iter().copied().find(|w| !matches!(*w, "EXPLAIN" | "BEGIN" | "")).unwrap_or_default();
     let deletes_all = words

@@ -152,8 +152,12 @@ pub(super) const RULES: &[Builtin] = &[
 ];
 
 /// The subcommand.
-fn verb<'a>(seen: &Seen<'a>) -> &'a str {
-    if seen.name == "git" { seen.each_verb(VALUED).next().unwrap_or_default() } else { "" }
+pub(super) fn verb<'a>(seen: &Seen<'a>) -> &'a str {
+    if seen.name != "git" {
+        return "";
+    }
+    let find = || seen.places_of_verbs(VALUED).next().map(|(at, _)| at);
+    seen.git_verb_at.get_or_init(find).and_then(|at| seen.texts().nth(at)).unwrap_or_default()
 }
 
 /// What the subcommand is given, without flags.

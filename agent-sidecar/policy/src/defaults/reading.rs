@@ -1,5 +1,6 @@
 //! Secrets: what would bring them into an agent's context, onto another machine, or into a commit.
 
+use std::cell::LazyCell;
 use std::path::{Path, PathBuf};
 
 use rr_shell::Word;
@@ -340,33 +341,35 @@ fn means_secret(seen: &Seen<'_>, word: &Word, home: Option<&Path>) -> bool {
 
 /// `git show HEAD:.env`, `git diff --no-index`, `git add .env`.
 fn git_shows(seen: &Seen<'_>, home: Option<&Path>) -> bool {
-    let verbs = seen.verbs(&["-C", "-c"]);
-    match verbs.first() {
-        Some(&("show" | "cat-file" | "diff" | "log" | "blame" | "hash-object" | "grep")) => seen.texts().any(|text| {
+    let verb = super::git::verb(seen);
+    match verb {
+        "show" | "cat-file" | "diff" | "log" | "blame" | "hash-object" | "grep" => seen.texts().any(|text| {
             let file = text.rsplit_once(':').map_or(text, |(_, file)| file);
-            let shown = verbs[0] != "log" || seen.any(&["-p", "--patch"]);
+            let shown = verb != "log" || seen.any(&["-p", "--patch"]);
             shown
-                && (text.contains(':') || matches!(verbs[0], "diff" | "blame" | "hash-object" | "log"))
+                && (text.contains(':') || matches!(verb, "diff" | "blame" | "hash-object" | "log"))
                 && is_secret(Path::new(file), home)
         }),
-        Some(&("add" | "stage")) => seen.texts().any(|text| is_secret(Path::new(text), home)),
+        "add" | "stage" => seen.texts().any(|text| is_secret(Path::new(text), home)),
         _ => false,
     }
 }
 
 fn printed(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
-    let verbs = seen.verbs(&[
-        "--profile",
-        "--region",
-        "-n",
-        "--namespace",
-        "--context",
-        "-a",
-        "--app",
-        "--project",
-        "--vault",
-        "--account",
-    ]);
+    let verbs = LazyCell::new(|| {
+        seen.verbs(&[
+            "--profile",
+            "--region",
+            "-n",
+            "--namespace",
+            "--context",
+            "-a",
+            "--app",
+            "--project",
+            "--vault",
+            "--account",
+        ])
+    });
     let two = |a: &str, b: &str| verbs.windows(2).any(|pair| pair == [a, b]);
     match seen.name {
         "gpg" | "gpg2" => seen.texts().any(|t| t.starts_with("--export-secret")),
@@ -404,7 +407,7 @@ fn printed(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
         "doppler" | "infisical" | "chamber" => {
             matches!(verbs.first(), Some(&"secrets" | &"export" | &"read")) && !verbs.contains(&"set")
         }
-        "git" => two("credential", "fill"),
+        "git" => seen.is(&["-C", "-c"], &["credential", "fill"]),
         "sops" => seen.has('d', "decrypt") || verbs.first() == Some(&"decrypt"),
         "age" => seen.has('d', "decrypt"),
         "openssl" => {
