@@ -1,28 +1,39 @@
-//! What one judgement costs: a thousand entries and the default set against a command of 4 KiB, in process. The parse is
-//! not part of it and is printed beside it. One line a figure, with its bar.
+//! What a verdict costs: a thousand entries and the default set against a command of 4 KiB, in process. First the judgement
+//! alone, with its bar; then from the text to the verdict, beside what the tokenizer and grammar of the library take for the
+//! same text, in turns with it. One line a figure.
 
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use brush_parser::{ParserOptions, parse_tokens, uncached_tokenize_str};
 use rr_core::policy::{Entry, PathPattern, PolicySource, Words};
 use rr_policy::{Call, Foreseen, Judgement, Policy};
-use rr_shell::{Env, analyse};
+use rr_shell::{Analysis, Env, analyse};
 
 const RULES: usize = 1_000;
 const COMMAND_BYTES: usize = 4 << 10;
 const ROUNDS: usize = 20_000;
-const PARSES: usize = 500;
+const VERDICTS: usize = 2_000;
 const WARM_UP: usize = 500;
 const P99_MAX: Duration = Duration::from_micros(100);
 
 fn main() {
     let policy = Policy::compile(&rules()).policy;
     println!("policy.rules={}", policy.rules().count());
-    measure("one_line", &policy, &one_line());
-    measure("many_commands", &policy, &many_commands());
-    measure("here_document", &policy, &here_document());
-    measure("sql", &policy, &sql());
+    let commands = [
+        ("one_line", one_line()),
+        ("many_commands", many_commands()),
+        ("here_document", here_document()),
+        ("sql", sql()),
+        ("everyday", "cd apps/web && npm test 2>&1 | tail -20".to_owned()),
+    ];
+    for (name, command) in &commands {
+        measure(name, &policy, command);
+    }
+    for (name, command) in &commands {
+        measure_from_text(name, &policy, command);
+    }
 }
 
 /// As a large team would have them: mostly commands, some with parts of their own, some of paths, some SQL.
@@ -78,33 +89,34 @@ fn sql() -> String {
         + "SQL\n"
 }
 
-fn measure(name: &str, policy: &Policy, command: &str) {
-    let env = Env { cwd: Path::new("/home/dev/shop"), home: Some(Path::new("/home/dev")) };
-    let mut parses = Vec::new();
-    for _ in 0..PARSES {
-        let start = Instant::now();
-        black_box(analyse(black_box(command), &env));
-        parses.push(start.elapsed());
-    }
-    let analysis = analyse(command, &env);
-    let foreseen = Foreseen::of(&analysis);
-    let temporary: [PathBuf; 0] = [];
-    let call = Call {
+fn judge(policy: &Policy, command: &str, analysis: &Analysis, foreseen: &Foreseen) -> Judgement {
+    policy.judge(&Call {
         agent: "claude",
         tool: "Bash",
         command: Some(command),
-        analysis: Some(&analysis),
+        analysis: Some(analysis),
         reads: &foreseen.reads,
         writes: &foreseen.writes,
         root: Some(Path::new("/home/dev/shop")),
         home: Some(Path::new("/home/dev")),
-        temporary: &temporary,
-    };
-    assert_eq!(policy.judge(&call), Judgement::Pass, "{name}: the whole way is measured");
+        temporary: &[],
+    })
+}
+
+fn read(command: &str) -> (Analysis, Foreseen) {
+    let env = Env { cwd: Path::new("/home/dev/shop"), home: Some(Path::new("/home/dev")) };
+    let analysis = analyse(command, &env);
+    let foreseen = Foreseen::of(&analysis);
+    (analysis, foreseen)
+}
+
+fn measure(name: &str, policy: &Policy, command: &str) {
+    let (analysis, foreseen) = read(command);
+    assert_eq!(judge(policy, command, &analysis, &foreseen), Judgement::Pass, "{name}: the whole way is measured");
     let mut judged = Vec::new();
     for round in 0..WARM_UP + ROUNDS {
         let start = Instant::now();
-        black_box(policy.judge(black_box(&call)));
+        black_box(judge(policy, black_box(command), &analysis, &foreseen));
         if round >= WARM_UP {
             judged.push(start.elapsed());
         }
@@ -112,14 +124,43 @@ fn measure(name: &str, policy: &Policy, command: &str) {
     let p99 = percentile(&mut judged, 99);
     let verdict = if p99 <= P99_MAX { "ok" } else { "MISSED" };
     println!(
-        "policy.judge_{name}_p99_us={:.1} p50_us={:.1} bar={} {verdict} parse_p50_us={:.0} parse_p99_us={:.0} bytes={} commands={}",
+        "policy.judge_{name}_p99_us={:.1} p50_us={:.1} bar={} {verdict} bytes={} commands={}",
         micros(p99),
         micros(percentile(&mut judged, 50)),
         P99_MAX.as_micros(),
-        micros(percentile(&mut parses, 50)),
-        micros(percentile(&mut parses, 99)),
         command.len(),
         analysis.invocations.len()
+    );
+}
+
+/// From the text to the verdict, and the floor: what the library alone takes to make a syntax tree of the text.
+fn measure_from_text(name: &str, policy: &Policy, command: &str) {
+    let options = ParserOptions { enable_extended_globbing: false, ..ParserOptions::default() };
+    let (mut whole, mut floor) = (Vec::new(), Vec::new());
+    for round in 0..WARM_UP + VERDICTS {
+        let start = Instant::now();
+        let (analysis, foreseen) = read(black_box(command));
+        black_box(judge(policy, command, &analysis, &foreseen));
+        let verdict = start.elapsed();
+        let start = Instant::now();
+        let tokens = uncached_tokenize_str(black_box(command), &options.tokenizer_options()).expect("tokens");
+        black_box(parse_tokens(&tokens, &options).expect("a program"));
+        if round >= WARM_UP {
+            whole.push(verdict);
+            floor.push(start.elapsed());
+        }
+    }
+    let ratio = |percent: usize, whole: &mut [Duration], floor: &mut [Duration]| {
+        percentile(whole, percent).as_secs_f64() / percentile(floor, percent).as_secs_f64()
+    };
+    println!(
+        "policy.from_text_{name}_p50_us={:.1} p99_us={:.1} floor_p50_us={:.1} floor_p99_us={:.1} ratio_p50={:.2} ratio_p99={:.2}",
+        micros(percentile(&mut whole, 50)),
+        micros(percentile(&mut whole, 99)),
+        micros(percentile(&mut floor, 50)),
+        micros(percentile(&mut floor, 99)),
+        ratio(50, &mut whole, &mut floor),
+        ratio(99, &mut whole, &mut floor)
     );
 }
 

@@ -22,6 +22,11 @@ impl Builder {
         self.field.push(bit);
     }
 
+    fn char(&mut self, c: char) {
+        self.begun = true;
+        self.field.push_char(c);
+    }
+
     fn end_field(&mut self) {
         if self.begun {
             self.done.push(std::mem::take(&mut self.field));
@@ -35,7 +40,7 @@ impl Builder {
             match c {
                 ' ' | '\t' | '\n' => self.end_field(),
                 '*' | '?' | '[' => self.bit(Bit::Pattern(c.to_string())),
-                c => self.bit(Bit::Lit(c.to_string())),
+                c => self.char(c),
             }
         }
     }
@@ -63,6 +68,9 @@ impl Builder {
 impl Walker<'_> {
     /// A command's word into its fields.
     pub(crate) fn fields(&mut self, shell: &mut Shell, text: &str) -> Vec<Field> {
+        if lex::is_plain(text, Mode::Word) && !text.is_empty() {
+            return vec![Field::literal(text)];
+        }
         let items = lex::items(text, Mode::Word);
         let Some(words) = brace::expand(items) else {
             return vec![Field::unknown(text, true)];
@@ -77,12 +85,12 @@ impl Walker<'_> {
 
     /// A word where bash neither splits nor expands patterns: assignments, here-strings, `case` values.
     pub(crate) fn joined(&mut self, shell: &mut Shell, text: &str) -> Field {
-        self.joined_items(shell, &lex::items(text, Mode::Word))
+        self.joined_as(shell, text, Mode::Word)
     }
 
     /// The body of a here-document whose tag is not quoted.
     pub(crate) fn body(&mut self, shell: &mut Shell, text: &str) -> Field {
-        self.joined_items(shell, &lex::items(text, Mode::Body))
+        self.joined_as(shell, text, Mode::Body)
     }
 
     /// Walks the substitutions in raw text that the grammar leaves unparsed: arithmetic, subscripts, patterns.
@@ -92,9 +100,12 @@ impl Walker<'_> {
         }
     }
 
-    fn joined_items(&mut self, shell: &mut Shell, items: &[Item]) -> Field {
+    fn joined_as(&mut self, shell: &mut Shell, text: &str, mode: Mode) -> Field {
+        if lex::is_plain(text, mode) {
+            return Field::literal(text);
+        }
         let mut builder = Builder { done: Vec::new(), field: Field::default(), begun: false };
-        self.pour(shell, items, false, &mut builder);
+        self.pour(shell, &lex::items(text, mode), false, &mut builder);
         builder.end_field();
         let mut out = Field::default();
         for (at, field) in builder.done.into_iter().enumerate() {
@@ -119,7 +130,7 @@ impl Walker<'_> {
                     if splits && !quoted && alive {
                         to.bit(Bit::Pattern(c.to_string()));
                     } else {
-                        to.bit(Bit::Lit(c.to_string()));
+                        to.char(*c);
                     }
                 }
                 Item::Sub { what, quoted, source } => {

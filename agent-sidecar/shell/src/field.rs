@@ -24,9 +24,8 @@ pub(crate) struct Field(pub(crate) Vec<Bit>);
 
 impl Field {
     pub(crate) fn literal(text: impl Into<String>) -> Self {
-        let mut field = Self::default();
-        field.push_text(&text.into());
-        field
+        let text: String = text.into();
+        Self(if text.is_empty() { Vec::new() } else { vec![Bit::Lit(text)] })
     }
 
     pub(crate) fn unknown(source: impl Into<String>, splits: bool) -> Self {
@@ -45,6 +44,14 @@ impl Field {
             last.push_str(text);
         } else if !text.is_empty() {
             self.0.push(Bit::Lit(text.to_owned()));
+        }
+    }
+
+    pub(crate) fn push_char(&mut self, c: char) {
+        if let Some(Bit::Lit(last)) = self.0.last_mut() {
+            last.push(c);
+        } else {
+            self.0.push(Bit::Lit(c.to_string()));
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use indexmap::IndexSet;
+
 use crate::field::{Field, is_socket, is_stream};
 use crate::model::{Analysis, Certainty, GitUse, How, Invocation, Target, Write};
 
@@ -13,10 +15,10 @@ const REASON_CHARS_MAX: usize = 160;
 #[derive(Default)]
 pub(crate) struct Findings {
     pub(crate) invocations: Vec<Invocation>,
-    writes: Vec<Write>,
-    reads: Vec<PathBuf>,
+    writes: IndexSet<Write>,
+    reads: IndexSet<PathBuf>,
     sockets: Vec<PathBuf>,
-    git: Vec<GitUse>,
+    git: IndexSet<GitUse>,
     unforeseen: Vec<String>,
     unparsable: Option<String>,
     /// Within what runs in a container or on another machine: its files are not ours.
@@ -34,10 +36,7 @@ impl Findings {
             Target::Unknown => self.unforeseen(format!("`{by}` changes a file whose name is known only when it runs")),
             _ => {}
         }
-        let write = Write { target, how, by: by.to_owned() };
-        if !self.writes.contains(&write) {
-            self.writes.push(write);
-        }
+        self.writes.insert(Write { target, how, by: by.to_owned() });
     }
 
     pub(crate) fn read(&mut self, field: &Field, cwd: Option<&Path>) {
@@ -45,9 +44,8 @@ impl Findings {
             && let Target::File(path) = field.target(cwd)
             && !self.opened(&path)
             && !is_stream(&path)
-            && !self.reads.contains(&path)
         {
-            self.reads.push(path);
+            self.reads.insert(path);
         }
     }
 
@@ -61,14 +59,17 @@ impl Findings {
     }
 
     pub(crate) fn git(&mut self, usage: GitUse) {
-        if self.elsewhere == 0 && !self.git.contains(&usage) {
-            self.git.push(usage);
+        if self.elsewhere == 0 {
+            self.git.insert(usage);
         }
     }
 
     pub(crate) fn unforeseen(&mut self, why: impl Into<String>) {
+        if self.unforeseen.len() >= REASONS_MAX {
+            return;
+        }
         let why: String = why.into().chars().take(REASON_CHARS_MAX).collect();
-        if self.unforeseen.len() < REASONS_MAX && !self.unforeseen.contains(&why) {
+        if !self.unforeseen.contains(&why) {
             self.unforeseen.push(why);
         }
     }
@@ -89,10 +90,10 @@ impl Findings {
         };
         Analysis {
             invocations: self.invocations,
-            writes: self.writes,
-            reads: self.reads,
+            writes: self.writes.into_iter().collect(),
+            reads: self.reads.into_iter().collect(),
             sockets: self.sockets,
-            git: self.git,
+            git: self.git.into_iter().collect(),
             certainty,
         }
     }

@@ -34,6 +34,15 @@ pub(crate) enum Mode {
     Body,
 }
 
+/// Whether `text` stands for itself, as most words do: nothing in it is quoted, expanded or a pattern.
+pub(crate) fn is_plain(text: &str, mode: Mode) -> bool {
+    let special = |byte: u8| match mode {
+        Mode::Word => b"\\'\"$`{~*?[(".contains(&byte),
+        Mode::Body => b"\\$`".contains(&byte),
+    };
+    !text.bytes().any(special)
+}
+
 /// Reads `text` as one word.
 pub(crate) fn items(text: &str, mode: Mode) -> Vec<Item> {
     let mut lexer = Lexer { text, at: 0, out: Vec::new() };

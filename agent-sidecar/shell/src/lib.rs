@@ -23,6 +23,7 @@ mod parse;
 mod programs;
 mod redirect;
 mod shell;
+mod stack;
 mod walk;
 mod wrappers;
 
@@ -34,11 +35,6 @@ pub const COMMAND_BYTES_MAX: usize = 64 * 1024;
 
 /// Before the slot's name, how `rrctl run` is called among the wrappers of an [`Invocation`].
 pub const SLOT_WRAPPER: &str = "rrctl run --slot ";
-
-/// Stack of the thread that parses and walks: the grammar recurses once a nesting level and an overflow would end the
-/// whole process, so the stack is sized for the deepest text that `parse` lets through (measured, unoptimised, with
-/// room to spare). Only touched pages cost memory.
-const STACK_BYTES: usize = 64 * 1024 * 1024;
 
 /// Reads `command` as bash would and says what it would do in `env`. Never panics, whatever the text.
 #[must_use]
@@ -52,16 +48,6 @@ pub fn analyse(command: &str, env: &Env<'_>) -> Analysis {
             command.len()
         ));
     }
-    let walked = std::thread::scope(|scope| {
-        std::thread::Builder::new()
-            .name("shell-parse".to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn_scoped(scope, || walk::analyse(command, env))
-            .map(std::thread::ScopedJoinHandle::join)
-    });
-    match walked {
-        Ok(Ok(analysis)) => analysis,
-        Ok(Err(_)) => Analysis::unparsable("the parser gave up on it".to_owned()),
-        Err(_) => Analysis::unparsable("no thread could be started to parse it".to_owned()),
-    }
+    let walked = std::panic::catch_unwind(|| walk::analyse(command, env));
+    walked.unwrap_or_else(|_| Analysis::unparsable("the parser gave up on it".to_owned()))
 }

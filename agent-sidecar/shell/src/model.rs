@@ -57,7 +57,7 @@ pub enum Certainty {
 }
 
 /// One foreseen change of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Write {
     pub target: Target,
     pub how: How,
@@ -66,7 +66,7 @@ pub struct Write {
 }
 
 /// What happens to the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum How {
     Write,
     Append,
@@ -79,7 +79,7 @@ pub enum How {
 }
 
 /// What is changed. Paths are absolute; `..` is left in them, because only the disk knows where it leads behind a link.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
     File(PathBuf),
     /// This path and, should it be a folder, all below it.
@@ -167,7 +167,7 @@ impl Invocation {
 }
 
 /// A git command that changes something.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct GitUse {
     /// The subcommand.
     pub command: String,
@@ -189,7 +189,7 @@ pub struct GitUse {
 }
 
 /// A thing there is one of in a repository or a work tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GitResource {
     Head,
     Index,
@@ -200,7 +200,7 @@ pub enum GitResource {
 }
 
 /// What a git command does to the work tree at large.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TreeUse {
     /// Nothing.
     Untouched,

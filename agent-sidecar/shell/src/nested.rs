@@ -111,6 +111,11 @@ impl Walker<'_> {
         args: &[Field],
         mut env: Vec<(String, Field)>,
     ) -> Flow {
+        let mut setting = Setting::default();
+        let layer = wrappers::unwrap(name, args, shell, &mut setting, &mut self.out);
+        if matches!(layer, Layer::None) {
+            return self.program(shell, program, name, args, env);
+        }
         // `command cd` and `exec > f` act on this shell; a program runs in a copy.
         let mut copy;
         let in_place = matches!(name, "command" | "builtin" | "exec" | "noglob" | "nocorrect");
@@ -120,11 +125,13 @@ impl Walker<'_> {
             copy = shell.clone();
             &mut copy
         };
-        let mut setting = Setting::default();
-        match wrappers::unwrap(name, args, state, &mut setting, &mut self.out) {
-            Layer::None => self.program(shell, program, name, args, env),
-            Layer::Nothing => {
-                self.record(shell, program, args, &env);
+        state.left |= setting.replaces;
+        if let Some(folder) = setting.folder.take() {
+            state.cwd = folder;
+        }
+        match layer {
+            Layer::None | Layer::Nothing => {
+                self.record(state, program, args, &env);
                 Flow::Unknown
             }
             Layer::Command(words) => {

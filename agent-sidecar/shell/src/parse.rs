@@ -96,13 +96,25 @@ fn told_apart(text: &str, tokens: &[Token]) -> Option<String> {
     Some(out)
 }
 
+/// How deep the grammar may recurse in `text` at most. Seen before anything is parsed, so it counts what only looks like an
+/// opening too.
+pub(crate) fn levels(text: &str) -> usize {
+    let tests = text.contains("[[");
+    let opens =
+        |byte: &u8| matches!(byte, b'(' | b'{' | b'[' | b'`' | b'!' | b'\\') || tests && matches!(byte, b'&' | b'|');
+    let words = text.as_bytes().split(|byte| !byte.is_ascii_alphabetic());
+    let words = words.filter(|word| str::from_utf8(word).is_ok_and(is_opening_word)).count();
+    (text.bytes().filter(|byte| opens(byte)).count() + words).min(OPENERS_MAX + EXPANSIONS_MAX)
+}
+
 fn expansions(text: &str) -> usize {
     let bytes = text.as_bytes();
     bytes.windows(2).filter(|pair| pair[0] == b'$' && matches!(pair[1], b'(' | b'{' | b'[')).count()
 }
 
 fn bound(tokens: &[Token]) -> Result<(), Refusal> {
-    let openers = tokens.iter().filter(|token| opens(token)).count();
+    let tests = tokens.iter().any(|token| token.to_str() == "[[");
+    let openers = tokens.iter().filter(|token| opens(token, tests)).count();
     if openers > OPENERS_MAX {
         return Err(Refusal::Openings(OPENERS_MAX));
     }
@@ -118,25 +130,16 @@ fn bound(tokens: &[Token]) -> Result<(), Refusal> {
     bound_words(tokens)
 }
 
-fn opens(token: &Token) -> bool {
+/// Within `[[ ]]`, each `&&` and `||` is a level too.
+fn opens(token: &Token, tests: bool) -> bool {
     match token {
-        Token::Operator(text, _) => text == "(",
-        Token::Word(text, _) => matches!(
-            text.as_str(),
-            "{" | "if"
-                | "elif"
-                | "while"
-                | "until"
-                | "for"
-                | "case"
-                | "do"
-                | "[["
-                | "function"
-                | "coproc"
-                | "select"
-                | "!"
-        ),
+        Token::Operator(text, _) => text == "(" || tests && matches!(text.as_str(), "&&" | "||"),
+        Token::Word(text, _) => matches!(text.as_str(), "{" | "[[" | "!") || is_opening_word(text),
     }
+}
+
+fn is_opening_word(text: &str) -> bool {
+    matches!(text, "if" | "elif" | "while" | "until" | "for" | "case" | "do" | "function" | "coproc" | "select")
 }
 
 fn is_read_twice(token: &Token, next: Option<&Token>) -> bool {
@@ -230,8 +233,7 @@ mod tests {
     #[test]
     fn deepest_accepted_nesting_parses_on_the_stack_we_give() {
         let text = format!("{}true{}", "{ ".repeat(OPENERS_MAX), "; }".repeat(OPENERS_MAX));
-        let parsed = std::thread::Builder::new().stack_size(crate::STACK_BYTES / 4).spawn(move || parse(&text).is_ok());
-        assert!(parsed.unwrap().join().unwrap());
+        assert!(crate::stack::with_room(levels(&text), || parse(&text).is_ok()));
     }
 
     #[test]

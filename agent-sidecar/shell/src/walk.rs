@@ -13,6 +13,7 @@ use crate::model::{Analysis, Env};
 use crate::parse;
 use crate::redirect::Io;
 use crate::shell::{Flow, Shell, Value};
+use crate::stack;
 
 /// Shells in shells, substitutions in substitutions and functions calling functions; real commands have three or four.
 const DEPTH_MAX: usize = 12;
@@ -36,6 +37,10 @@ pub(crate) struct Walker<'e> {
     expanded_bytes: usize,
     /// Files that the command writes a known text to, in case it runs them.
     pub(crate) scripts: BTreeMap<PathBuf, String>,
+    /// The deepest that any text so far may be nested.
+    levels: usize,
+    /// Every function's body: a deep one may only be dropped where its levels fit.
+    bodies: Vec<Rc<ast::FunctionBody>>,
     /// Functions that were called; the others are walked at the end, in case a dynamic word calls them.
     called: Vec<String>,
 }
@@ -49,11 +54,16 @@ pub(crate) fn analyse(command: &str, env: &Env<'_>) -> Analysis {
         steps: 0,
         expanded_bytes: 0,
         scripts: BTreeMap::new(),
+        levels: 0,
+        bodies: Vec::new(),
         called: Vec::new(),
     };
     let mut shell = Shell::new(crate::field::normalise(env.cwd));
     walker.text(&mut shell, command);
     walker.uncalled(&mut shell);
+    drop(shell);
+    let bodies = std::mem::take(&mut walker.bodies);
+    stack::with_room(walker.levels, || drop(bodies));
     walker.out.finish()
 }
 
@@ -65,6 +75,11 @@ impl Walker<'_> {
             self.out.unparsable(format!("nested too deep at `{}`", excerpt(text)));
             return Flow::Unknown;
         }
+        self.levels = self.levels.max(parse::levels(text));
+        stack::with_room(self.levels, || self.parsed(shell, text))
+    }
+
+    fn parsed(&mut self, shell: &mut Shell, text: &str) -> Flow {
         match parse::parse(text) {
             Ok(program) => {
                 self.depth += 1;
@@ -138,7 +153,9 @@ impl Walker<'_> {
         self.depth += 1;
         let positional = std::mem::replace(&mut shell.positional, args);
         let left = shell.left;
-        let flow = self.with_redirections(shell, body.1.as_ref(), |walker, shell| walker.compound(shell, &body.0));
+        let flow = stack::with_room(self.levels, || {
+            self.with_redirections(shell, body.1.as_ref(), |walker, shell| walker.compound(shell, &body.0))
+        });
         shell.left = left;
         shell.positional = positional;
         self.depth -= 1;
@@ -216,6 +233,7 @@ impl Walker<'_> {
             }
             ast::Command::Function(function) => {
                 let body = Rc::new(function.body.clone());
+                self.bodies.push(Rc::clone(&body));
                 shell.functions.insert(function.fname.value.clone(), body);
                 Flow::Nothing
             }

@@ -1,6 +1,8 @@
 //! Programs that run the command named in their own words: `sudo`, `env`, `timeout`, `nice`, ... Takes one layer off.
 //! It knows their options and nothing of what is inside. Used by `walk` before anything else is decided.
 
+use std::path::PathBuf;
+
 use crate::field::{Field, resolve};
 use crate::findings::Findings;
 use crate::model::{How, Target};
@@ -23,22 +25,20 @@ pub(crate) enum Layer {
 #[derive(Default)]
 pub(crate) struct Setting {
     pub(crate) assignments: Vec<(String, Field)>,
+    /// It runs in another folder: this one, or one that is not known.
+    pub(crate) folder: Option<Option<PathBuf>>,
+    /// It takes the place of the shell: nothing runs after it.
+    pub(crate) replaces: bool,
     /// What the layer is called where its name alone does not say enough.
     pub(crate) shown: Option<String>,
 }
 
-pub(crate) fn unwrap(
-    name: &str,
-    args: &[Field],
-    shell: &mut Shell,
-    setting: &mut Setting,
-    out: &mut Findings,
-) -> Layer {
+pub(crate) fn unwrap(name: &str, args: &[Field], shell: &Shell, setting: &mut Setting, out: &mut Findings) -> Layer {
     let in_order = |short, long| Parsed::new(args, Spec::in_order(short, long));
     match name {
         "sudo" | "doas" => sudo(name, args, shell, setting, out),
         "env" => env(args, shell, setting, out),
-        "su" | "runuser" => su(name, args, shell, out),
+        "su" | "runuser" => su(name, args, setting, out),
         "taskset" | "chrt" => inner(in_order("p:", &[]).operands.into_iter().skip(1).collect()),
         "caffeinate" => inner(in_order("t:w:", &[]).operands),
         "strace" | "ltrace" => {
@@ -57,7 +57,7 @@ pub(crate) fn unwrap(
         }
         "exec" => {
             let parsed = in_order("a:", &[]);
-            shell.left |= !parsed.operands.is_empty();
+            setting.replaces = !parsed.operands.is_empty();
             inner(parsed.operands)
         }
         "pkexec" | "fakeroot" | "torsocks" | "dbus-run-session" | "winpty" | "setarch" | "linux64" | "aoss" => {
@@ -66,7 +66,7 @@ pub(crate) fn unwrap(
         "gosu" | "su-exec" | "faketime" | "chroot" | "chpst" | "setuidgid" => {
             let parsed = in_order("u:g:", &["--userspec", "--groups"]);
             if name == "chroot" {
-                shell.cwd = None;
+                setting.folder = Some(None);
             }
             inner(parsed.operands.into_iter().skip(1).collect())
         }
@@ -137,7 +137,7 @@ fn assignments(words: &mut Vec<Field>, setting: &mut Setting) {
     }
 }
 
-fn sudo(name: &str, args: &[Field], shell: &mut Shell, setting: &mut Setting, out: &mut Findings) -> Layer {
+fn sudo(name: &str, args: &[Field], shell: &Shell, setting: &mut Setting, out: &mut Findings) -> Layer {
     const LONG: &[&str] = &[
         "--user",
         "--group",
@@ -159,10 +159,10 @@ fn sudo(name: &str, args: &[Field], shell: &mut Shell, setting: &mut Setting, ou
         return Layer::Nothing;
     }
     if let Some(folder) = parsed.value(&["-D", "--chdir"]) {
-        enter(folder, shell);
+        setting.folder = Some(entered(folder, shell));
     }
     if parsed.has(&["-i", "--login", "-R", "--chroot"]) {
-        shell.cwd = None;
+        setting.folder = Some(None);
     }
     let mut words = parsed.operands;
     assignments(&mut words, setting);
@@ -172,12 +172,12 @@ fn sudo(name: &str, args: &[Field], shell: &mut Shell, setting: &mut Setting, ou
     inner(words)
 }
 
-fn su(name: &str, args: &[Field], shell: &mut Shell, out: &mut Findings) -> Layer {
+fn su(name: &str, args: &[Field], setting: &mut Setting, out: &mut Findings) -> Layer {
     let long = &["--command", "--shell", "--group", "--session-command", "--user"];
     let parsed = Parsed::new(args, Spec::new("c:s:g:G:u:w:T:", long));
     let login = parsed.has(&["-l", "--login"]) || parsed.operands.iter().any(|word| word.known() == Some("-"));
     if login {
-        shell.cwd = None;
+        setting.folder = Some(None);
     }
     match parsed.value(&["-c", "--command", "--session-command"]) {
         Some(text) => Layer::Text(text.clone()),
@@ -189,11 +189,11 @@ fn su(name: &str, args: &[Field], shell: &mut Shell, out: &mut Findings) -> Laye
     }
 }
 
-fn env(args: &[Field], shell: &mut Shell, setting: &mut Setting, out: &mut Findings) -> Layer {
+fn env(args: &[Field], shell: &Shell, setting: &mut Setting, out: &mut Findings) -> Layer {
     let spec = Spec::in_order("u:C:S:", &["--unset", "--chdir", "--split-string"]);
     let parsed = Parsed::new(args, spec);
     if let Some(folder) = parsed.value(&["-C", "--chdir"]) {
-        enter(folder, shell);
+        setting.folder = Some(entered(folder, shell));
     }
     if let Some(split) = parsed.value(&["-S", "--split-string"]) {
         let mut words = vec![split.clone()];
@@ -220,9 +220,8 @@ fn slot(args: &[Field], setting: &mut Setting) -> Layer {
     inner(parsed.operands)
 }
 
-fn enter(folder: &Field, shell: &mut Shell) {
-    let to = folder.known().and_then(|text| resolve(shell.cwd.as_deref(), text));
-    shell.cwd = to;
+fn entered(folder: &Field, shell: &Shell) -> Option<PathBuf> {
+    folder.known().and_then(|text| resolve(shell.cwd.as_deref(), text))
 }
 
 fn time(parsed: &Parsed, shell: &Shell, out: &mut Findings) -> Layer {

@@ -213,6 +213,45 @@ fn nesting_is_bounded_in_every_direction() {
     }
 }
 
+/// A thread with less stack than anything in the sidecar has: an overflow would end this process.
+const SMALL_STACK_BYTES: usize = 128 * 1024;
+
+#[test]
+fn the_deepest_nesting_of_each_kind_finds_room() {
+    let nested = |open: &str, inner: &str, close: &str, depth: usize| {
+        format!("{}{inner}{}", open.repeat(depth), close.repeat(depth))
+    };
+    let mut texts: Vec<String> = [
+        ("{ ", "true", "; }"),
+        ("( ", "true", " )"),
+        ("if true; then ", "true", "; fi"),
+        ("while true; do ", "true", "; done"),
+        ("for i in a; do ", "true", "; done"),
+        ("f() { ", "true", "; }"),
+        ("coproc ", "true", ""),
+        ("$(", "true", ")"),
+        ("${a:-", "b", "}"),
+        ("$[", "1", "]"),
+        ("\"$(echo ", "x", ")\""),
+    ]
+    .iter()
+    .flat_map(|(open, inner, close)| [195, 395].map(|depth| nested(open, inner, close, depth)))
+    .collect();
+    texts.push(nested("cat <( ", "true", ")", 10));
+    texts.push(nested("case a in a) ", "true", ";; esac", 10));
+    texts.push(format!("[[ {}x ]]", "! ".repeat(395)));
+    texts.push(format!("[[ {}x ]]", "x && ".repeat(395)));
+    texts.push(format!("[[ {}x ]]", "x && ".repeat(10_000)));
+    let deep = |name: &str| nested("{ ", name, "; }", 190);
+    texts.push(format!("f() {{ {}; }}; g() {{ {}; }}; f", deep("g"), deep("f")));
+    texts.push(format!("{}rm x", "sudo env nice timeout 5 nohup ".repeat(3)));
+    for text in texts {
+        let small = std::thread::Builder::new().stack_size(SMALL_STACK_BYTES);
+        let judged = small.spawn(move || look(&text).certainty).expect("a thread");
+        judged.join().expect("no panic");
+    }
+}
+
 #[test]
 fn too_long_is_unparsable() {
     let long = format!("echo {}", "x".repeat(70_000));
