@@ -64,7 +64,15 @@ const IN_HOME: &[&str] = &[
     ".ethereum/keystore/",
     ".config/solana/id.json",
 ];
-const ANYWHERE: &[&str] = &["/etc/shadow", "/etc/gshadow", "/etc/sudoers", "/etc/krb5.keytab", "/etc/ssl/private"];
+const ANYWHERE: &[&str] = &[
+    "/etc/shadow",
+    "/etc/gshadow",
+    "/etc/sudoers",
+    "/etc/krb5.keytab",
+    "/etc/ssl/private",
+    "/var/run/secrets",
+    "/run/secrets",
+];
 /// In `~/.ssh`, what is no key.
 const PUBLIC_SSH: &[&str] = &["known_hosts", "known_hosts.old", "config", "authorized_keys", "environment"];
 const EXAMPLES: &[&str] = &[
@@ -169,6 +177,9 @@ pub(crate) fn pattern_means_secret(pattern: &str) -> bool {
     let (folder, name) = pattern.rsplit_once('/').unwrap_or(("", pattern));
     let folder_name = folder.rsplit('/').next().unwrap_or_default();
     if matches!(folder_name, ".ssh" | ".aws" | ".gnupg") && !name.ends_with(".pub") {
+        return true;
+    }
+    if KEY_NAMES.contains(&name) {
         return true;
     }
     let literal: String = name.chars().take_while(|c| !matches!(c, '*' | '?' | '[')).collect();

@@ -149,6 +149,9 @@ impl Statements {
                 rest.find('\n').unwrap_or(rest.len())
             } else if rest.starts_with("/*") {
                 rest.find("*/").map_or(rest.len(), |at| at + 2)
+            } else if c == '\'' && self.words.last().is_some_and(|word| self.text[word.clone()] == *"EXECUTE") {
+                // The string is a statement.
+                1
             } else if c == '\'' {
                 // A string is one word, whatever it says: its quote.
                 let len = rest[1..].find('\'').map_or(rest.len(), |at| at + 2);

@@ -36,9 +36,34 @@ const RISKY_VARIABLES: &[&str] = &[
 const RISKY_UNLESS_PLAIN: &[&str] =
     &["PAGER", "GIT_PAGER", "MANPAGER", "EDITOR", "VISUAL", "GIT_EDITOR", "GIT_SEQUENCE_EDITOR"];
 
+/// Variables whose value is a command that a program runs.
+const COMMAND_VARIABLES: &[&str] = &[
+    "PROMPT_COMMAND",
+    "GIT_EXTERNAL_DIFF",
+    "GIT_SSH_COMMAND",
+    "GIT_ASKPASS",
+    "GIT_PAGER",
+    "GIT_EDITOR",
+    "GIT_SEQUENCE_EDITOR",
+    "PAGER",
+    "MANPAGER",
+    "EDITOR",
+    "VISUAL",
+    "LESSOPEN",
+    "BROWSER",
+];
+
 impl Walker<'_> {
-    /// Notes a variable that changes what later commands do.
-    pub(crate) fn risky_variable(&mut self, name: &str, value: &Field) {
+    /// Notes a variable that changes what later commands do, and looks at the command it may hold.
+    pub(crate) fn risky_variable(&mut self, shell: &Shell, name: &str, value: &Field) {
+        let holds_command = COMMAND_VARIABLES.contains(&name) || name.starts_with("GIT_CONFIG_VALUE_");
+        if let Some(text) = value.known().filter(|text| holds_command && text.contains(' ')) {
+            let mut inner = shell.clone();
+            inner.wrappers.push(name.to_owned());
+            self.out.elsewhere += 1;
+            self.text(&mut inner, text.trim_start_matches('!'));
+            self.out.elsewhere -= 1;
+        }
         let plain = matches!(value.known(), Some("" | "cat" | "less" | "more" | "true" | ":" | "vi" | "vim" | "nano"));
         if RISKY_VARIABLES.contains(&name) || RISKY_UNLESS_PLAIN.contains(&name) && !plain {
             self.out.unforeseen(format!("the variable {name} changes what commands do"));
@@ -55,7 +80,8 @@ pub(crate) fn run(walker: &mut Walker<'_>, shell: &mut Shell, name: &str, args: 
         "exit" | "return" | "break" | "continue" | "logout" => shell.left = true,
         "export" | "readonly" | "declare" | "typeset" | "local" => declare(walker, shell, args),
         "read" => read(shell, args),
-        "unset" | "mapfile" | "readarray" | "getopts" | "let" => forget(shell, name, args),
+        "mapfile" | "readarray" => mapfile(shell, args),
+        "unset" | "getopts" | "let" => forget(shell, name, args),
         "set" => set(shell, args),
         "shift" => shift(shell, args),
         "trap" => trap(walker, shell, args),
@@ -127,7 +153,7 @@ fn declare(walker: &mut Walker<'_>, shell: &mut Shell, args: &[Field]) {
             continue;
         };
         let value = arg.strip_prefix(&format!("{name}=")).unwrap_or_default();
-        walker.risky_variable(name, &value);
+        walker.risky_variable(shell, name, &value);
         let array = value.0.iter().any(|bit| matches!(bit, crate::field::Bit::Pattern(_)));
         if name.ends_with('+') || name.contains('[') || array {
             shell.forget(name.split(['+', '[']).next().unwrap_or(name));
@@ -154,15 +180,47 @@ fn forget(shell: &mut Shell, builtin: &str, args: &[Field]) {
     }
 }
 
-/// One line of a known text into one variable; anything else is unknown.
+/// One line of a known text into variables; anything that reads it in another way leaves them unknown.
 fn read(shell: &mut Shell, args: &[Field]) {
     forget(shell, "read", args);
-    let names: Vec<&Field> = operands(args);
-    if let ([name], Flow::Text(text)) = (names.as_slice(), &shell.stdin) {
-        let line = text.lines().next().unwrap_or_default().trim().to_owned();
-        if let Some(name) = name.known().map(str::to_owned) {
-            shell.set(&name, Value::scalar(Field::literal(line)));
+    let names: Option<Vec<String>> = operands(args).into_iter().map(|name| name.known().map(str::to_owned)).collect();
+    let options: Vec<&str> = args.iter().map(Field::prefix).filter(|text| text.starts_with('-')).collect();
+    let (Some(names), Flow::Text(text)) = (names, &shell.stdin) else {
+        return;
+    };
+    let line = text.lines().next().unwrap_or_default().trim().to_owned();
+    if line.contains('\\') || shell.vars.contains_key("IFS") {
+        return;
+    }
+    match (options.as_slice(), names.as_slice()) {
+        (["-a" | "-ra" | "-ar"], [name]) => {
+            let fields = line.split_whitespace().map(Field::literal).collect();
+            shell.set(name, Value { fields, list: true });
         }
+        ([] | ["-r"], names) => {
+            let mut rest = line;
+            for (at, name) in names.iter().enumerate() {
+                let (word, after) = match rest.split_once([' ', '\t']) {
+                    Some((word, after)) if at + 1 < names.len() => (word.to_owned(), after.trim_start().to_owned()),
+                    _ => (std::mem::take(&mut rest), String::new()),
+                };
+                shell.set(name, Value::scalar(Field::literal(word)));
+                rest = after;
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The lines of a known text into an array.
+fn mapfile(shell: &mut Shell, args: &[Field]) {
+    forget(shell, "mapfile", args);
+    let plain = args.first().and_then(Field::known) == Some("-t");
+    if let (true, [name], Flow::Text(text)) = (plain, operands(args).as_slice(), &shell.stdin)
+        && let Some(name) = name.known().map(str::to_owned)
+    {
+        let fields = text.lines().map(Field::literal).collect();
+        shell.set(&name, Value { fields, list: true });
     }
 }
 
@@ -209,10 +267,11 @@ fn trap(walker: &mut Walker<'_>, shell: &Shell, args: &[Field]) {
 }
 
 /// What a name would run from now on is looked at where it is given that meaning.
-fn alias(walker: &mut Walker<'_>, shell: &Shell, args: &[Field]) {
+fn alias(walker: &mut Walker<'_>, shell: &mut Shell, args: &[Field]) {
     walker.out.unforeseen("`alias` changes what a name runs");
     for arg in args {
-        if let Some((_, text)) = arg.known().and_then(|text| text.split_once('=')) {
+        if let Some((name, text)) = arg.known().and_then(|text| text.split_once('=')) {
+            shell.aliases.insert(name.to_owned(), text.to_owned());
             let mut inner = shell.clone();
             inner.wrappers.push("alias".to_owned());
             walker.text(&mut inner, text);
@@ -228,6 +287,7 @@ fn source(walker: &mut Walker<'_>, shell: &mut Shell, args: &[Field]) {
         }
         walker.out.read(file, shell.cwd.as_deref());
         walker.out.unforeseen(format!("`source {}` runs a script", file.source()));
+        walker.script(&mut shell.clone(), file);
         shell.forget_all();
     }
 }

@@ -14,7 +14,39 @@ struct Builder {
     field: Field,
     /// A field has begun, even if it is still empty.
     begun: bool,
+    /// What unquoted expansions are split at: `IFS`.
+    separators: Separators,
 }
+
+/// What the shell splits at, as far as it is plain.
+#[derive(Clone, Copy)]
+enum Separators {
+    Blanks,
+    /// One character that is no blank: two of them have an empty field between them.
+    One(char),
+    /// Nothing.
+    None,
+}
+
+impl Separators {
+    /// None for what is not known, or is more than is looked at.
+    fn of(shell: &Shell) -> Option<Self> {
+        let Some(value) = shell.vars.get("IFS") else {
+            return Some(Self::Blanks);
+        };
+        let text = value.fields.first().map_or(Some(""), Field::known)?;
+        let mut chars = text.chars();
+        match (chars.next(), chars.next()) {
+            (None, _) => Some(Self::None),
+            (Some(c), None) if !c.is_whitespace() => Some(Self::One(c)),
+            _ if text.chars().all(|c| matches!(c, ' ' | '\t' | '\n')) && text.len() == BLANKS => Some(Self::Blanks),
+            _ => None,
+        }
+    }
+}
+
+/// Blank, tab and line end.
+const BLANKS: usize = 3;
 
 impl Builder {
     fn bit(&mut self, bit: Bit) {
@@ -37,10 +69,14 @@ impl Builder {
     /// Adds the text of an unquoted expansion: split at blanks, pattern characters alive.
     fn split_text(&mut self, text: &str) {
         for c in text.chars() {
-            match c {
-                ' ' | '\t' | '\n' => self.end_field(),
-                '*' | '?' | '[' => self.bit(Bit::Pattern(c.to_string())),
-                c => self.char(c),
+            match (self.separators, c) {
+                (Separators::Blanks, ' ' | '\t' | '\n') => self.end_field(),
+                (Separators::One(one), c) if c == one => {
+                    self.begun = true;
+                    self.end_field();
+                }
+                (_, '*' | '?' | '[') => self.bit(Bit::Pattern(c.to_string())),
+                (_, c) => self.char(c),
             }
         }
     }
@@ -75,7 +111,8 @@ impl Walker<'_> {
         let Some(words) = brace::expand(items) else {
             return vec![Field::unknown(text, true)];
         };
-        let mut builder = Builder { done: Vec::new(), field: Field::default(), begun: false };
+        let mut builder =
+            Builder { done: Vec::new(), field: Field::default(), begun: false, separators: Separators::Blanks };
         for word in words {
             self.pour(shell, &word, true, &mut builder);
             builder.end_field();
@@ -104,7 +141,8 @@ impl Walker<'_> {
         if lex::is_plain(text, mode) {
             return Field::literal(text);
         }
-        let mut builder = Builder { done: Vec::new(), field: Field::default(), begun: false };
+        let mut builder =
+            Builder { done: Vec::new(), field: Field::default(), begun: false, separators: Separators::Blanks };
         self.pour(shell, &lex::items(text, mode), false, &mut builder);
         builder.end_field();
         let mut out = Field::default();
@@ -136,8 +174,11 @@ impl Walker<'_> {
                 Item::Sub { what, quoted, source } => {
                     let value = self.substitute(shell, what, source, *quoted || !splits);
                     let mut value = self.bounded(value, source);
-                    if splits && !quoted && shell.vars.contains_key("IFS") {
-                        value = Value::unknown(source);
+                    if splits && !quoted {
+                        match Separators::of(shell) {
+                            Some(separators) => to.separators = separators,
+                            None => value = Value::unknown(source),
+                        }
                     }
                     to.value(&value, *quoted || !splits);
                 }
@@ -217,6 +258,9 @@ impl Walker<'_> {
         let value = match (value, subscript) {
             (Some(value), "@" | "*") if value.list => Some(value),
             (Some(value), "") => Some(first_of(value, name)),
+            (Some(value), at) if value.list => {
+                at.parse::<usize>().ok().map(|at| Value::scalar(value.fields.get(at).cloned().unwrap_or_default()))
+            }
             (Some(_), _) => None,
             (None, _) => None,
         };
@@ -228,6 +272,7 @@ impl Walker<'_> {
         match name {
             "@" | "*" => shell.positional.clone().map(list),
             _ if shell.vars.contains_key(name) => shell.vars.get(name).cloned(),
+            "IFS" => Some(Value::scalar(Field::literal(" \t\n"))),
             "HOME" => {
                 let home = self.env.home?.to_string_lossy();
                 Some(Value::scalar(Field::literal(home)))
@@ -253,6 +298,11 @@ impl Walker<'_> {
                 None => unknown(),
             };
         }
+        if let Some(text) = value.as_ref().and_then(only_text)
+            && let Some(changed) = changed(text, operation)
+        {
+            return Value::scalar(Field::literal(changed));
+        }
         let argument = operation.trim_start_matches([':', '-', '=', '?', '+', '%', '#']);
         let operator = &operation[..operation.len() - argument.len()];
         let argument = self.body(shell, argument);
@@ -264,6 +314,7 @@ impl Walker<'_> {
         };
         match operator {
             ":-" | "-" | ":=" | "=" | ":?" | "?" if is_filled(&value) => value,
+            ":-" | ":=" if is_empty(&value) => Value::scalar(argument),
             "%" | "%%" | "#" | "##" => trim(&value, operator, &argument).unwrap_or_else(unknown),
             _ => unknown(),
         }
@@ -294,6 +345,40 @@ fn first_of(value: Value, name: &str) -> Value {
 
 fn is_filled(value: &Value) -> bool {
     value.fields.iter().any(|field| field.known().is_some_and(|text| !text.is_empty()))
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.fields.iter().all(|field| field.known() == Some(""))
+}
+
+/// The one text a value is.
+fn only_text(value: &Value) -> Option<&str> {
+    match value.fields.as_slice() {
+        [field] => field.known(),
+        _ => None,
+    }
+}
+
+/// `${x:1:2}`, `${x/a/b}`, `${x//a/b}`, `${x,,}` and `${x^^}`, where all of it is plain.
+fn changed(text: &str, operation: &str) -> Option<String> {
+    match operation {
+        ",," => return Some(text.to_lowercase()),
+        "^^" => return Some(text.to_uppercase()),
+        _ => {}
+    }
+    if let Some(rest) = operation.strip_prefix('/') {
+        let (all, rest) = rest.strip_prefix('/').map_or((false, rest), |rest| (true, rest));
+        let (from, to) = rest.split_once('/').unwrap_or((rest, ""));
+        let plain = !from.is_empty() && [from, to].iter().all(|part| lex::is_plain(part, Mode::Word));
+        let plain = plain && !from.starts_with(['#', '%']) && !to.contains('&');
+        return plain.then(|| if all { text.replace(from, to) } else { text.replacen(from, to, 1) });
+    }
+    let (from, length) = match operation.strip_prefix(':')?.split_once(':') {
+        Some((from, length)) => (from, Some(length.trim().parse::<usize>().ok()?)),
+        None => (operation.strip_prefix(':')?, None),
+    };
+    let from: usize = from.trim().parse().ok()?;
+    Some(text.chars().skip(from).take(length.unwrap_or(usize::MAX)).collect())
 }
 
 /// `${x%pattern}` and its kin, where both sides are known well enough.

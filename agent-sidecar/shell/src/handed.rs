@@ -1,6 +1,7 @@
 //! Programs that hand a command on to somebody: to a shell through interpreter code or an option, to a container, or to
 //! another machine. It says which command; `nested` follows it. It knows no rules.
 
+use crate::escapes;
 use crate::field::Field;
 use crate::inline;
 use crate::options::{Parsed, Spec};
@@ -21,7 +22,7 @@ pub(crate) enum What {
 }
 
 impl Handed {
-    fn text(text: Field) -> Self {
+    pub(crate) fn text(text: Field) -> Self {
         Self { what: What::Text(text), elsewhere: false, stdin: Flow::Unknown }
     }
 
@@ -31,23 +32,34 @@ impl Handed {
 }
 
 pub(crate) fn commands(name: &str, args: &[Field], stdin: &Flow) -> Vec<Handed> {
+    let mut out = whole(name, args, stdin);
+    // What these texts change is not foreseen: only rules look at them.
+    let texts = escapes::texts(name, args, stdin).into_iter().map(Field::literal);
+    out.extend(texts.map(|text| Handed::away(What::Text(text), &Flow::Unknown)));
+    out
+}
+
+/// Those that are a program's own words.
+fn whole(name: &str, args: &[Field], stdin: &Flow) -> Vec<Handed> {
     match name {
         "docker" | "podman" | "nerdctl" | "docker-compose" | "podman-compose" => contained(args, stdin),
-        "kubectl" | "oc" | "k3s" => after_dashes(args, "exec", stdin),
+        "kubectl" | "oc" | "k3s" => after_dashes(args, &["exec", "run", "debug"], stdin),
+        "lxc" | "incus" | "multipass" => after_dashes(args, &["exec"], stdin),
+        "distrobox" => after_dashes(args, &["enter"], stdin),
         "ssh" | "mosh" | "autossh" => ssh(args, stdin),
         "git" => git(args),
         "tmux" | "screen" => operands_as_text(args),
         "hyperfine" | "entr" | "watchexec" | "nodemon" | "concurrently" => operands_as_text(args),
-        "nix-shell" | "nix" => option_text(args, &["--run", "--command", "-c"]),
+        "nix-shell" => option_text(args, &["--run", "--command"]),
+        "nix" | "just" => after_option(args, &["--command", "-c"]),
         "pwsh" | "powershell" | "fish" | "csh" | "tcsh" => option_text(args, &["-c", "-Command"]),
         "mise" | "direnv" | "op" | "aws-vault" | "dotenv" | "dotenvx" | "doppler" | "conda" | "rbenv" | "asdf"
         | "chamber" | "infisical" | "vault" | "npm-run-all" => runner(args),
-        "vim" | "vi" | "nvim" | "ex" => option_values(args).filter_map(bang).collect(),
         "make" | "gmake" => make(stdin),
         "at" | "batch" | "crontab" => scheduled(name, stdin),
         "npx" | "bunx" | "pnpx" | "npm" | "pnpm" | "yarn" | "uv" | "uvx" | "pipx" | "poetry" | "pipenv" | "bundle"
-        | "hatch" | "pdm" | "rye" => packaged(name, args),
-        "bun" => packaged(name, args).into_iter().chain(inline::commands(name, args, stdin)).collect(),
+        | "hatch" | "pdm" | "rye" => packaged(name, args, stdin),
+        "bun" => packaged(name, args, stdin).into_iter().chain(inline::commands(name, args, stdin)).collect(),
         _ => inline::commands(name, args, stdin),
     }
 }
@@ -110,8 +122,8 @@ fn contained(args: &[Field], stdin: &Flow) -> Vec<Handed> {
     if command.is_empty() { Vec::new() } else { vec![Handed::away(What::Words(command), stdin)] }
 }
 
-fn after_dashes(args: &[Field], verb: &str, stdin: &Flow) -> Vec<Handed> {
-    if !args.iter().any(|arg| arg.known() == Some(verb)) {
+fn after_dashes(args: &[Field], verbs: &[&str], stdin: &Flow) -> Vec<Handed> {
+    if !args.iter().any(|arg| arg.known().is_some_and(|text| verbs.contains(&text))) {
         return Vec::new();
     }
     let words: Vec<Field> = args.iter().skip_while(|arg| arg.known() != Some("--")).skip(1).cloned().collect();
@@ -120,7 +132,10 @@ fn after_dashes(args: &[Field], verb: &str, stdin: &Flow) -> Vec<Handed> {
 
 fn ssh(args: &[Field], stdin: &Flow) -> Vec<Handed> {
     let parsed = Parsed::new(args, Spec::in_order("b:c:D:E:e:F:I:i:J:L:l:m:O:o:p:Q:R:S:W:w:B:", &[]));
-    let words: Vec<Field> = parsed.operands.iter().skip(1).cloned().collect();
+    let mut words: Vec<Field> = parsed.operands.iter().skip(1).cloned().collect();
+    if words.first().and_then(Field::known) == Some("--") {
+        words.remove(0);
+    }
     match (words.is_empty(), stdin) {
         (false, _) => vec![Handed::away(What::Text(crate::wrappers::join(&words)), stdin)],
         (true, Flow::Text(text)) if !parsed.operands.is_empty() => {
@@ -136,12 +151,12 @@ fn git(args: &[Field]) -> Vec<Handed> {
     let text = |field: &Field| Handed::away(What::Text(field.clone()), &Flow::Unknown);
     for pair in args.windows(2) {
         match pair[0].prefix() {
-            "-c" | "--config-env" => out.extend(pair[1].known().and_then(shell_alias)),
+            "-c" | "--config-env" => {
+                out.extend(pair[1].known().and_then(|setting| setting.split_once('=')).and_then(setting))
+            }
             "-x" | "--exec" | "--tree-filter" | "--index-filter" | "--msg-filter" | "--env-filter"
             | "--commit-filter" => out.push(text(&pair[1])),
-            option if option.starts_with("alias.") => {
-                out.extend(pair[1].strip_prefix("!").as_ref().map(text));
-            }
+            name if name.starts_with("alias.") => out.extend(pair[1].known().and_then(|value| setting((name, value)))),
             _ => {}
         }
     }
@@ -158,10 +173,26 @@ fn git(args: &[Field]) -> Vec<Handed> {
     out
 }
 
-fn shell_alias(setting: &str) -> Option<Handed> {
-    let (name, value) = setting.split_once('=')?;
-    let shell = name.to_lowercase().starts_with("alias.").then(|| value.strip_prefix('!')).flatten();
-    shell.map(|text| Handed::away(What::Text(Field::literal(text)), &Flow::Unknown))
+/// A setting that is a command: an alias, or a program that git calls.
+fn setting((name, value): (&str, &str)) -> Option<Handed> {
+    const PROGRAMS: &[&str] = &[
+        "core.editor",
+        "core.pager",
+        "core.sshcommand",
+        "core.askpass",
+        "core.fsmonitor",
+        "sequence.editor",
+        "diff.external",
+        "credential.helper",
+    ];
+    let name = name.to_lowercase();
+    let text = match value.strip_prefix('!') {
+        Some(text) => text.to_owned(),
+        None if name.starts_with("alias.") => format!("git {value}"),
+        None if PROGRAMS.contains(&name.as_str()) || name.starts_with("pager.") => value.to_owned(),
+        None => return None,
+    };
+    Some(Handed::away(What::Text(Field::literal(text)), &Flow::Unknown))
 }
 
 /// Words that are commands each, as terminal multiplexers and file watchers take them.
@@ -179,13 +210,21 @@ fn operands_as_text(args: &[Field]) -> Vec<Handed> {
     words.map(|words| Handed { what: What::Words(words), elsewhere: false, stdin: Flow::Unknown }).into_iter().collect()
 }
 
+/// All words after one of these options.
+fn after_option(args: &[Field], options: &[&str]) -> Vec<Handed> {
+    let is_one = |arg: &Field| arg.known().is_some_and(|text| options.contains(&text));
+    let words: Vec<Field> = args.iter().skip_while(|arg| !is_one(arg)).skip(1).cloned().collect();
+    let handed = Handed { what: What::Words(words), elsewhere: false, stdin: Flow::Unknown };
+    matches!(&handed.what, What::Words(words) if !words.is_empty()).then_some(handed).into_iter().collect()
+}
+
 fn option_text(args: &[Field], options: &[&str]) -> Vec<Handed> {
     let next = args.windows(2).filter(|pair| pair[0].known().is_some_and(|text| options.contains(&text)));
     next.map(|pair| Handed::text(pair[1].clone())).collect()
 }
 
 /// A tool run by a package manager: `npx tool`, `pnpm tool`, `bundle exec tool`.
-fn packaged(name: &str, args: &[Field]) -> Vec<Handed> {
+fn packaged(name: &str, args: &[Field], stdin: &Flow) -> Vec<Handed> {
     const VALUED: Spec<'_> =
         Spec::in_order("p:c:w:C:", &["--package", "--prefix", "--filter", "--workspace", "--with", "--from"]);
     let mut words = Parsed::new(args, VALUED).operands;
@@ -200,7 +239,7 @@ fn packaged(name: &str, args: &[Field]) -> Vec<Handed> {
     if words.is_empty() {
         return Vec::new();
     }
-    vec![Handed { what: What::Words(words), elsewhere: false, stdin: Flow::Unknown }]
+    vec![Handed { what: What::Words(words), elsewhere: false, stdin: stdin.clone() }]
 }
 
 /// Tools that `pnpm` and `yarn` run by name alone; other words are scripts of the package.
@@ -243,17 +282,6 @@ fn runner(args: &[Field]) -> Vec<Handed> {
         return Vec::new();
     }
     vec![Handed { what: What::Words(words), elsewhere: false, stdin: Flow::Unknown }]
-}
-
-fn option_values(args: &[Field]) -> impl Iterator<Item = &Field> {
-    let after = args.windows(2).filter(|pair| matches!(pair[0].known(), Some("-c" | "--cmd"))).map(|pair| &pair[1]);
-    after.chain(args.iter().filter(|arg| arg.prefix().starts_with('+')))
-}
-
-/// `:!command` of an editor.
-fn bang(arg: &Field) -> Option<Handed> {
-    let text = arg.known()?.trim_start_matches(['+', ':']);
-    text.strip_prefix('!').map(|command| Handed::text(Field::literal(command)))
 }
 
 /// A make file on standard input: its recipes.

@@ -159,6 +159,10 @@ fn scan(name: &str, code: &str, layer: usize, out: &mut Vec<Handed>) {
         if CALLS.iter().any(|call| *call == called || call.rsplit('.').next() == Some(last)) {
             out.extend(command(&code[at + 1..], last));
         }
+        if last == "open" && name == "perl" {
+            let pipes = code[at + 1..].split(['"', '\'']).filter_map(|part| part.trim().strip_prefix('|'));
+            out.extend(pipes.take(1).map(|text| Handed::text(Field::literal(text))));
+        }
         if layer < LAYERS_MAX {
             decoded(name, called, &code[at + 1..], layer, out);
         }
@@ -257,6 +261,9 @@ fn string(text: &str) -> Option<(String, &str)> {
 }
 
 fn literal(text: &str) -> Option<(String, &str)> {
+    if let Some(quoted) = perl_quoted(text) {
+        return Some(quoted);
+    }
     let bare = text.trim_start_matches(['r', 'b', 'f', 'u', 'R', 'B', 'F']);
     let text = if text.len() - bare.len() <= 2 { bare } else { text };
     let quote = text.chars().next().filter(|c| matches!(c, '\'' | '"' | '`'))?;
@@ -285,6 +292,19 @@ fn literal(text: &str) -> Option<(String, &str)> {
         }
     }
     None
+}
+
+/// `q(text)` and `qq{text}`.
+fn perl_quoted(text: &str) -> Option<(String, &str)> {
+    let rest = text.strip_prefix("qq").or_else(|| text.strip_prefix('q'))?;
+    let close = match rest.chars().next()? {
+        '{' => '}',
+        '(' => ')',
+        '[' => ']',
+        '|' => '|',
+        _ => return None,
+    };
+    rest[1..].split_once(close).map(|(inner, rest)| (inner.to_owned(), rest))
 }
 
 /// Code and commands inside an encoded string.

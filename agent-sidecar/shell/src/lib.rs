@@ -9,6 +9,7 @@
 mod brace;
 mod builtins;
 mod calls;
+mod escapes;
 mod expand;
 mod field;
 mod findings;

@@ -61,13 +61,41 @@ impl Walker<'_> {
             self.record(shell, &program, &args, &env);
             return self.call_function(shell, &text, Some(args));
         }
+        self.aliased(shell, &text, &args);
         let Some(name) = program_name(&text) else {
             self.record(shell, &program, &args, &env);
             self.out.read(&program, shell.cwd.as_deref());
             self.out.unforeseen(format!("`{text}` is a script or program of its own"));
+            let mut inner = shell.clone();
+            inner.wrappers.push(text);
+            inner.positional = Some(args);
+            self.script(&mut inner, &program);
             return Flow::Unknown;
         };
         self.layer(shell, &program, name, &args, env)
+    }
+
+    /// What an alias makes of a command. Shells of agents follow them; others do not, so the command is looked at as it is too.
+    fn aliased(&mut self, shell: &Shell, name: &str, args: &[Field]) {
+        let known: Option<Vec<&str>> = args.iter().map(Field::known).collect();
+        let (Some(text), Some(args)) = (shell.aliases.get(name), known) else {
+            return;
+        };
+        let quoted = args.iter().map(|arg| format!(" '{}'", arg.replace('\'', r"'\''")));
+        let text = text.clone() + &quoted.collect::<String>();
+        let mut inner = shell.clone();
+        inner.aliases.remove(name);
+        inner.wrappers.push(name.to_owned());
+        self.text(&mut inner, &text);
+    }
+
+    /// Runs a file whose text is known because the same command wrote it.
+    pub(crate) fn script(&mut self, shell: &mut Shell, file: &Field) {
+        if let Target::File(path) = file.target(shell.cwd.as_deref())
+            && let Some(text) = self.scripts.get(&path).cloned()
+        {
+            self.text(shell, &text);
+        }
     }
 
     fn dynamic_program(
@@ -136,7 +164,7 @@ impl Walker<'_> {
             }
             Layer::Command(words) => {
                 for (name, value) in &setting.assignments {
-                    self.risky_variable(name, value);
+                    self.risky_variable(state, name, value);
                 }
                 env.extend(setting.assignments);
                 if !in_place {
@@ -165,6 +193,11 @@ impl Walker<'_> {
         self.record(shell, program, args, &env);
         let plain = !program.prefix().contains('/');
         if plain && let Some(flow) = builtins::run(self, shell, name, args) {
+            // `IFS=: read a b` takes the line apart in another way than ours.
+            let whole_line = matches!(env.as_slice(), [(name, value)] if name == "IFS" && value.known() == Some(""));
+            if name == "read" && !env.is_empty() && !whole_line {
+                args.iter().filter_map(Field::known).for_each(|name| shell.forget(name));
+            }
             return flow;
         }
         match name {
@@ -178,7 +211,13 @@ impl Walker<'_> {
                 _ => Flow::Nothing,
             },
             "bash" | "sh" | "zsh" | "dash" | "ksh" | "ash" | "rbash" => self.shell(shell, name, args),
-            "xargs" | "parallel" => self.xargs(shell, args),
+            "xargs" => self.xargs(shell, args),
+            "parallel" => self.parallel(shell, args),
+            "cp" | "ln" | "install" | "mv" => {
+                let flow = self.effects(shell, name, args, &env);
+                self.copied_program(shell, args);
+                flow
+            }
             "find" => self.find(shell, args),
             "npx" | "bunx" | "pnpx" | "npm" | "pnpm" | "yarn" | "uv" | "poetry" | "pipenv" | "bundle" | "python"
             | "python3"
@@ -302,11 +341,7 @@ impl Walker<'_> {
         if let (Some(script), false) = (script, from_stdin) {
             self.out.read(script, shell.cwd.as_deref());
             self.out.unforeseen(format!("`{name} {}` runs a script", script.source()));
-            if let Target::File(path) = script.target(shell.cwd.as_deref())
-                && let Some(text) = self.scripts.get(&path).cloned()
-            {
-                self.text(&mut inner, &text);
-            }
+            self.script(&mut inner, script);
             return Flow::Unknown;
         }
         inner.stdin = Flow::Nothing;
@@ -333,7 +368,15 @@ impl Walker<'_> {
             .map(|field| field.known().unwrap_or("{}").to_owned())
             .or_else(|| parsed.has(&["-i", "--replace"]).then(|| "{}".to_owned()));
         let from_file = parsed.has(&["-a", "--arg-file"]);
-        let custom = parsed.has(&["-d", "--delimiter", "-0", "--null", "-E", "-J"]);
+        let input = match (parsed.has(&["-0", "--null"]), parsed.has(&["-d", "--delimiter", "-E", "-J"])) {
+            (true, _) => Input::Nulls,
+            (_, true) => Input::Custom,
+            _ if replaced.is_some() => Input::Lines,
+            _ => Input::Words,
+        };
+        if let Some(file) = parsed.value(&["-a", "--arg-file"]) {
+            self.out.read(file, shell.cwd.as_deref());
+        }
         let mut command = parsed.operands.clone();
         if command.is_empty() {
             command.push(Field::literal("echo"));
@@ -343,7 +386,7 @@ impl Walker<'_> {
         inner.functions.clear();
         inner.stdin = Flow::Nothing;
         inner.wrappers.push("xargs".to_owned());
-        let lines = stdin_words(given, custom, replaced.is_some());
+        let lines = stdin_words(given, input);
         let Some(replaced) = replaced else {
             command.extend(lines);
             return self.run(&mut inner, command, Vec::new());
@@ -351,6 +394,51 @@ impl Walker<'_> {
         for line in lines {
             let words = command.iter().map(|word| replace(word, &replaced, &line)).collect();
             self.run(&mut inner, words, Vec::new());
+        }
+        Flow::Unknown
+    }
+
+    /// `cp /bin/rm x`: whoever calls `x` calls `rm`.
+    fn copied_program(&mut self, shell: &Shell, args: &[Field]) {
+        let operands = Parsed::new(args, Spec::new("t:S:m:o:g:", &["--target-directory"])).operands;
+        if let [from, to] = operands.as_slice()
+            && let Some(text) = from.known().filter(|text| text.contains('/') && program_name(text).is_some())
+            && let Target::File(path) = to.target(shell.cwd.as_deref())
+        {
+            self.remember_script(path, format!("{text} \"$@\""));
+        }
+    }
+
+    /// `parallel command ::: a b`: a text for a shell, each word put at `{}` or at its end.
+    fn parallel(&mut self, shell: &Shell, args: &[Field]) -> Flow {
+        let spec =
+            Spec::in_order("j:P:n:N:L:I:a:S:d:", &["--jobs", "--max-args", "--arg-file", "--delay", "--timeout"]);
+        let words = Parsed::new(args, spec).operands;
+        let marked = words.iter().position(|word| word.prefix().starts_with(":::"));
+        let (command, given) = match marked {
+            Some(at) => (&words[..at], words[at + 1..].to_vec()),
+            None => (&words[..], stdin_words(&shell.stdin, Input::Lines)),
+        };
+        let mut inner = shell.clone();
+        inner.functions.clear();
+        inner.stdin = Flow::Nothing;
+        inner.wrappers.push("parallel".to_owned());
+        self.out.unforeseen("`parallel` runs what it is given");
+        let text = wrappers::join(command);
+        for word in given.iter().take(XARGS_LINES_MAX).filter(|word| word.prefix() != ":::") {
+            let filled = replace(&text, "{}", word);
+            let filled = if filled == text { wrappers::join(&[command, &[word.clone()]].concat()) } else { filled };
+            if filled.has_unknown() {
+                let words = command.iter().map(|part| replace(part, "{}", word));
+                let words = if command.iter().any(|part| part.source().contains("{}")) {
+                    words.collect()
+                } else {
+                    [command, &[word.clone()]].concat()
+                };
+                self.run(&mut inner.clone(), words, Vec::new());
+            } else {
+                self.text(&mut inner.clone(), &filled.source());
+            }
         }
         Flow::Unknown
     }
@@ -422,23 +510,31 @@ fn shell_words(args: &[Field]) -> Vec<Field> {
         .collect()
 }
 
+/// How `xargs` takes its input apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Input {
+    Words,
+    Lines,
+    Nulls,
+    Custom,
+}
+
 /// The words that `xargs` makes of its input.
-fn stdin_words(flow: &Flow, custom: bool, lines: bool) -> Vec<Field> {
-    match flow {
-        Flow::Paths(fields) => fields.clone(),
-        Flow::Text(text) if !custom && !text.contains(['\'', '"', '\\']) => {
-            let words: Vec<Field> = if lines {
-                text.lines().map(str::trim).map(Field::literal).collect()
-            } else {
-                text.split_whitespace().map(Field::literal).collect()
-            };
-            if lines && words.len() > XARGS_LINES_MAX {
-                return vec![Field::unknown("<standard input>", true)];
-            }
-            words
-        }
-        _ => vec![Field::unknown("<standard input>", true)],
-    }
+fn stdin_words(flow: &Flow, input: Input) -> Vec<Field> {
+    let unknown = || vec![Field::unknown("<standard input>", true)];
+    let text = match flow {
+        Flow::Paths(fields) => return fields.clone(),
+        Flow::Text(text) => text,
+        _ => return unknown(),
+    };
+    let quoted = text.contains(['\'', '"', '\\']);
+    let words: Vec<Field> = match input {
+        Input::Words if !quoted => text.split_whitespace().map(Field::literal).collect(),
+        Input::Lines if !quoted => text.lines().map(str::trim).map(Field::literal).collect(),
+        Input::Nulls => text.split('\0').filter(|part| !part.is_empty()).map(Field::literal).collect(),
+        _ => return unknown(),
+    };
+    if input != Input::Words && words.len() > XARGS_LINES_MAX { unknown() } else { words }
 }
 
 /// `word` with each `mark` replaced by `with`.

@@ -16,8 +16,12 @@ pub(crate) struct Io {
     pub(crate) stdin: Option<Flow>,
     /// Standard output goes to a file, not to whoever reads this command's output.
     pub(crate) stdout_taken: bool,
-    /// The file that standard output replaces.
+    /// The file that standard output replaces, or is appended to.
     pub(crate) stdout_file: Option<PathBuf>,
+    /// The file that is standard input.
+    pub(crate) stdin_file: Option<PathBuf>,
+    /// What standard output goes to: `> >( )`.
+    pub(crate) stdout_to: Vec<ast::SubshellCommand>,
 }
 
 impl Walker<'_> {
@@ -29,6 +33,10 @@ impl Walker<'_> {
     ) -> Flow {
         let mut inner = shell.clone();
         if matches!(kind, ast::ProcessSubstitutionKind::Write) {
+            // `tee >(sh)` hands on what it reads. What gets something else is not foreseen by that: it is walked unknown too.
+            if matches!(shell.stdin, Flow::Text(_)) {
+                self.list(&mut inner.clone(), &subshell.list);
+            }
             inner.stdin = Flow::Unknown;
         }
         self.list(&mut inner, &subshell.list)
@@ -61,7 +69,7 @@ impl Walker<'_> {
             }
         };
         let field = value.fields.into_iter().next().unwrap_or_default();
-        self.risky_variable(&name, &field);
+        self.risky_variable(shell, &name, &field);
         (name, field)
     }
 
@@ -71,11 +79,22 @@ impl Walker<'_> {
         match &assignment.name {
             ast::AssignmentName::ArrayElementName(name, index) => {
                 self.scan(shell, index);
-                shell.forget(name);
+                let mut fields = match shell.vars.get(name) {
+                    None => Vec::new(),
+                    Some(known) if known.list => known.fields.clone(),
+                    Some(_) => return shell.forget(name),
+                };
+                match index.parse::<usize>() {
+                    Ok(at) if at == fields.len() && !assignment.append => {
+                        fields.push(value.fields.into_iter().next().unwrap_or_default());
+                        shell.set(name, Value { fields, list: true });
+                    }
+                    _ => shell.forget(name),
+                }
             }
             ast::AssignmentName::VariableName(name) => {
                 if let Some(field) = value.fields.first() {
-                    self.risky_variable(name, field);
+                    self.risky_variable(shell, name, field);
                 }
                 if assignment.append {
                     value = match shell.vars.get(name) {
@@ -133,7 +152,10 @@ impl Walker<'_> {
                 let flow = self.process(shell, kind, subshell);
                 match kind {
                     ast::ProcessSubstitutionKind::Read => io.stdin = Some(flow),
-                    ast::ProcessSubstitutionKind::Write => io.stdout_taken = true,
+                    ast::ProcessSubstitutionKind::Write => {
+                        io.stdout_taken = true;
+                        io.stdout_to.push(subshell.clone());
+                    }
                 }
                 return;
             }
@@ -144,6 +166,10 @@ impl Walker<'_> {
                 for field in self.fields(shell, &word.value) {
                     if matches!(kind, K::Read) {
                         self.out.read(&field, shell.cwd.as_deref());
+                        io.stdin_file = match field.target(shell.cwd.as_deref()) {
+                            Target::File(path) => Some(path),
+                            _ => None,
+                        };
                     }
                 }
                 if fd.is_none_or(|fd| fd == 0) {
@@ -154,8 +180,9 @@ impl Walker<'_> {
                 io.stdout_taken |= stdout && word.value != "1";
             }
             K::Append => {
-                self.written(shell, &word.value, How::Append);
+                let file = self.written(shell, &word.value, How::Append);
                 io.stdout_taken |= stdout;
+                io.stdout_file = file.filter(|_| stdout).or(io.stdout_file.take());
             }
             K::Write | K::Clobber | K::ReadAndWrite | K::DuplicateOutput => {
                 let file = self.written(shell, &word.value, How::Write);

@@ -257,10 +257,12 @@ impl Walker<'_> {
             self.redirection(shell, redirection, &mut io);
         }
         let stdin = io.stdin.map(|stdin| std::mem::replace(&mut shell.stdin, stdin));
+        let from = self.out.invocations.len();
         let flow = body(self, shell);
         if let Some(stdin) = stdin {
             shell.stdin = stdin;
         }
+        self.received(shell, &io.stdout_to, &flow, from);
         if io.stdout_taken { Flow::Nothing } else { flow }
     }
 
@@ -413,6 +415,9 @@ impl Walker<'_> {
         for item in command.suffix.iter().flat_map(|suffix| &suffix.0) {
             self.item(shell, item, &mut words, &mut io);
         }
+        let declared = words.first().and_then(Field::known).is_some_and(declares);
+        let suffix = command.suffix.iter().flat_map(|suffix| &suffix.0).filter(|_| declared);
+        let assigned_arrays: Vec<&ast::Assignment> = suffix.filter_map(array).collect();
         if words.is_empty() {
             for assignment in assigned {
                 self.assign(shell, assignment);
@@ -424,17 +429,40 @@ impl Walker<'_> {
         let lasting = matches!(words.as_slice(), [word] if word.known() == Some("exec"));
         let fed = shell.fed.len();
         shell.fed.push((from, self.out.invocations.len()));
+        let runs_input = words.first().and_then(Field::known).is_some_and(is_shell);
         let flow = self.run(shell, words, env);
         shell.fed.truncate(fed);
         if let Some(stdin) = stdin.filter(|_| !lasting) {
             shell.stdin = stdin;
         }
-        if let (Some(file), Flow::Text(text)) = (io.stdout_file, &flow)
-            && self.scripts.len() < SCRIPTS_MAX
-        {
-            self.scripts.insert(file, text.clone());
+        if let Some(text) = io.stdin_file.filter(|_| runs_input).and_then(|file| self.scripts.get(&file).cloned()) {
+            self.text(&mut shell.clone(), &text);
+        }
+        self.received(shell, &io.stdout_to, &flow, from);
+        for assignment in assigned_arrays {
+            self.assign(shell, assignment);
+        }
+        if let (Some(file), Flow::Text(text)) = (io.stdout_file, &flow) {
+            let text = self.scripts.get(&file).cloned().unwrap_or_default() + text;
+            self.remember_script(file, text);
         }
         if io.stdout_taken { Flow::Nothing } else { flow }
+    }
+
+    /// What `> >( )` runs, with what was printed.
+    fn received(&mut self, shell: &Shell, list: &[ast::SubshellCommand], flow: &Flow, from: usize) {
+        for subshell in list {
+            let mut inner = shell.clone();
+            inner.stdin = flow.clone();
+            inner.fed.push((from, self.out.invocations.len()));
+            self.list(&mut inner, &subshell.list);
+        }
+    }
+
+    pub(crate) fn remember_script(&mut self, file: PathBuf, text: String) {
+        if self.scripts.len() < SCRIPTS_MAX && text.len() <= EXPANDED_BYTES_MAX {
+            self.scripts.insert(file, text);
+        }
     }
 
     fn item(&mut self, shell: &mut Shell, item: &ast::CommandPrefixOrSuffixItem, words: &mut Vec<Field>, io: &mut Io) {
@@ -454,6 +482,24 @@ impl Walker<'_> {
             }
         }
     }
+}
+
+fn is_shell(name: &str) -> bool {
+    matches!(name.rsplit('/').next(), Some("bash" | "sh" | "zsh" | "dash" | "ksh" | "ash"))
+}
+
+fn array(item: &ast::CommandPrefixOrSuffixItem) -> Option<&ast::Assignment> {
+    match item {
+        ast::CommandPrefixOrSuffixItem::AssignmentWord(assignment, _) => {
+            matches!(assignment.value, ast::AssignmentValue::Array(_)).then_some(assignment)
+        }
+        _ => None,
+    }
+}
+
+/// `declare -a x=( )` and its like set an array.
+fn declares(name: &str) -> bool {
+    matches!(name, "declare" | "typeset" | "local" | "readonly" | "export")
 }
 
 /// The output of one command after another.

@@ -7,7 +7,7 @@ use crate::field::{Field, resolve};
 use crate::findings::Findings;
 use crate::model::{How, Target};
 use crate::options::{Parsed, Spec};
-use crate::shell::Shell;
+use crate::shell::{Flow, Shell};
 
 /// What is left after one layer.
 pub(crate) enum Layer {
@@ -38,7 +38,7 @@ pub(crate) fn unwrap(name: &str, args: &[Field], shell: &Shell, setting: &mut Se
     match name {
         "sudo" | "doas" => sudo(name, args, shell, setting, out),
         "env" => env(args, shell, setting, out),
-        "su" | "runuser" => su(name, args, setting, out),
+        "su" | "runuser" => su(name, args, shell, setting, out),
         "taskset" | "chrt" => inner(in_order("p:", &[]).operands.into_iter().skip(1).collect()),
         "caffeinate" => inner(in_order("t:w:", &[]).operands),
         "strace" | "ltrace" => {
@@ -52,7 +52,7 @@ pub(crate) fn unwrap(name: &str, args: &[Field], shell: &Shell, setting: &mut Se
             }
             inner(parsed.operands)
         }
-        "builtin" | "nohup" | "noglob" | "nocorrect" | "chronic" | "unbuffer" | "busybox" => {
+        "builtin" | "nohup" | "noglob" | "nocorrect" | "chronic" | "unbuffer" | "busybox" | "toybox" => {
             inner(in_order("", &[]).operands)
         }
         "exec" => {
@@ -70,15 +70,43 @@ pub(crate) fn unwrap(name: &str, args: &[Field], shell: &Shell, setting: &mut Se
             }
             inner(parsed.operands.into_iter().skip(1).collect())
         }
-        "unshare" | "nsenter" | "systemd-run" | "cpulimit" | "prlimit" | "numactl" | "firejail" | "bwrap"
+        "unshare" | "nsenter" => inner(in_order("t:S:G:", &["--target", "--setuid", "--setgid"]).operands),
+        "systemd-run" | "systemd-inhibit" | "cpulimit" | "prlimit" | "numactl" | "firejail" | "bwrap"
         | "proxychains" | "proxychains4" | "xvfb-run" | "valgrind" | "catchsegv" => {
             let parsed = in_order("p:u:t:S:l:f:n:s:C:m:", &["--target", "--unit", "--property", "--uid", "--gid"]);
             inner(parsed.operands)
         }
-        "script" => match in_order("c:", &["--command"]).value(&["-c", "--command"]) {
-            Some(command) => Layer::Text(command.clone()),
-            None => Layer::None,
-        },
+        "script" => {
+            let parsed = Parsed::new(args, Spec::new("c:", &["--command"]));
+            match parsed.value(&["-c", "--command"]) {
+                Some(command) => Layer::Text(command.clone()),
+                None if parsed.operands.len() > 1 => inner(in_order("c:", &[]).operands.into_iter().skip(1).collect()),
+                None => Layer::None,
+            }
+        }
+        "perf" => {
+            let words = in_order("", &[]).operands;
+            let options =
+                Spec::in_order("e:o:p:r:C:F:c:t:I:D:", &["--event", "--output", "--pid", "--repeat", "--delay"]);
+            out.unforeseen("`perf` keeps what it measures");
+            match words.first().and_then(Field::known) {
+                Some("stat" | "record" | "trace" | "mem" | "c2c") => inner(Parsed::new(&words[1..], options).operands),
+                _ => Layer::None,
+            }
+        }
+        "flatpak-spawn" | "toolbox" | "wsl" => {
+            out.unforeseen(format!("`{name}` runs it in another system"));
+            let mut words = in_order("", &["--directory", "--env"]).operands;
+            if words.first().and_then(Field::known) == Some("run") {
+                words = Parsed::new(&words[1..], Spec::in_order("c:", &["--container"])).operands;
+            }
+            inner(words)
+        }
+        "microk8s" | "minikube" if args.first().and_then(Field::known) == Some("kubectl") => {
+            out.unforeseen(format!("`{name}` runs it in another system"));
+            let words = args.iter().filter(|arg| arg.known() != Some("--")).cloned().collect();
+            inner(words)
+        }
         "nice" => inner(in_order("n:", &["--adjustment"]).operands),
         "ionice" => inner(in_order("c:n:p:P:u:", &["--class", "--classdata"]).operands),
         "stdbuf" => inner(in_order("i:o:e:", &["--input", "--output", "--error"]).operands),
@@ -172,7 +200,7 @@ fn sudo(name: &str, args: &[Field], shell: &Shell, setting: &mut Setting, out: &
     inner(words)
 }
 
-fn su(name: &str, args: &[Field], setting: &mut Setting, out: &mut Findings) -> Layer {
+fn su(name: &str, args: &[Field], shell: &Shell, setting: &mut Setting, out: &mut Findings) -> Layer {
     let long = &["--command", "--shell", "--group", "--session-command", "--user"];
     let parsed = Parsed::new(args, Spec::new("c:s:g:G:u:w:T:", long));
     let login = parsed.has(&["-l", "--login"]) || parsed.operands.iter().any(|word| word.known() == Some("-"));
@@ -184,7 +212,10 @@ fn su(name: &str, args: &[Field], setting: &mut Setting, out: &mut Findings) -> 
         None if name == "runuser" && parsed.has(&["-u"]) => inner(parsed.operands.clone()),
         None => {
             out.unforeseen(format!("`{name}` starts a shell"));
-            Layer::Nothing
+            match &shell.stdin {
+                Flow::Text(text) => Layer::Text(Field::literal(text)),
+                _ => Layer::Nothing,
+            }
         }
     }
 }
@@ -196,14 +227,28 @@ fn env(args: &[Field], shell: &Shell, setting: &mut Setting, out: &mut Findings)
         setting.folder = Some(entered(folder, shell));
     }
     if let Some(split) = parsed.value(&["-S", "--split-string"]) {
-        let mut words = vec![split.clone()];
-        words.extend(parsed.operands);
-        if words[0].prefix().contains('\\') {
+        if split.prefix().contains('\\') {
             out.unforeseen("`env -S` with escapes");
         }
-        return text(&words);
+        // The words after the text are words already, also what looks like an option.
+        let is_split =
+            |arg: &Field| arg.prefix().trim_start_matches('-').contains(['S', 's']) && arg.prefix().starts_with('-');
+        let at = args.iter().position(is_split).unwrap_or(args.len());
+        let in_next_word = args
+            .get(at)
+            .is_some_and(|arg| arg.known().is_some_and(|text| text.ends_with('S') || text == "--split-string"));
+        let rest = args.get(at + 1 + usize::from(in_next_word)..).unwrap_or_default();
+        return match split.known() {
+            Some(known) if !rest.is_empty() && !known.contains(['\'', '"', '$', '\\']) => {
+                inner(known.split_whitespace().map(Field::literal).chain(rest.iter().cloned()).collect())
+            }
+            _ => text(&[&[split.clone()], rest].concat()),
+        };
     }
     let mut words = parsed.operands;
+    if words.first().and_then(Field::known) == Some("-") {
+        words.remove(0);
+    }
     assignments(&mut words, setting);
     inner(words)
 }

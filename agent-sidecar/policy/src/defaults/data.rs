@@ -10,7 +10,7 @@ pub(super) const RULES: &[Builtin] = &[
         programs: CLIENTS,
         because: "it drops tables, databases or rows for everybody who uses this database",
         instead: "write a migration, or try it inside `BEGIN; ... ROLLBACK;` on a database of your own (`:memory:`)",
-        look: Look::Command(|seen, _| seen.statements.iter().any(destroys)),
+        look: Look::Command(|seen, scene| seen.statements.iter().any(destroys) || drops_all_keys(seen, scene)),
     },
     Builtin {
         name: "default/database-drop",
@@ -116,13 +116,25 @@ fn destroys(statement: Statement<'_>) -> bool {
         .windows(2)
         .position(|two| two == ["DELETE", "FROM"])
         .is_some_and(|at| !words[at..].iter().any(|w| matches!(*w, "WHERE" | "USING" | "LIMIT")));
-    let redis = words.iter().any(|w| matches!(*w, "FLUSHALL" | "FLUSHDB"))
+    let redis = words
+        .iter()
+        .any(|w| matches!(*w, "FLUSHALL" | "FLUSHDB") || w.contains("'FLUSHALL'") || w.contains("'FLUSHDB'"))
         || words.windows(2).any(|two| two == ["DEBUG", "SEGFAULT"]);
     let mongo = words.iter().any(|w| matches!(*w, "DROPDATABASE" | "DROPINDEXES")) && words.len() < 40
         || words.windows(2).any(|two| two[0] != "CREATE" && two[1] == "DROP") && words.first() == Some(&"DB")
-        || words.contains(&"DELETEMANY") && words.len() <= 4;
+        || (words.contains(&"DELETEMANY") || words.first() == Some(&"DB") && words.last() == Some(&"REMOVE"))
+            && words.len() <= 4;
     let truncates = first == "TRUNCATE" || words.windows(2).any(|two| two[0] == "TRUNCATE" && two[1] == "TABLE");
     pair("DROP", OBJECTS) || deletes_all || redis || mongo || truncates
+}
+
+/// `redis-cli keys '*' | xargs redis-cli del`.
+fn drops_all_keys(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
+    let drops = seen.texts().any(|text| matches!(text.to_lowercase().as_str(), "del" | "unlink"));
+    let all = |from: &Seen<'_>| {
+        from.name == seen.name && (from.any(&["--scan"]) && !from.any(&["--pattern"]) || from.any(&["*"]))
+    };
+    matches!(seen.name, "redis-cli" | "valkey-cli") && drops && scene.feeders(seen).any(all)
 }
 
 fn drops(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
@@ -158,6 +170,9 @@ fn resets(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
     let two = |a: &str, b: &str| words.windows(2).any(|pair| pair == [a, b]);
     match seen.name {
         "prisma" => two("migrate", "reset") || two("db", "push") && (has("--force-reset") || has("--accept-data-loss")),
+        "rails" if has("runner") || has("r") => {
+            words.iter().any(|w| w.contains(".delete_all") || w.contains(".destroy_all"))
+        }
         "rails" | "rake" | "bundle" => words.iter().any(|w| {
             matches!(
                 *w,
@@ -177,6 +192,8 @@ fn resets(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
                 || two("-m", "django");
             managed && (has("flush") || has("reset_db") || has("sqlflush") && has("--execute"))
                 || managed && has("migrate") && words.last() == Some(&"zero")
+                || managed && words.iter().any(|w| w.contains("objects.all().delete()"))
+                || managed && two("downgrade", "base")
         }
         "php" | "artisan" | "console" | "symfony" => words.iter().any(|w| {
             matches!(

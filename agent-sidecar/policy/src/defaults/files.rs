@@ -11,7 +11,23 @@ use crate::seen::{Seen, absolute, straight};
 pub(super) const RULES: &[Builtin] = &[
     Builtin {
         name: "default/remove-everything",
-        programs: &["rm", "rmdir", "shred", "srm", "unlink", "trash", "rd", "del", "rimraf", "remove-item"],
+        programs: &[
+            "rm",
+            "rmdir",
+            "shred",
+            "srm",
+            "unlink",
+            "trash",
+            "trash-put",
+            "gio",
+            "rd",
+            "del",
+            "rimraf",
+            "remove-item",
+            "truncate",
+            "tar",
+            "zip",
+        ],
         because: "it removes a home folder, the repository or the machine, with work that is in no commit",
         instead: "name the files or the build folder to remove (`rm -rf ./target`), or `git clean -n` to see what is left over",
         look: Look::Command(removes_everything),
@@ -114,23 +130,49 @@ fn removes_everything(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
     if seen.name == "rm" && seen.any(&["--no-preserve-root"]) {
         return true;
     }
-    let recursive = seen.has('r', "recursive")
-        || seen.letter('R')
-        || matches!(seen.name, "rimraf" | "trash" | "rd" | "remove-item");
+    let recursive = match seen.name {
+        "rimraf" | "trash" | "trash-put" | "rd" | "remove-item" => true,
+        "gio" => seen.any(&["trash", "remove"]),
+        "tar" => seen.exact("--remove-files"),
+        "zip" => seen.letter('m') || seen.long("move"),
+        _ => seen.has('r', "recursive") || seen.letter('R'),
+    };
+    if matches!(seen.name, "gio" | "tar" | "zip") && !recursive {
+        return false;
+    }
     seen.operands().into_iter().any(|word| {
         let all = word.text().ends_with(['*', '?']) || word.text().ends_with("/.");
-        (recursive || all) && is_everything(seen, word, scene)
+        (recursive || all) && is_everything(seen, word, scene) || seen.name == "rm" && is_listing(seen, word, scene)
     })
+}
+
+/// All that a bare `ls`, `git ls-files` or `git status` prints, with nothing between that would choose.
+fn is_listing(seen: &Seen<'_>, word: &Word, scene: &Scene<'_>) -> bool {
+    let Word::Dynamic(source) = word else { return false };
+    let lists = |from: &Seen<'_>| match from.name {
+        "ls" => from.operands().is_empty(),
+        "git" => super::git::lists_all(from),
+        "echo" | "printf" => {
+            from.call.args.iter().any(|word| matches!(word, Word::Pattern(_)) && is_everything(from, word, scene))
+        }
+        _ => false,
+    };
+    let passes_on =
+        |from: &Seen<'_>| lists(from) || matches!(from.name, "cat" | "tee" | "sort" | "tr" | "xargs" | "read");
+    let mut feeders = scene.feeders(seen).peekable();
+    let fed = feeders.peek().is_some() && scene.feeders(seen).any(lists) && scene.feeders(seen).all(passes_on);
+    let written = source.trim_matches(['"', '`', '$', '(', ')', ' ']);
+    fed || matches!(written, "ls" | "ls -a" | "ls -A" | "ls -1")
 }
 
 /// Whether a word names a precious place, all in one, or may turn out to when a variable is empty.
 pub(super) fn is_everything(seen: &Seen<'_>, word: &Word, scene: &Scene<'_>) -> bool {
     let text = word.text();
     if let Word::Dynamic(source) = word {
-        return may_be_root(source);
+        return may_be_root(source) || default_of(source).is_some_and(|text| is_everything(seen, &text, scene));
     }
     let parent = match text {
-        "*" | ".*" | "{*,.*}" | "./*" | "./.*" | "**" | "?*" | ".[!.]*" | "./**" => ".".to_owned(),
+        "*" | ".*" | ".??*" | "{*,.*}" | "./*" | "./.*" | "**" | "?*" | ".[!.]*" | "./**" => ".".to_owned(),
         _ => match text.rsplit_once('/') {
             Some((folder, "*" | ".*" | "**" | "?*" | ".[!.]*" | ".??*")) => format!("{folder}/"),
             _ => text.to_owned(),
@@ -143,6 +185,13 @@ pub(super) fn is_everything(seen: &Seen<'_>, word: &Word, scene: &Scene<'_>) -> 
         || scene.call.root.is_none() && matches!(text, "." | ".." | "*" | "./*" | "./" | "../")
 }
 
+/// What `${X:-here}` is, should the variable be empty.
+fn default_of(source: &str) -> Option<Word> {
+    let inner = source.strip_prefix("${")?.strip_suffix('}')?;
+    let (_, default) = inner.split_once(":-")?;
+    (!default.is_empty() && !default.contains(['$', '`'])).then(|| Word::Literal(default.to_owned()))
+}
+
 /// `/$X`, `$X/`, `$X/*`: the root, should the variable be empty. `${X:?}` is the safe way to write it.
 fn may_be_root(source: &str) -> bool {
     if source.contains(":?")
@@ -151,6 +200,13 @@ fn may_be_root(source: &str) -> bool {
         || source.contains("<standard input>")
     {
         return false;
+    }
+    let top = source.trim_end_matches(['/', '*', '"']);
+    let of_repository = top.contains("rev-parse --show-toplevel") && top.ends_with([')', '`']);
+    // `~name`: somebody's home folder.
+    let of_somebody = source.starts_with('~') && !top.contains('/');
+    if of_repository || of_somebody {
+        return true;
     }
     let name_end = |text: &str| match text.strip_prefix("${") {
         Some(rest) => rest.find('}').map(|at| at + 3),
@@ -204,8 +260,10 @@ fn find_deletes(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
         || seen
             .texts()
             .skip_while(|t| !t.starts_with("-exec") && !matches!(*t, "-ok" | "-x" | "-X" | "--exec"))
-            .any(|t| matches!(t, "rm" | "/bin/rm" | "shred" | "unlink"));
-    let limited = seen.any(&tests);
+            .any(|t| matches!(t, "rm" | "/bin/rm" | "shred" | "unlink" | "truncate" | "/dev/null"));
+    // `-not -name x` is everything else.
+    let words: Vec<&str> = std::iter::once("").chain(seen.texts()).collect();
+    let limited = words.windows(2).any(|two| tests.contains(&two[1]) && !matches!(two[0], "-not" | "!"));
     let starts: Vec<&str> = seen.texts().take_while(|t| !t.starts_with('-')).collect();
     let starts = if starts.is_empty() { vec!["."] } else { starts };
     removes

@@ -16,7 +16,7 @@ pub(super) const RULES: &[Builtin] = &[
         because: "it replaces what others pushed to the remote",
         instead: "fetch and rebase, then push without force; if the branch is yours alone, `git push --force-with-lease`",
         look: Look::Command(|seen, _| {
-            verb(seen) == "push"
+            matches!(verb(seen), "push" | "send-pack")
                 && !dry(seen)
                 && (forced(seen)
                     || rest(seen).iter().any(|word| word.starts_with('+') && word.len() > 1)
@@ -73,6 +73,7 @@ pub(super) const RULES: &[Builtin] = &[
         look: Look::Command(|seen, _| {
             seen.name != "git" && !seen.any(&["--help", "--version", "--analyze"])
                 || matches!(verb(seen), "filter-branch" | "filter-repo" | "replace")
+                || verb(seen) == "fast-import" && forced(seen)
         }),
     },
     Builtin {
@@ -125,8 +126,9 @@ pub(super) const RULES: &[Builtin] = &[
         because: "it drops or moves names of commits by hand, past what branches are protected by",
         instead: "use `git branch` or `git tag`, which keep a log",
         look: Look::Command(|seen, _| {
-            verb(seen) == "update-ref" && (seen.letter('d') || seen.exact("--stdin"))
-                || seen.is(VALUED, &["symbolic-ref"]) && seen.has('d', "delete")
+            let shared = || rest(seen).first().is_some_and(|name| name.starts_with("refs/") || *name == "HEAD");
+            verb(seen) == "update-ref" && (seen.letter('d') || seen.exact("--stdin") || shared())
+                || verb(seen) == "symbolic-ref" && (seen.has('d', "delete") || rest(seen).len() > 1)
         }),
     },
     Builtin {
@@ -144,9 +146,12 @@ pub(super) const RULES: &[Builtin] = &[
             matches!(
                 verbs.as_slice(),
                 ["repo" | "project", "delete" | "archive", ..]
-                    | ["release" | "secret" | "variable", "delete" | "remove", ..]
+                    | ["release" | "secret" | "variable" | "ssh-key" | "gpg-key" | "run", "delete" | "remove", ..]
+                    | ["workflow", "disable", ..]
                     | ["delete", ..]
             ) || api
+                || matches!(verbs.as_slice(), ["repo", "edit", ..]) && seen.exact("--visibility")
+                || matches!(verbs.as_slice(), ["pr" | "mr", "merge", ..]) && seen.exact("--admin")
         }),
     },
 ];
@@ -172,6 +177,11 @@ fn dry(seen: &Seen<'_>) -> bool {
 /// `-f`, `--force`, and not `--force-with-lease`.
 fn forced(seen: &Seen<'_>) -> bool {
     seen.letter('f') || seen.texts().any(|text| text.len() > 4 && "--force".starts_with(text))
+}
+
+/// Whether it names every file there is, or every file that changed.
+pub(super) fn lists_all(seen: &Seen<'_>) -> bool {
+    matches!(verb(seen), "ls-files" | "status") && rest(seen).is_empty()
 }
 
 fn whole_tree(text: &str) -> bool {
@@ -242,8 +252,15 @@ fn shared_settings(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
     }) {
         return true;
     }
+    let by_variable =
+        seen.call.assignments.iter().any(|(name, value)| {
+            name.starts_with("GIT_CONFIG") && value.text().to_lowercase().contains("core.hookspath")
+        });
+    if by_variable {
+        return true;
+    }
     if verb(seen) == "remote" {
-        return false;
+        return matches!(rest(seen).as_slice(), ["remove" | "rm", "origin", ..]);
     }
     if verb(seen) != "config" {
         return false;
@@ -254,7 +271,7 @@ fn shared_settings(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
     let sets = words.len() >= 2 || seen.any(&["--unset", "--unset-all", "--add", "--replace-all", "set", "unset"]);
     let alias = words.first().is_some_and(|name| name.to_lowercase().starts_with("alias."))
         && words.get(1).is_some_and(|v| v.starts_with('!'));
-    let removes = seen.any(&["--remove-section"]) || seen.any(&["--edit"]);
+    let removes = seen.any(&["--remove-section"]) || seen.any(&["--edit", "-e"]);
     !asks && (sets && (words.first().is_some_and(|name| dangerous(name)) || alias) || removes)
         || !asks && sets && seen.any(&["--system"])
 }

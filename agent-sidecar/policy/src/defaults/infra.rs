@@ -26,6 +26,7 @@ pub(super) const RULES: &[Builtin] = &[
             "waypoint",
             "ansible",
             "terraformer",
+            "helmfile",
             "crossplane",
             "eb",
         ],
@@ -97,7 +98,16 @@ pub(super) const RULES: &[Builtin] = &[
     },
     Builtin {
         name: "default/containers-wipe",
-        programs: &["docker", "podman", "nerdctl", "docker-compose", "podman-compose"],
+        programs: &[
+            "docker",
+            "podman",
+            "nerdctl",
+            "docker-compose",
+            "podman-compose",
+            "multipass",
+            "virsh",
+            "VBoxManage",
+        ],
         because: "it removes containers, images or volumes of everybody on this machine, with the data in them",
         instead: "remove your own by name: `docker rm NAME`, `docker compose down` without `--volumes`",
         look: Look::Command(containers),
@@ -129,7 +139,15 @@ fn infrastructure(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
                 verbs.as_slice(),
                 ["state", "rm" | "push", ..] | ["workspace", "delete", ..] | ["force-unlock" | "taint", ..]
             );
-            (destroys || forgets || verbs.contains(&"destroy-all")) && !seen.any(&["-dry-run", "-help", "--help"])
+            let by_variable = || {
+                seen.call
+                    .assignments
+                    .iter()
+                    .any(|(name, value)| name.starts_with("TF_CLI_ARGS") && value.text().contains("-destroy"))
+            };
+            let planned = verb == "plan" || verb == "validate";
+            (destroys || forgets || verbs.contains(&"destroy-all") || !planned && by_variable())
+                && !seen.any(&["-dry-run", "-help", "--help"])
         }
         "pulumi" => {
             matches!(verbs.first(), Some(&"destroy" | &"down" | &"dn")) && !seen.exact("--preview-only")
@@ -140,9 +158,12 @@ fn infrastructure(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
             ["system", "gc", ..] | ["job", "stop", ..] | ["stop", ..] | ["namespace", "delete", ..]
         ),
         "eksctl" | "kops" | "copilot" => verbs.contains(&"delete"),
-        "ansible" => seen.texts().any(|t| t.contains("rm -rf /") || t.contains("state=absent path=/ ")),
+        "ansible" => seen.texts().any(|t| {
+            t.contains("rm -rf /") || t.contains("state=absent") && t.split_whitespace().any(|word| word == "path=/")
+        }),
         "eb" => verbs.first() == Some(&"terminate"),
         "packer" => false,
+        "helmfile" => verbs.contains(&"destroy") || verbs.contains(&"delete"),
         _ => matches!(verbs.first(), Some(&"destroy" | &"remove" | &"delete")) || verbs.starts_with(&["app", "delete"]),
     }
 }
@@ -216,6 +237,7 @@ fn cluster(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
             match verbs.first().copied().unwrap_or_default() {
                 "delete" => {
                     kinds.contains(&kind)
+                        || seen.texts().any(|t| t.contains("$(kubectl get") || t.contains("`kubectl get"))
                         || seen.any(&["--all", "-A", "--all-namespaces", "--all=true"])
                         || seen.has('f', "filename")
                         || seen.has('k', "kustomize")
@@ -359,6 +381,14 @@ fn containers(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
     let force = seen.has('f', "force") || seen.long("force");
     let many = scene.feeders(seen).any(|from| matches!(from.name, "docker" | "podman" | "nerdctl"))
         || seen.texts().any(|t| t.contains("$(docker") || t.contains("$(podman") || t.contains("`docker"));
+    match (seen.name, verbs.as_slice()) {
+        ("multipass", ["delete" | "purge", ..]) => return seen.any(&["--all", "--purge", "purge"]),
+        ("virsh", ["undefine" | "vol-delete" | "pool-delete", ..]) => return true,
+        ("VBoxManage", ["unregistervm", ..]) => return seen.exact("--delete"),
+        ("docker-compose" | "podman-compose", ["rm", ..]) => return volumes && force,
+        ("multipass" | "virsh" | "VBoxManage", _) => return false,
+        _ => {}
+    }
     match verbs.as_slice() {
         ["system", "prune" | "reset", ..] => seen.has('a', "all") || volumes || verbs[1] == "reset" || force,
         ["volume", "prune" | "rm" | "remove", ..] => true,
@@ -380,6 +410,7 @@ fn containers(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
 /// The whole machine inside of a container, with its rights.
 fn mounts_root(seen: &Seen<'_>) -> bool {
     seen.texts().any(|text| {
-        text == "/:/host" || text.starts_with("/:/") || text.contains("source=/,") || text.contains("src=/,")
+        let text = ["--volume=", "-v"].iter().find_map(|option| text.strip_prefix(option)).unwrap_or(text);
+        text.starts_with("/:/") || text.contains("source=/,") || text.contains("src=/,")
     })
 }

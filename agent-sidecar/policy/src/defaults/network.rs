@@ -3,7 +3,7 @@
 use rr_shell::Target;
 
 use super::{Builtin, Look, Scene};
-use crate::seen::{Seen, straight};
+use crate::seen::{Seen, like, straight};
 
 /// Code that fetches code and runs it.
 fn fetches_and_runs(seen: &Seen<'_>) -> bool {
@@ -54,6 +54,7 @@ const RUNNERS: &[&str] = &[
     "csh",
     "tcsh",
     "tclsh",
+    "parallel",
 ];
 
 pub(super) const RULES: &[Builtin] = &[
@@ -81,8 +82,18 @@ pub(super) const RULES: &[Builtin] = &[
         look: Look::Command(|seen, scene| runs_what(seen, scene, is_decoder)),
     },
     Builtin {
+        name: "default/hidden-program",
+        programs: &[],
+        because: "its program is named by a pattern that means one which rules look at",
+        instead: "write the program's name",
+        look: Look::Call(|scene| scene.seen.iter().find(|seen| hides_program(seen)).map(|seen| seen.at)),
+    },
+    Builtin {
         name: "default/reverse-shell",
-        programs: &["nc", "ncat", "netcat", "socat", "bash", "sh", "zsh", "ssh", "telnet", "mkfifo", "openssl"],
+        programs: &[
+            "nc", "ncat", "netcat", "socat", "bash", "sh", "zsh", "ssh", "telnet", "mkfifo", "openssl", "python",
+            "python3", "perl", "ruby", "php", "node",
+        ],
         because: "it lets another machine type on this one",
         instead: "ask the person: nothing a build or test needs works like this",
         look: Look::Command(reverse_shell),
@@ -145,7 +156,14 @@ fn is_decoder(seen: &Seen<'_>) -> bool {
         "gunzip" | "zcat" | "bunzip2" | "bzcat" | "xzcat" | "unxz" | "zstdcat" => true,
         "gzip" | "xz" | "bzip2" | "zstd" => seen.has('d', "decompress"),
         "gpg" => seen.has('d', "decrypt"),
-        "rev" | "tr" => true,
+        "rev" | "tr" | "cut" | "head" | "tail" | "sort" | "uniq" | "jq" | "yq" | "fold" | "paste" => true,
+        "tar" | "bsdtar" => {
+            seen.letter('O')
+                || seen.exact("--to-stdout")
+                || seen.call.args.first().is_some_and(|w| w.text().contains('O'))
+        }
+        "unzip" => seen.letter('p'),
+        "git" => seen.any(&["for-each-ref"]),
         // What code prints is known only when it runs.
         "perl" | "python" | "python3" | "ruby" | "node" | "php" => !seen.operands().is_empty() || seen.letter('e'),
         "awk" | "sed" | "tee" => true,
@@ -160,7 +178,7 @@ fn runs_what(seen: &Seen<'_>, scene: &Scene<'_>, from: fn(&Seen<'_>) -> bool) ->
         return false;
     }
     let fed = scene.feeders(seen).any(from);
-    fed && (reads_code(seen) || code_is_unknown(seen)) || code_names(seen, from)
+    fed && (reads_code(seen) || code_is_unknown(seen)) || code_names(seen, scene, from)
 }
 
 /// Whether it takes its program from standard input.
@@ -204,9 +222,16 @@ fn usual_eval(seen: &Seen<'_>) -> bool {
 }
 
 /// A variable that holds what a fetch printed: its source text tells.
-fn code_names(seen: &Seen<'_>, from: fn(&Seen<'_>) -> bool) -> bool {
+fn code_names(seen: &Seen<'_>, scene: &Scene<'_>, from: fn(&Seen<'_>) -> bool) -> bool {
     let code = matches!(seen.name, "eval" | "source" | "." | "iex")
         || seen.texts().any(|t| t.starts_with('-') && !t.starts_with("--") && t.ends_with(['c', 'e']));
+    // `curl .. | while read -r line; do eval "$line"; done`
+    if seen.name == "eval"
+        && scene.feeders(seen).any(from)
+        && seen.call.args.iter().any(|word| matches!(word, rr_shell::Word::Dynamic(_)))
+    {
+        return true;
+    }
     let network = from as usize == is_fetch as fn(&Seen<'_>) -> bool as usize;
     code && network
         && seen.call.args.iter().any(|word| match word {
@@ -219,7 +244,12 @@ fn code_names(seen: &Seen<'_>, from: fn(&Seen<'_>) -> bool) -> bool {
 
 /// A file that the same line downloads and runs.
 fn runs_download(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
-    let script = seen.operands().first().and_then(|word| seen.path(word.text()));
+    let script = seen.operands().first().copied();
+    let temporary = matches!(script, Some(rr_shell::Word::Dynamic(source)) if source.contains("mktemp"));
+    if temporary && scene.seen.iter().any(|earlier| earlier.at < seen.at && is_fetch(earlier)) {
+        return true;
+    }
+    let script = script.and_then(|word| seen.path(word.text()));
     script.is_some_and(|path| is_downloaded(&path, seen, scene))
 }
 
@@ -246,6 +276,23 @@ fn is_downloaded(path: &std::path::Path, seen: &Seen<'_>, scene: &Scene<'_>) -> 
         })
 }
 
+/// `/bin/r?`: a pattern in the place of a program.
+fn hides_program(seen: &Seen<'_>) -> bool {
+    let rr_shell::Word::Pattern(pattern) = &seen.call.program else { return false };
+    // A set of characters is as good as any of them here.
+    let mut simple = String::new();
+    let mut rest = pattern.as_str();
+    while let Some(at) = rest.find('[') {
+        simple.push_str(&rest[..at]);
+        simple.push('?');
+        rest = rest[at..].split_once(']').map_or("", |(_, after)| after);
+    }
+    simple.push_str(rest);
+    let folders = ["/bin/", "/usr/bin/", "/sbin/", "/usr/sbin/", "/usr/local/bin/"];
+    let names = || super::by_program().keys();
+    simple.contains('/') && folders.iter().any(|folder| names().any(|name| like(&simple, &format!("{folder}{name}"))))
+}
+
 fn reverse_shell(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
     let shell = |text: &str| matches!(text.rsplit('/').next(), Some("sh" | "bash" | "zsh" | "cmd.exe" | "powershell"));
     match seen.name {
@@ -265,6 +312,14 @@ fn reverse_shell(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
                     .feeders(seen)
                     .any(|from| matches!(from.name, "nc" | "ncat" | "netcat" | "telnet" | "openssl" | "cat" | "mkfifo"))
                 && scene.seen.iter().any(|s| matches!(s.name, "nc" | "ncat" | "netcat" | "telnet" | "openssl"))
+        }
+        "python" | "python3" | "perl" | "ruby" | "php" | "node" => {
+            seen.texts().chain(seen.call.stdin.as_deref()).any(|code| {
+                let connects =
+                    ["socket", "Socket", "net.connect", "createConnection"].iter().any(|mark| code.contains(mark));
+                let connects = connects || code.contains("fsockopen");
+                connects && ["/bin/sh", "/bin/bash", "'sh'", "\"sh\"", "sh -i"].iter().any(|mark| code.contains(mark))
+            })
         }
         "ssh" => seen.texts().any(|t| t.starts_with("-R") && t.len() > 2) || seen.letter('R'),
         _ => false,

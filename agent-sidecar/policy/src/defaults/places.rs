@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Builtin, Look, Scene};
 use crate::paths::is_outside;
+use crate::seen::Seen;
 
 pub(super) const RULES: &[Builtin] = &[
     Builtin {
@@ -12,6 +13,20 @@ pub(super) const RULES: &[Builtin] = &[
         because: "it changes the rules or the hooks that this very session is held to",
         instead: "propose the change in words; a person edits these files",
         look: Look::Paths(|scene| written(scene, |path| is_own(path, scene.call.root))),
+    },
+    Builtin {
+        name: "default/git-by-hand",
+        programs: &[],
+        because: "it changes git's own files past git, for every session of this clone",
+        instead: "use git commands; a lock file that was left behind is for a person to judge",
+        look: Look::Paths(|scene| written(scene, |path| is_in_git(path, scene.call.root))),
+    },
+    Builtin {
+        name: "default/own-commands",
+        programs: &["rrctl", "rm", "mv"],
+        because: "it decides what a person is to decide about this very session, or takes Railroad away",
+        instead: "ask the person to type it; `rrctl approvals` and `rrctl status` show how it stands",
+        look: Look::Command(decides),
     },
     Builtin {
         name: "default/outside-repository",
@@ -25,6 +40,27 @@ pub(super) const RULES: &[Builtin] = &[
 fn written(scene: &Scene<'_>, wrong: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     // Where they land, not how they are called: that is for callers to have looked up.
     scene.call.writes.iter().filter(|path| wrong(path)).cloned().collect()
+}
+
+/// What only people do: answer for an agent, end a pause, let hosts in, take it all away.
+fn decides(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
+    const VERBS: &[&str] =
+        &["approve", "reject", "resume", "uninstall", "down", "allow", "deny", "ca", "join-token", "post-restore"];
+    if seen.name != "rrctl" {
+        let is_socket = |text: &str| text.contains("XDG_RUNTIME_DIR") && text.contains("railroad");
+        return seen.texts().any(is_socket);
+    }
+    let verb = seen.each_verb(&["--repo", "--color", "--socket"]).next().unwrap_or_default();
+    VERBS.contains(&verb) && !seen.any(&["--help", "-h"])
+}
+
+/// What git keeps for itself in the repository, but for the texts it asks for.
+fn is_in_git(path: &Path, root: Option<&Path>) -> bool {
+    let inside = root.and_then(|root| path.strip_prefix(root.join(".git")).ok());
+    let part = inside.and_then(|rest| rest.components().next()).map(|part| part.as_os_str().to_string_lossy());
+    part.is_some_and(|part| {
+        matches!(&*part, "HEAD" | "index" | "packed-refs" | "refs" | "objects" | "logs" | "worktrees" | "modules")
+    })
 }
 
 /// The policy, Railroad's folder, and the settings by which agents call it.
@@ -49,5 +85,8 @@ fn is_own(path: &Path, root: Option<&Path>) -> bool {
             _ => false,
         }
     });
-    settings || ours || path.starts_with("/etc/claude-code")
+    // With the folder, the settings in it go.
+    let folder_itself = matches!(name.as_str(), ".claude" | ".codex");
+    let runtime = path.starts_with("/run/user") && path.iter().any(|part| part == "railroad");
+    settings || folder_itself || ours || runtime || path.starts_with("/etc/claude-code")
 }

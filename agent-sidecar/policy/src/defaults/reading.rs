@@ -87,6 +87,8 @@ const CARRIERS: &[&str] = &[
     "fgrep",
     "rg",
     "ag",
+    "ack",
+    "vimdiff",
     "http",
     "https",
     "xh",
@@ -162,6 +164,9 @@ const COMMANDS_AS_READERS: &[&str] = &[
     "fly",
     "glab",
     "terraform",
+    "ansible-vault",
+    "railway",
+    "netlify",
 ];
 
 pub(super) const RULES: &[Builtin] = &[
@@ -343,13 +348,21 @@ fn means_secret(seen: &Seen<'_>, word: &Word, home: Option<&Path>) -> bool {
 fn git_shows(seen: &Seen<'_>, home: Option<&Path>) -> bool {
     let verb = super::git::verb(seen);
     match verb {
-        "show" | "cat-file" | "diff" | "log" | "blame" | "hash-object" | "grep" => seen.texts().any(|text| {
-            let file = text.rsplit_once(':').map_or(text, |(_, file)| file);
-            let shown = verb != "log" || seen.any(&["-p", "--patch"]);
-            shown
-                && (text.contains(':') || matches!(verb, "diff" | "blame" | "hash-object" | "log"))
-                && is_secret(Path::new(file), home)
-        }),
+        "grep" => seen
+            .verbs(&["-C", "-c", "-e", "-f"])
+            .iter()
+            .skip(1)
+            .any(|text| is_secret(Path::new(text.rsplit_once(':').map_or(*text, |(_, file)| file)), home)),
+        "show" | "cat-file" | "diff" | "log" | "blame" | "hash-object" | "archive" | "stash" => {
+            seen.texts().any(|text| {
+                let file = text.rsplit_once(':').map_or(text, |(_, file)| file);
+                let shown = verb != "log" || seen.any(&["-p", "--patch"]);
+                shown
+                    && (text.contains(':')
+                        || matches!(verb, "diff" | "blame" | "hash-object" | "log" | "archive" | "stash"))
+                    && is_secret(Path::new(file), home)
+            })
+        }
         "add" | "stage" => seen.texts().any(|text| is_secret(Path::new(text), home)),
         _ => false,
     }
@@ -372,7 +385,10 @@ fn printed(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
     });
     let two = |a: &str, b: &str| verbs.windows(2).any(|pair| pair == [a, b]);
     match seen.name {
-        "gpg" | "gpg2" => seen.texts().any(|t| t.starts_with("--export-secret")),
+        "gpg" | "gpg2" => seen.texts().any(|t| t.starts_with("--export-secret")) || seen.has('d', "decrypt"),
+        "ansible-vault" => matches!(verbs.first(), Some(&"view" | &"decrypt" | &"edit")),
+        "railway" => verbs.first() == Some(&"variables"),
+        "netlify" => verbs.first().is_some_and(|verb| matches!(*verb, "env:list" | "env:get")),
         "security" => {
             verbs.first().is_some_and(|v| v.starts_with("find-") || *v == "dump-keychain" || *v == "export")
                 && (seen.letter('w') || seen.letter('g') || seen.letter('d') || verbs[0] == "export")
@@ -387,10 +403,13 @@ fn printed(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
                 || verbs.first() == Some(&"ssm") && seen.texts().any(|t| t == "--with-decryption")
                 || two("configure", "export-credentials")
                 || two("sts", "get-session-token")
+                || two("iam", "create-access-key")
                 || two("configure", "get") && seen.texts().any(|t| t.contains("secret"))
         }
         "gcloud" => {
-            two("auth", "print-access-token") || two("auth", "print-identity-token") || two("versions", "access")
+            verbs.iter().any(|verb| matches!(*verb, "print-access-token" | "print-identity-token"))
+                || two("keys", "create")
+                || two("versions", "access")
         }
         "kubectl" | "oc" => {
             matches!(verbs.as_slice(), ["get", what, ..] if what.split(['/', ',']).any(|w| matches!(w, "secret" | "secrets")))
@@ -398,10 +417,16 @@ fn printed(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
                 && seen.value(&["-o", "--output"]) != Some("name")
                 && seen.value(&["-o", "--output"]) != Some("wide")
                 || two("config", "view") && seen.exact("--raw")
+                || two("create", "token")
                 || two("whoami", "-t")
                 || seen.name == "oc" && seen.any(&["-t"]) && verbs.first() == Some(&"whoami")
         }
-        "az" => two("secret", "show") || two("account", "get-access-token") || two("keys", "list"),
+        "az" => {
+            two("sp", "create-for-rbac")
+                || two("secret", "show")
+                || two("account", "get-access-token")
+                || two("keys", "list")
+        }
         "gh" | "glab" => two("auth", "token") || two("auth", "status") && seen.has('t', "show-token"),
         "heroku" => matches!(verbs.first(), Some(&"config" | &"auth:token" | &"config:get")),
         "doppler" | "infisical" | "chamber" => {

@@ -1,12 +1,14 @@
 //! The machine itself: ending it or everything on it, filling it with processes, publishing in the team's name by key.
 
+use rr_shell::Word;
+
 use super::{Builtin, Look, Scene};
 use crate::seen::Seen;
 
 pub(super) const RULES: &[Builtin] = &[
     Builtin {
         name: "default/shutdown",
-        programs: &["shutdown", "reboot", "halt", "poweroff", "init", "telinit", "systemctl", "pm-suspend"],
+        programs: &["shutdown", "reboot", "halt", "poweroff", "init", "telinit", "systemctl", "pm-suspend", "loginctl"],
         because: "it stops the machine and every session on it",
         instead: "ask the person",
         look: Look::Command(|seen, _| match seen.name {
@@ -15,13 +17,16 @@ pub(super) const RULES: &[Builtin] = &[
                 seen.any(&["poweroff", "reboot", "halt", "kexec", "suspend", "hibernate", "rescue", "emergency"])
                     || seen.any(&["isolate"])
             }
+            "loginctl" => {
+                seen.texts().any(|t| t.starts_with("terminate-") || t.starts_with("kill-") || t == "poweroff")
+            }
             "shutdown" => !seen.any(&["-c", "--help", "--show"]),
             _ => !seen.any(&["--help", "--version"]),
         }),
     },
     Builtin {
         name: "default/kill-everything",
-        programs: &["kill", "killall", "pkill", "killall5", "skill"],
+        programs: &["kill", "killall", "pkill", "killall5", "skill", "fuser", "systemctl", "launchctl"],
         because: "it ends processes of other sessions, and the daemon",
         instead: "end what you started, by its process id",
         look: Look::Command(kills),
@@ -63,6 +68,10 @@ pub(super) const RULES: &[Builtin] = &[
             "apparmor_parser",
             "aa-teardown",
             "swapoff",
+            "insmod",
+            "rmmod",
+            "modprobe",
+            "setcap",
         ],
         because: "it takes the machine's own protection away",
         instead: "ask the person",
@@ -71,6 +80,9 @@ pub(super) const RULES: &[Builtin] = &[
             "nft" => seen.any(&["flush"]),
             "ufw" => seen.any(&["disable", "reset"]),
             "setenforce" => seen.any(&["0", "Permissive"]),
+            "insmod" | "rmmod" => true,
+            "modprobe" => !seen.has('n', "dry-run") && !seen.any(&["--show-depends", "-D", "-c", "--showconfig"]),
+            "setcap" => !seen.any(&["-v", "-r"]),
             "pfctl" | "csrutil" | "spctl" => seen.any(&["-d", "disable", "--master-disable", "-F"]),
             "sysctl" => {
                 seen.texts().any(|t| t.starts_with("kernel.") && t.contains('=') || t.starts_with("kernel.randomize"))
@@ -123,7 +135,9 @@ fn fork_bomb(scene: &Scene<'_>) -> Option<usize> {
 const SELF_CALLS: usize = 3;
 
 fn kills(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
-    let _ = scene;
+    if ends_what_was_found(seen, scene) {
+        return true;
+    }
     let operands: Vec<&str> = seen.texts().collect();
     match seen.name {
         "kill" => {
@@ -138,12 +152,19 @@ fn kills(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
                 && !(operands.first() == Some(&"-0") && !operands.contains(&"-1") && !operands.contains(&"1"))
         }
         "killall5" => true,
+        "fuser" => {
+            seen.has('k', "kill") && seen.operands().iter().any(|word| super::files::is_everything(seen, word, scene))
+        }
+        "systemctl" | "launchctl" => {
+            let ends = &["stop", "disable", "mask", "kill", "restart", "unload", "bootout", "remove"];
+            seen.any(ends) && seen.texts().any(is_ours)
+        }
         "killall" | "skill" => {
             seen.has('u', "user")
                 || seen.any(&[
                     "claude", "codex", "node", "python", "python3", "bash", "sh", "zsh", "systemd", "dockerd", "sshd",
                 ]) && !seen.letter('0')
-                || seen.texts().any(|t| t.contains("railroad") || t.contains("rrctl") || t.contains("rr-"))
+                || seen.texts().any(|t| is_ours(t) || matches!(t, ".*" | "."))
         }
         _ => {
             let pattern = seen.operands().last().map(|word| word.text()).unwrap_or_default();
@@ -165,10 +186,38 @@ fn kills(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
                         | "python"
                         | "python3"
                 )
-                || pattern.contains("railroad")
-                || pattern.contains("rr-sidecar")
+                || pattern.is_empty() && !seen.operands().is_empty()
+                || is_ours(pattern)
         }
     }
+}
+
+/// Railroad's own programs, by any name they run under.
+fn is_ours(text: &str) -> bool {
+    text.contains("railroad")
+        || text.contains("rrctl")
+        || text.rsplit('/').next().is_some_and(|name| name.starts_with("rr-"))
+}
+
+/// `kill $(pgrep ..)` and `ps | xargs kill`: by whom the numbers were found.
+fn ends_what_was_found(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
+    if !matches!(seen.name, "kill" | "skill") || !seen.call.args.iter().any(|word| matches!(word, Word::Dynamic(_))) {
+        return false;
+    }
+    let chooses = |from: &Seen<'_>| match from.name {
+        "grep" | "egrep" | "rg" | "head" | "tail" | "sed" | "fzf" => true,
+        "awk" | "gawk" => from.texts().any(|text| text.contains('/') || text.contains("==")),
+        _ => false,
+    };
+    let finds = |from: &Seen<'_>| match from.name {
+        "pgrep" | "pidof" => from.texts().any(|text| is_ours(text) || matches!(text, "." | ".*")),
+        _ => false,
+    };
+    let all = |from: &Seen<'_>| {
+        from.name == "ps" && !from.texts().any(|text| text.starts_with("-p") || text.starts_with("-C"))
+    };
+    let mut feeders = scene.feeders(seen);
+    feeders.any(finds) || scene.feeders(seen).any(all) && !scene.feeders(seen).any(chooses)
 }
 
 fn unpublishes(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
