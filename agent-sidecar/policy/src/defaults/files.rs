@@ -265,6 +265,15 @@ fn find_deletes(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
     let words: Vec<&str> = std::iter::once("").chain(seen.texts()).collect();
     let limited = words.windows(2).any(|two| tests.contains(&two[1]) && !matches!(two[0], "-not" | "!"));
     let starts: Vec<&str> = seen.texts().take_while(|t| !t.starts_with('-')).collect();
+    // The first word of `fd` is what it looks for.
+    let (limited, starts) = match seen.name {
+        "fd" => {
+            let narrows =
+                seen.has('e', "extension") || starts.first().is_some_and(|pattern| !matches!(*pattern, "." | ""));
+            (limited || narrows, starts.into_iter().skip(1).collect())
+        }
+        _ => (limited, starts),
+    };
     let starts = if starts.is_empty() { vec!["."] } else { starts };
     removes
         && starts.iter().any(|start| {

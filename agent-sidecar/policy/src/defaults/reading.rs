@@ -289,6 +289,7 @@ fn takes_key(program: &str, text: &str) -> bool {
         (program, text),
         ("scp" | "sftp" | "rsync", "-i" | "-F")
             | ("curl", "--key" | "--cert" | "-E" | "--cacert" | "--netrc-file")
+            | ("aws", "--exclude" | "--include")
             | ("wget", "--private-key" | "--certificate")
             | ("http" | "https" | "xh", "--cert-key")
             | ("grep" | "rg", "--exclude" | "-g" | "--glob" | "--include" | "-e")

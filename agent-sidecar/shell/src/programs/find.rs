@@ -67,7 +67,7 @@ impl FindQuery {
                 }
                 "-printf" | "-ls" => self.prints_else = true,
                 "-name" => names.push(args.next().and_then(Field::known).map(str::to_owned)),
-                "-o" | "-or" | "!" | "-not" | "-prune" | "," => names.push(None),
+                "-o" | "-or" | "!" | "-not" | "," => names.push(None),
                 _ => {}
             }
         }
