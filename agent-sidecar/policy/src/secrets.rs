@@ -112,13 +112,17 @@ pub(crate) fn is_secret(path: &Path, home: Option<&Path>) -> bool {
     };
     let text = path.to_string_lossy();
     let lower = name.to_lowercase();
-    is_env_file(&lower)
-        || is_key(&lower)
-        || ANYWHERE
+    let is_placed = || {
+        ANYWHERE
             .iter()
             .any(|place| text.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
-        || (text.starts_with("/proc/") && name == "environ")
-        || below_home(path, home).is_some_and(|rest| in_home(&rest))
+            || (text.starts_with("/proc/") && name == "environ")
+            || below_home(path, home).is_some_and(|rest| in_home(&rest))
+    };
+    is_env_file(&lower)
+        || is_key(&lower)
+        // Only a whole path says where it is.
+        || text.starts_with(['/', '~']) && is_placed()
 }
 
 /// The path below a home folder: the known one, `/root`, or somebody's in the usual place.

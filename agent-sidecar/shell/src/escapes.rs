@@ -45,6 +45,7 @@ pub(crate) fn texts(name: &str, args: &[Field], stdin: &Flow) -> Vec<String> {
             options(args, &["--eval", "-E"]).iter().chain(&lines(stdin)).flat_map(|text| make(text)).collect()
         }
         "npx" | "npm" | "pnpx" => options(args, &["-c", "--call"]),
+        "ipython" => bangs(&options(args, &["-c"])),
         "cargo" => options(args, &["-s", "--shell"]),
         "vagrant" => options(args, &["-c", "--command"]),
         "ansible" => options(args, &["-a", "--args"]),

@@ -152,7 +152,7 @@ fn git(args: &[Field]) -> Vec<Handed> {
     for pair in args.windows(2) {
         match pair[0].prefix() {
             "-c" | "--config-env" => {
-                out.extend(pair[1].known().and_then(|setting| setting.split_once('=')).and_then(setting))
+                out.extend(pair[1].known().and_then(|text| text.split_once('=')).and_then(setting));
             }
             "-x" | "--exec" | "--tree-filter" | "--index-filter" | "--msg-filter" | "--env-filter"
             | "--commit-filter" => out.push(text(&pair[1])),

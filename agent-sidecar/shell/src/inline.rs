@@ -128,6 +128,9 @@ fn codes(name: &str, args: &[Field], stdin: &Flow) -> Option<Vec<String>> {
         }
         next = !next && (is_code_option(&text) || text == "eval");
     }
+    if args.iter().any(|arg| arg.known() == Some("timeit")) {
+        codes.extend(args.last().map(Field::source));
+    }
     if let Flow::Text(code) = stdin {
         codes.push(code.clone());
     }
@@ -156,7 +159,8 @@ fn scan(name: &str, code: &str, layer: usize, out: &mut Vec<Handed>) {
             continue;
         };
         let last = called.rsplit('.').next().unwrap_or(called);
-        if CALLS.iter().any(|call| *call == called || call.rsplit('.').next() == Some(last)) {
+        let is_call = CALLS.iter().any(|call| *call == called || call.rsplit('.').next() == Some(last));
+        if is_call || is_renamed(code, called) {
             out.extend(command(&code[at + 1..], last));
         }
         if last == "open" && name == "perl" {
@@ -173,6 +177,18 @@ fn scan(name: &str, code: &str, layer: usize, out: &mut Vec<Handed>) {
     if matches!(name, "perl" | "ruby" | "irb" | "php" | "bun") {
         quoted_commands(code, out);
     }
+}
+
+/// `import system as name`, `{execSync: name}`.
+fn is_renamed(code: &str, name: &str) -> bool {
+    [format!(" as {name}"), format!(":{name}"), format!(": {name}")].iter().any(|mark| {
+        let befores = code.match_indices(mark.as_str()).filter(|(at, _)| {
+            let after = code[at + mark.len()..].chars().next();
+            !after.is_some_and(|c| c.is_alphanumeric() || c == '_')
+        });
+        let mut called = befores.filter_map(|(at, _)| callee(&code[..at]));
+        called.any(|before| CALLS.iter().any(|call| call.rsplit('.').next() == Some(before)))
+    })
 }
 
 /// The dotted name that ends here.

@@ -427,13 +427,14 @@ impl Walker<'_> {
         let text = wrappers::join(command);
         for word in given.iter().take(XARGS_LINES_MAX).filter(|word| word.prefix() != ":::") {
             let filled = replace(&text, "{}", word);
-            let filled = if filled == text { wrappers::join(&[command, &[word.clone()]].concat()) } else { filled };
+            let filled =
+                if filled == text { wrappers::join(&[command, std::slice::from_ref(word)].concat()) } else { filled };
             if filled.has_unknown() {
                 let words = command.iter().map(|part| replace(part, "{}", word));
                 let words = if command.iter().any(|part| part.source().contains("{}")) {
                     words.collect()
                 } else {
-                    [command, &[word.clone()]].concat()
+                    [command, std::slice::from_ref(word)].concat()
                 };
                 self.run(&mut inner.clone(), words, Vec::new());
             } else {

@@ -242,7 +242,7 @@ fn env(args: &[Field], shell: &Shell, setting: &mut Setting, out: &mut Findings)
             Some(known) if !rest.is_empty() && !known.contains(['\'', '"', '$', '\\']) => {
                 inner(known.split_whitespace().map(Field::literal).chain(rest.iter().cloned()).collect())
             }
-            _ => text(&[&[split.clone()], rest].concat()),
+            _ => text(&[std::slice::from_ref(split), rest].concat()),
         };
     }
     let mut words = parsed.operands;

@@ -150,7 +150,10 @@ fn removes_everything(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
 fn is_listing(seen: &Seen<'_>, word: &Word, scene: &Scene<'_>) -> bool {
     let Word::Dynamic(source) = word else { return false };
     let lists = |from: &Seen<'_>| match from.name {
-        "ls" => from.operands().is_empty(),
+        "ls" => {
+            let named = from.operands();
+            named.is_empty() || named.into_iter().any(|word| is_everything(from, word, scene))
+        }
         "git" => super::git::lists_all(from),
         "echo" | "printf" => {
             from.call.args.iter().any(|word| matches!(word, Word::Pattern(_)) && is_everything(from, word, scene))
