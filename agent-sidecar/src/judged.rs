@@ -29,7 +29,8 @@ use crate::table::AgentSession;
 /// The task that an agent was started for, in its environment.
 const TASK: &str = "RAILROAD_TASK";
 /// Built-in rules about where something is or how it reads, not what it does.
-const NO_MORE_THAN_AN_OBJECTION: [&str; 3] = ["default/own-files", "default/outside-repository", "default/unreadable"];
+const NO_MORE_THAN_AN_OBJECTION: [&str; 4] =
+    ["default/own-files", "default/own-commands", "default/outside-repository", "default/unreadable"];
 /// After a watch has ended it is opened again this much later.
 const REOPEN_AFTER: std::time::Duration = std::time::Duration::from_millis(500);
 

@@ -28,7 +28,9 @@ pub(crate) fn texts(name: &str, args: &[Field], stdin: &Flow) -> Vec<String> {
         "man" => options(args, &["-P", "--pager"]),
         "sed" => sed_scripts(args).iter().flat_map(|script| sed(script)).collect(),
         "awk" | "gawk" | "mawk" | "nawk" => literals(args).iter().flat_map(|program| awk(program)).collect(),
-        "psql" | "mysql" | "mariadb" | "sqlite3" => client(&[literals(args), lines(stdin)].concat()),
+        "psql" | "mysql" | "mariadb" | "sqlite3" => {
+            literals(args).iter().map(String::as_str).chain(text(stdin)).flat_map(client).collect()
+        }
         "gdb" | "lldb" => debugger(&options(args, &["-ex", "-o", "--eval-command"])),
         "vim" | "vi" | "nvim" | "ex" | "ed" | "view" | "less" | "more" | "ftp" | "telnet" | "gnuplot" => {
             let given: Vec<String> = literals(args).into_iter().filter(|text| text.contains(['!', '('])).collect();
@@ -86,11 +88,15 @@ fn literals(args: &[Field]) -> Vec<String> {
     args.iter().filter_map(Field::known).map(str::to_owned).collect()
 }
 
-fn lines(stdin: &Flow) -> Vec<String> {
+fn text(stdin: &Flow) -> Option<&str> {
     match stdin {
-        Flow::Text(text) => text.lines().map(str::to_owned).collect(),
-        _ => Vec::new(),
+        Flow::Text(text) => Some(text),
+        _ => None,
     }
+}
+
+fn lines(stdin: &Flow) -> Vec<String> {
+    text(stdin).into_iter().flat_map(str::lines).map(str::to_owned).collect()
 }
 
 fn ssh_commands(args: &[Field]) -> Vec<String> {
@@ -132,13 +138,13 @@ fn after_words(code: &str, words: &[&str]) -> Vec<String> {
 }
 
 /// `\! command` of `psql` and `mysql`, `system command` of `mysql`, `.shell command` of `sqlite3`.
-fn client(texts: &[String]) -> Vec<String> {
+fn client(text: &str) -> Vec<String> {
     let command = |line: &str| {
         let line = line.trim_start();
         let words = ["\\!", "system ", ".shell ", ".system "];
         words.iter().find_map(|word| line.strip_prefix(word)).map(|rest| rest.trim().to_owned())
     };
-    texts.iter().flat_map(|text| text.lines().filter_map(command)).collect()
+    text.lines().filter_map(command).collect()
 }
 
 fn debugger(texts: &[String]) -> Vec<String> {
@@ -223,7 +229,7 @@ mod tests {
         assert_eq!(sed(r"s/.*/rm \/a/e"), ["rm /a"]);
         assert!(sed("s/a/b/g; s,e,f,").is_empty());
         assert_eq!(awk(r#"{ print | "sort" } END { "date" | getline x; print "a" }"#), ["sort", "date"]);
-        assert_eq!(client(&[r"\! rm a".to_owned(), "select 1".to_owned()]), ["rm a"]);
+        assert_eq!(client("\\! rm a\nselect 1"), ["rm a"]);
         assert_eq!(bangs(&["+:silent !rm a".to_owned(), "+/text".to_owned()]), ["rm a"]);
         assert_eq!(make("x:; rm a"), ["rm a"]);
         assert_eq!(make("$(shell rm a)"), ["rm a"]);

@@ -44,8 +44,22 @@ fn written(scene: &Scene<'_>, wrong: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
 
 /// What only people do: answer for an agent, end a pause, let hosts in, take it all away.
 fn decides(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
-    const VERBS: &[&str] =
-        &["approve", "reject", "resume", "uninstall", "down", "allow", "deny", "ca", "join-token", "post-restore"];
+    const VERBS: &[&str] = &[
+        "approve",
+        "reject",
+        "allow",
+        "deny",
+        "resume",
+        "release",
+        "rollback",
+        "recover",
+        "vouch",
+        "down",
+        "uninstall",
+        "ca",
+        "join-token",
+        "post-restore",
+    ];
     if seen.name != "rrctl" {
         let is_socket = |text: &str| text.contains("XDG_RUNTIME_DIR") && text.contains("railroad");
         return seen.texts().any(is_socket);
