@@ -28,6 +28,8 @@ fn plain(name: &str) -> &str {
         }
         _ if name.starts_with("python3.") => "python3",
         _ if name.starts_with("mkfs.") => "mkfs",
+        "aws-cdk" => "cdk",
+        "aws-cli" => "aws",
         "tofu" | "tf" => "terraform",
         "Remove-Item" | "ri" => "remove-item",
         other => other,

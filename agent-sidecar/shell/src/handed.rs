@@ -119,7 +119,15 @@ fn contained(args: &[Field], stdin: &Flow) -> Vec<Handed> {
     if let Some(program) = inner.value(&["--entrypoint"]) {
         command.insert(0, program.clone());
     }
-    if command.is_empty() { Vec::new() } else { vec![Handed::away(What::Words(command), stdin)] }
+    if command.is_empty() {
+        return Vec::new();
+    }
+    // An image may be a program with its arguments behind it: `amazon/aws-cli s3 ls`.
+    let image = inner.operands.first().and_then(Field::known).filter(|_| words[0].known() == Some("run"));
+    let image = image.and_then(|text| text.rsplit('/').next()).and_then(|name| name.split([':', '@']).next());
+    let as_program = image.map(|name| [&[Field::literal(name)], command.as_slice()].concat());
+    let both = [Some(command), as_program].into_iter().flatten();
+    both.map(|words| Handed::away(What::Words(words), stdin)).collect()
 }
 
 fn after_dashes(args: &[Field], verbs: &[&str], stdin: &Flow) -> Vec<Handed> {

@@ -51,7 +51,7 @@ impl Walker<'_> {
         };
         let args: Vec<Field> = words.collect();
         let Some(text) = program.known().map(str::to_owned) else {
-            return self.dynamic_program(shell, &program, args, env);
+            return self.dynamic_program(shell, &program, &args, env);
         };
         if is_descriptor_variable(&text) {
             self.out.unforeseen(format!("`{text}` opens a file under a new number"));
@@ -102,15 +102,22 @@ impl Walker<'_> {
         &mut self,
         shell: &mut Shell,
         program: &Field,
-        args: Vec<Field>,
+        args: &[Field],
         env: Vec<(String, Field)>,
     ) -> Flow {
-        self.record(shell, program, &args, &env);
+        self.record(shell, program, args, &env);
         self.out.unforeseen(format!("`{}` names a program that is known only when it runs", program.source()));
         // `$SUDO rm x`: the word may be empty or a wrapper, so what follows is a command too.
         if program.splits() && args.first().is_some_and(|arg| !arg.prefix().starts_with('-') && arg.is_known()) {
             shell.wrappers.push(program.source());
-            self.run(&mut shell.clone(), args, env);
+            self.run(&mut shell.clone(), args.to_vec(), env.clone());
+            shell.wrappers.pop();
+        }
+        // `$(which rm) -rf x`, `$SHELL -c ..`: what it will turn out to be is said.
+        if let Some(name) = named_by(&program.source()) {
+            let words = [&[Field::literal(name)], args].concat();
+            shell.wrappers.push(program.source());
+            self.run(&mut shell.clone(), words, env);
             shell.wrappers.pop();
         }
         Flow::Unknown
@@ -213,6 +220,17 @@ impl Walker<'_> {
             "bash" | "sh" | "zsh" | "dash" | "ksh" | "ash" | "rbash" => self.shell(shell, name, args),
             "xargs" => self.xargs(shell, args),
             "parallel" => self.parallel(shell, args),
+            "tee" => {
+                let flow = self.effects(shell, name, args, &env);
+                if let Flow::Text(text) = &shell.stdin {
+                    for file in args.iter().filter(|arg| !arg.prefix().starts_with('-')) {
+                        if let Target::File(path) = file.target(shell.cwd.as_deref()) {
+                            self.remember_script(path, text.clone());
+                        }
+                    }
+                }
+                flow
+            }
             "cp" | "ln" | "install" | "mv" => {
                 let flow = self.effects(shell, name, args, &env);
                 self.copied_program(shell, args);
@@ -332,6 +350,9 @@ impl Walker<'_> {
             };
         }
         inner.positional = Some(operands.cloned().collect());
+        if parsed.has(&["-s"]) {
+            inner.positional = Some(parsed.operands.clone());
+        }
         self.shell_script(shell, name, first.filter(|_| !parsed.has(&["-s"])), inner)
     }
 
@@ -464,6 +485,18 @@ impl Walker<'_> {
         }
         if query.prints_names() { Flow::Paths(query.found) } else { Flow::Unknown }
     }
+}
+
+/// The program that a text in its place stands for.
+fn named_by(source: &str) -> Option<String> {
+    let bare = source.trim_matches('"');
+    if matches!(bare, "$SHELL" | "${SHELL}" | "$BASH" | "${BASH}") || bare.starts_with("${SHELL:-") {
+        return Some("sh".to_owned());
+    }
+    let inner = bare.strip_prefix("$(").and_then(|rest| rest.strip_suffix(')'));
+    let inner = inner.or_else(|| bare.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')))?.trim();
+    let name = ["which ", "command -v ", "type -p ", "type -P "].iter().find_map(|word| inner.strip_prefix(word))?;
+    name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+".contains(c)).then(|| name.to_owned())
 }
 
 /// `{fd}` of `{fd}>file command`, which the grammar takes for the program.

@@ -256,7 +256,8 @@ fn shared_settings(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
         seen.call.assignments.iter().any(|(name, value)| {
             name.starts_with("GIT_CONFIG") && value.text().to_lowercase().contains("core.hookspath")
         });
-    if by_variable {
+    let by_option = || seen.texts().any(|text| text.to_lowercase().starts_with("--config-env=core.hookspath="));
+    if by_variable || by_option() {
         return true;
     }
     if verb(seen) == "remote" {

@@ -10,6 +10,12 @@ fn fetches_and_runs(seen: &Seen<'_>) -> bool {
     const FETCH: &[&str] = &["urlopen(", "requests.get(", "fetch(", "https.get(", "open-uri", "LWP::", "httpx.get("];
     const RUN: &[&str] = &["exec(", "eval(", "(eval)", "eval ", "vm.run"];
     let has = |text: &str, marks: &[&str]| marks.iter().any(|mark| text.contains(mark));
+    if seen.name == "deno"
+        && seen.any(&["run"])
+        && seen.texts().any(|text| text.starts_with("https://") || text.starts_with("http://"))
+    {
+        return true;
+    }
     let codes = seen.texts().chain(seen.call.stdin.as_deref());
     matches!(seen.name, "python" | "python3" | "node" | "ruby" | "perl" | "deno" | "bun")
         && codes.into_iter().any(|text| has(text, FETCH) && has(text, RUN))
@@ -145,6 +151,16 @@ fn is_fetch(seen: &Seen<'_>) -> bool {
         || seen.name == "ssh"
         || seen.name == "aws" && seen.any(&["s3"])
         || seen.name == "gsutil"
+        || matches!(seen.name, "echo" | "printf") && holds_fetched(seen)
+}
+
+/// Whether a word of it is what a fetch printed before.
+fn holds_fetched(seen: &Seen<'_>) -> bool {
+    const MARKS: &[&str] = &["$(curl", "$(wget", "`curl", "`wget", "$( curl", "$( wget"];
+    seen.call.args.iter().any(|word| match word {
+        rr_shell::Word::Dynamic(source) => MARKS.iter().any(|mark| source.contains(mark)),
+        _ => false,
+    })
 }
 
 fn is_decoder(seen: &Seen<'_>) -> bool {
@@ -186,8 +202,8 @@ fn reads_code(seen: &Seen<'_>) -> bool {
     if matches!(seen.name, "source" | "." | "eval" | "iex") {
         return seen.any(&["/dev/stdin", "/dev/fd/63", "/dev/fd/0", "-"]) || seen.name == "iex";
     }
-    let operands = seen.operands();
-    let first = operands.first().map(|word| word.text());
+    let first = seen.each_verb(&["-o", "-O", "+o", "-eo", "-euo", "-uo", "-xo", "-exo", "-euxo", "-xeuo"]).next();
+    let first = first.or_else(|| seen.texts().find(|text| *text == "-"));
     let stdin = matches!(first, None | Some("-" | "/dev/stdin" | "/dev/fd/0" | "/proc/self/fd/0"));
     let shell = matches!(
         seen.name,
@@ -233,13 +249,7 @@ fn code_names(seen: &Seen<'_>, scene: &Scene<'_>, from: fn(&Seen<'_>) -> bool) -
         return true;
     }
     let network = from as usize == is_fetch as fn(&Seen<'_>) -> bool as usize;
-    code && network
-        && seen.call.args.iter().any(|word| match word {
-            rr_shell::Word::Dynamic(source) => {
-                ["$(curl", "$(wget", "`curl", "`wget", "$( curl", "$( wget"].iter().any(|mark| source.contains(mark))
-            }
-            _ => false,
-        })
+    code && network && holds_fetched(seen)
 }
 
 /// A file that the same line downloads and runs.
