@@ -35,7 +35,7 @@ impl Service {
         ok: bool,
     ) -> Answer {
         // A failed call may have changed something before it failed: it is looked at all the same.
-        let flight = who.lock().in_flight.get(&call.id).cloned();
+        let flight = who.lock().over(&call.id);
         let mut facts = Vec::new();
         match &call.action {
             Action::Write { paths, .. } | Action::Unknown { paths } => self.wrote(who, event, paths),
@@ -60,9 +60,19 @@ impl Service {
         if !ok && matches!(call.action, Action::Shell { .. }) {
             facts.extend(self.others_at_work(who, event));
         }
-        self.call_over(who, &call.id).await;
         if flight.is_some_and(|flight| flight.may_change) {
+            // Its end is on the disk before the agent is answered: a daemon that dies then has nothing left to find out. The sync
+            // is shared with all who wait, and runs while locks are given back.
+            let ((), settled) = tokio::join!(self.call_over(who, &call.id), self.journal.settled());
+            if let Err(error) = settled {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "write down the end of a call; it is tried again"
+                );
+            }
             self.look_again(who);
+        } else {
+            self.call_over(who, &call.id).await;
         }
         self.tell_who_waits(who);
         facts.splice(0..0, self.pending(who));
@@ -72,16 +82,15 @@ impl Service {
     /// The end of a call, however it ended: what was locked for it alone is given back. One that never said what came of it is
     /// looked at first.
     pub(crate) async fn call_over(self: &Arc<Self>, who: &Arc<AgentSession>, id: &str) {
-        let unheard = who.lock().in_flight.get(id).filter(|f| f.may_change && !f.recorded).cloned();
-        if let Some(flight) = unheard {
-            if flight.earlier {
-                let text = messages::end_unknown(id);
-                let fact = rr_journal::Event::Told { text: text.as_str().into() };
-                self.journal.note(self.entry(who, None, Some(id), fact));
-                who.notify(text);
+        let flight = who.lock().over(id);
+        if let Some(flight) = flight.filter(|f| f.may_change && !f.recorded) {
+            if let Some(earlier) = &flight.earlier {
+                if !earlier.found {
+                    self.note_unknown_end(who, id);
+                }
+                who.notify(messages::end_unknown(id));
             }
-            let seen = self.compare(who, None, &flight).await;
-            self.record(who, id, &flight, false, &seen).await;
+            self.look_once(who, id, &flight).await;
         }
         let over = {
             let mut inner = who.lock();
@@ -91,6 +100,12 @@ impl Service {
         };
         self.give_back(who, over).await;
         self.end_slots_of(who, id).await;
+    }
+
+    /// Looks at what a call has done whose end nobody has reported, and writes it down.
+    pub(crate) async fn look_once(self: &Arc<Self>, who: &Arc<AgentSession>, id: &str, flight: &InFlight) {
+        let seen = self.compare(who, None, flight).await;
+        self.record(who, id, flight, false, &seen).await;
     }
 
     /// A command failed: what others have changed in the same work tree just before may be why (T9).
@@ -118,7 +133,16 @@ impl Service {
         let (snapshots, before, touched, now) =
             (self.snapshots.clone(), flight.before.clone(), seen.touched.clone(), seen.now.clone());
         let changes = tokio::task::spawn_blocking(move || snapshots.changes(&before, &touched, now.as_ref())).await;
-        let changes = changes.unwrap_or_default();
+        let mut changes = changes.unwrap_or_default();
+        if let Some(earlier) = &flight.earlier {
+            let theirs = || self.without_theirs(Some(who.sid()), earlier.since, changes);
+            let (own, mixed) = tokio::task::block_in_place(theirs);
+            changes = own;
+            for text in mixed {
+                let fact = rr_journal::Event::Told { text: text.as_str().into() };
+                self.journal.note(self.entry(who, None, Some(id), fact));
+            }
+        }
         // What may write anything had its end before the tree was looked at, and not in the moment of that.
         let over = seen.glance.as_ref().map_or_else(|| self.now(), |glance| glance.at - Span::from_millis(1));
         self.people.call_left(flight, &changes, over);

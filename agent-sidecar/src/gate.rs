@@ -545,7 +545,7 @@ impl Service {
             may_change,
             before,
             recorded: false,
-            earlier: false,
+            earlier: None,
             commits: found.commits,
             stages: found.stages && !found.commits,
             in_spite_of: self.permit().check(started, &self.timing).err().and_then(Standstill::epoch),

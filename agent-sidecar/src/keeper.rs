@@ -68,12 +68,15 @@ impl Service {
         let busy = who.lock().may_change_in_flight() > 0;
         if let Some(running) = running.filter(|_| busy) {
             let children = running.below(who.process);
-            let mut inner = who.lock();
-            if children.is_empty() {
-                inner.in_flight.remove(EARLIER_CALL);
+            {
+                let mut inner = who.lock();
+                if children.is_empty() {
+                    inner.in_flight.remove(EARLIER_CALL);
+                }
+                inner.children.retain(|p| p.is_alive());
+                inner.children.extend(children);
             }
-            inner.children.retain(|p| p.is_alive());
-            inner.children.extend(children);
+            self.look_at_earlier(who, running).await;
         }
         if ticks.is_multiple_of(GUARD_TICKS) && !who.is_person() {
             // It may have been put back.
@@ -334,7 +337,15 @@ impl Service {
             inner.in_flight.extend(self.earlier_calls(&row.sid));
             self.enrol(key, agent, session, inner);
         }
+        let running = Snapshot::take();
+        for who in self.all() {
+            self.look_at_earlier(&who, &running).await;
+        }
         self.settle_earlier();
+        // Whoever asks from now on finds it.
+        if let Err(error) = self.journal.settled().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "write down what calls of an earlier life did");
+        }
         Ok(())
     }
 

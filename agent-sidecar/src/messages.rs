@@ -501,6 +501,14 @@ pub(crate) fn end_unknown(call: &str) -> String {
     )
 }
 
+/// What a call of an earlier life left in a file, and what another session has changed there since.
+pub(crate) fn mixed_with(path: &str, session: &str) -> String {
+    format!(
+        "Session {session} has changed {path} since that call, and what the call itself left there is not known: it is counted as \
+         nobody's, and a rollback leaves it. What stood there before is in `rrctl log --path`."
+    )
+}
+
 /// A rule of the policy refuses it (R12).
 pub(crate) fn blocked(hit: &Hit) -> String {
     let from = match hit.origin {

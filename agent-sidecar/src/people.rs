@@ -192,7 +192,7 @@ impl Service {
                     continue;
                 }
                 // What an earlier life let through is not known by name.
-                let unknown = flight.earlier || id == crate::table::EARLIER_CALL;
+                let unknown = flight.earlier.is_some() || id == crate::table::EARLIER_CALL;
                 all.any |= may_write_anything(flight, repo) || (unknown && is_here);
                 all.named.extend(named(flight, repo));
             }

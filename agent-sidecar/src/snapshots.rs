@@ -156,6 +156,22 @@ impl Snapshots {
         before
     }
 
+    /// The same files as they stand now, for a call of which it is written down what it has done until now. Blocks.
+    pub(crate) fn stands_again(&self, before: &Before) -> Before {
+        let stands = |(place, _): &(Place, Content)| {
+            let content = kept_after(&place.disk, keep_place(&self.vault, place));
+            (place.clone(), content)
+        };
+        let mut again = Before { named: before.named.iter().map(stands).collect(), ..Before::default() };
+        if let Some(tree) = &before.tree {
+            match tree.repo.tree.dirty() {
+                Ok(dirty) => again.tree = self.keep_standing(tree.repo.clone(), dirty).tree,
+                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "look at a work tree again"),
+            }
+        }
+        again
+    }
+
     /// What became of files of a work tree since something has left them as it is said. Blocks.
     pub(crate) fn changes_since(
         &self,

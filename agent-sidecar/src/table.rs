@@ -14,6 +14,7 @@ use rr_core::time::BootTime;
 use rr_fleet::{GrantedLock, Session, SessionRecord, Unclean, Waiter};
 use rr_git::Tips;
 
+use crate::earlier::FromBefore;
 use crate::messages::Who;
 use crate::processes::Process;
 use crate::repos::Repo;
@@ -141,7 +142,7 @@ pub(crate) struct InFlight {
     /// What it changed is in the journal already.
     pub recorded: bool,
     /// It began before this process did: [`EARLIER_CALL`] counts for it.
-    pub earlier: bool,
+    pub earlier: Option<FromBefore>,
     pub commits: bool,
     /// It stages without committing: the index stays its session's until that has been done.
     pub stages: bool,
@@ -243,7 +244,7 @@ impl Inner {
             before: Before::default(),
             // Its own entry in the journal is looked up when it reports.
             recorded: true,
-            earlier: false,
+            earlier: None,
             commits: false,
             stages: false,
             in_spite_of: None,
@@ -251,13 +252,20 @@ impl Inner {
         self.in_flight.insert(EARLIER_CALL.to_owned(), call);
     }
 
+    /// A call that is over, to be looked at. One of an earlier life is looked at by whoever comes first.
+    pub(crate) fn over(&mut self, id: &str) -> Option<InFlight> {
+        let is_earlier = self.in_flight.get(id)?.earlier.is_some();
+        if is_earlier { self.in_flight.remove(id) } else { self.in_flight.get(id).cloned() }
+    }
+
     pub(crate) fn may_change_in_flight(&self) -> usize {
-        self.in_flight.values().filter(|c| c.may_change && !c.earlier).count()
+        self.in_flight.values().filter(|c| c.may_change && c.earlier.is_none()).count()
     }
 
     /// Calls that may change something and were let through before this pause.
     pub(crate) fn in_flight_before(&self, pause: Epoch) -> usize {
-        let is_from_before = |call: &&InFlight| call.may_change && !call.earlier && call.in_spite_of != Some(pause);
+        let is_from_before =
+            |call: &&InFlight| call.may_change && call.earlier.is_none() && call.in_spite_of != Some(pause);
         self.in_flight.values().filter(is_from_before).count()
     }
 

@@ -24,6 +24,7 @@ use rr_runtime::errors::chain;
 use crate::asked::Declined;
 use crate::messages;
 use crate::people::OwnHand;
+use crate::processes::Snapshot;
 use crate::record::kept;
 use crate::repos::{Repo, Shared};
 use crate::service::Service;
@@ -72,6 +73,11 @@ impl Service {
         let mut target = self.target(&asked.session)?;
         for further in &asked.with {
             target.add(self.target(further)?);
+        }
+        // A command that outlived an earlier sidecar may have ended a moment ago.
+        let running = Snapshot::take();
+        for who in &target.live {
+            self.look_at_earlier(who, &running).await;
         }
         settled.map_err(|error| Declined::Refused(not_all_written(&error)))?;
         self.roll_back_target(asked, &target).await.map_err(Declined::Refused)

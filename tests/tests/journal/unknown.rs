@@ -108,3 +108,98 @@ fn of_two_calls_under_a_crash_each_is_told_its_own_changes_and_unsaved_work_of_o
     };
     assert_eq!((paths(&shell), paths(&write)), (vec![json!("quiet.txt")], vec![json!("named.txt")]));
 }
+
+/// What one session's call did: kept open by the death of its daemon, and by an agent that says nothing more.
+fn left_open(sandbox: &Sandbox, daemon: &mut Daemon<'_>, agent: &mut Agent, tool: &str, input: &Value) -> String {
+    let call = agent.pre(tool, input).must_pass().id;
+    agent.act(&call);
+    daemon.kill9();
+    daemon.restart();
+    let all = log(sandbox, &["--kind", "done"]);
+    let end = all.iter().find(|entry| entry["call"] == call.as_str());
+    assert_eq!(
+        end.map(|entry| &entry["ok"]),
+        Some(&json!(false)),
+        "it is on record before anybody says a word: {all:?}"
+    );
+    call
+}
+
+#[test]
+fn what_a_call_did_whose_daemon_died_is_taken_back_though_its_agent_never_comes_back() {
+    let sandbox = Sandbox::new();
+    sandbox.commit(&[("a.txt", "1\n"), ("quiet.txt", "1\n"), ("other.txt", "1\n")]);
+    let mut daemon = Daemon::start(&sandbox);
+    let (mut one, mut two) = (Agent::start(&sandbox, "first"), Agent::start(&sandbox, "second"));
+    two.read("other.txt").must_pass();
+    two.edit("other.txt", "1", "2").must_pass();
+    one.read("a.txt").must_pass();
+    left_open(
+        &sandbox,
+        &mut daemon,
+        &mut one,
+        "Edit",
+        &json!({"file_path": "a.txt", "old_string": "1", "new_string": "2"}),
+    );
+    let quiet = "python3 -c \"open('quiet' + '.txt', 'w').write('2\\n'); open('made.txt', 'w')\"";
+    left_open(&sandbox, &mut daemon, &mut one, "Bash", &json!({ "command": quiet }));
+    assert_eq!((sandbox.text("a.txt").as_str(), sandbox.text("quiet.txt").as_str()), ("2\n", "2\n"));
+    let session = id_of(&sandbox, "first");
+    assert_eq!(scene(&sandbox, &session, "Edit a.txt")["facts"].to_string().matches("not known").count(), 1);
+    let planned = sandbox.json(&["rollback", "--session", "first", "--dry-run"]);
+    let paths: Vec<&str> =
+        planned["files"].as_array().expect("rows").iter().filter_map(|file| file["path"].as_str()).collect();
+    assert_eq!((paths, &planned["calls"]), (vec!["a.txt", "made.txt", "quiet.txt"], &json!(2)), "{planned}");
+    assert_eq!(sandbox.json(&["rollback", "--session", "first"])["calls"], 2);
+    assert_eq!((sandbox.text("a.txt").as_str(), sandbox.text("quiet.txt").as_str()), ("1\n", "1\n"));
+    assert!(!sandbox.repo.join("made.txt").exists());
+    assert_eq!(sandbox.text("other.txt"), "2\n", "nobody else's");
+}
+
+#[test]
+fn an_end_that_is_reported_after_all_adds_only_what_was_not_found_before() {
+    let sandbox = Sandbox::new();
+    sandbox.commit(&[("a.txt", "1\n"), ("b.txt", "1\n")]);
+    let mut daemon = Daemon::start(&sandbox);
+    let mut one = Agent::start(&sandbox, "first");
+    let ends = |call: &str| {
+        let all = log(&sandbox, &["--kind", "done"]);
+        let ends = all.into_iter().filter(|entry| entry["call"] == call);
+        ends.map(|entry| entry["changes"].as_array().map_or(0, Vec::len)).collect::<Vec<_>>()
+    };
+    one.read("a.txt").must_pass();
+    let edit = json!({"file_path": "a.txt", "old_string": "1", "new_string": "2"});
+    let call = left_open(&sandbox, &mut daemon, &mut one, "Edit", &edit);
+    one.post(&call);
+    until("its end is on record", || ends(&call) == [1, 0]);
+    one.read("b.txt").must_pass();
+    let edit = json!({"file_path": "b.txt", "old_string": "1", "new_string": "2"});
+    let call = left_open(&sandbox, &mut daemon, &mut one, "Edit", &edit);
+    assert_eq!(sandbox.json(&["rollback", "--session", "first"])["calls"], 2);
+    one.post(&call);
+    until("its end is on record", || ends(&call) == [1, 0]);
+    assert_eq!((sandbox.text("a.txt").as_str(), sandbox.text("b.txt").as_str()), ("1\n", "1\n"));
+    assert_eq!(sandbox.json(&["rollback", "--session", "first"])["files"], json!([]), "the rollback is not its work");
+}
+
+#[test]
+fn what_another_session_wrote_over_since_is_told_and_nobodys_to_take_back() {
+    let sandbox = Sandbox::new();
+    sandbox.commit(&[("a.txt", "1\n"), ("own.txt", "1\n")]);
+    let mut daemon = Daemon::start(&sandbox);
+    let (mut one, mut two) = (Agent::start(&sandbox, "first"), Agent::start(&sandbox, "second"));
+    let both = one.pre("Bash", &json!({"command": "echo 2 > a.txt; echo 2 > own.txt"})).must_pass().id;
+    one.act(&both);
+    let id = id_of(&sandbox, "first");
+    let freed = sandbox.rrctl(&["release", "--force", "--reason", "it hangs", "a.txt"]);
+    assert!(freed.status.success(), "{freed:?}");
+    two.read("a.txt").must_pass();
+    until("it is free", || two.edit("a.txt", "2", "2\nsecond").passed());
+    two.stop();
+    daemon.kill9();
+    daemon.restart();
+    let told = scene(&sandbox, &id, "echo 2 > a.txt");
+    assert!(told["facts"].to_string().contains("has changed a.txt since that call"), "{told}");
+    assert_eq!(sandbox.json(&["rollback", "--session", "first"])["calls"], 1);
+    assert_eq!((sandbox.text("a.txt").as_str(), sandbox.text("own.txt").as_str()), ("2\nsecond\n", "1\n"));
+}
