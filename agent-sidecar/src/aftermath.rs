@@ -226,7 +226,17 @@ impl Service {
         let earlier: Vec<PathBuf> = tree.found.iter().filter(|file| !changed.contains(file)).cloned().collect();
         changed.extend(earlier);
         for file in changed {
-            let Ok(path) = RepoPath::parse(file.as_os_str().as_bytes()) else { continue };
+            let bytes = file.as_os_str().as_bytes();
+            let Ok(path) = RepoPath::parse(bytes) else {
+                // No lock is given out for such a name: whoever has found it first has made it.
+                if let Ok(path) = RepoPath::found(bytes)
+                    && !self.is_anothers(who, repo, &path, flight.started)
+                {
+                    self.note_change(who, event, repo, &path, &repo.tree.root.join(path.as_path()));
+                    seen.touched.push(path);
+                }
+                continue;
+            };
             match self.whose(who, repo, &path, flight.started) {
                 Whose::Another => continue,
                 Whose::Known => {}
@@ -254,6 +264,10 @@ impl Service {
         seen
     }
 
+    fn is_anothers(&self, who: &AgentSession, repo: &Repo, path: &RepoPath, since: BootTime) -> bool {
+        self.changes().of(repo, path).is_some_and(|change| change.session != *who.sid() && change.at >= since)
+    }
+
     /// Whose change a changed file is.
     fn whose(&self, who: &AgentSession, repo: &Arc<Repo>, path: &RepoPath, since: BootTime) -> Whose {
         let claim = Claim::exclusive(Scope::Path(path.clone()));
@@ -265,7 +279,7 @@ impl Service {
                 _ => Whose::Ours,
             };
         }
-        if change.is_some_and(|c| c.session != *who.sid() && c.at >= since) {
+        if self.is_anothers(who, repo, path, since) {
             return Whose::Another;
         }
         let holder = self.all().into_iter().find(|o| o.sid() != who.sid() && o.lock().covering(repo, &claim).is_some());
@@ -281,7 +295,7 @@ impl Service {
     fn hit(&self, who: &AgentSession, repo: &Arc<Repo>, path: &RepoPath, holder: &AgentSession) -> String {
         who.lock().note_lost(never_held(repo, Claim::exclusive(Scope::Path(path.clone()))));
         holder.notify(messages::hit_by(&path.to_string(), &self.who(who.sid(), None)));
-        self.note_change(who, None, repo, path, &repo.tree.root.join(path.shown()));
+        self.note_change(who, None, repo, path, &repo.tree.root.join(path.as_path()));
         tracing::warn!(by = %who.sid(), holder = %holder.sid(), %path, "a command changed a file that another session holds");
         messages::hit_others(&path.to_string(), &self.who(holder.sid(), None))
     }
@@ -296,7 +310,7 @@ impl Service {
     ) -> Option<String> {
         let mut unforeseen = Vec::new();
         for path in own {
-            let disk = repo.tree.root.join(path.shown());
+            let disk = repo.tree.root.join(path.as_path());
             self.note_change(who, event, repo, &path, &disk);
             let claim = Claim::exclusive(Scope::Path(path.clone()));
             if who.lock().covering(repo, &claim).is_none() {

@@ -2,10 +2,11 @@
 //! machine's journal and work trees. Who may ask what, the coordinator has seen to. Next: `undo`.
 
 use std::collections::HashSet;
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rr_core::id::OpId;
-use rr_core::path::RepoPath;
+use rr_core::path::{RepoPath, typed};
 use rr_fleet::{Question, TakeUp, TakenUp};
 use rr_journal::{Filter, Kind, Order};
 use rr_proto::v1::answer::What as Said;
@@ -150,7 +151,9 @@ fn filter_of(asked: &v1::LogRequest) -> Result<Filter, String> {
     let kinds: Vec<Kind> = kinds.collect::<Result<_, _>>()?;
     let path = match asked.path.as_str() {
         "" => None,
-        path => Some(RepoPath::parse(path.as_bytes()).map_err(|why| format!("{path}: {why}"))?),
+        path => {
+            Some(RepoPath::found(typed(path.as_ref()).as_os_str().as_bytes()).map_err(|why| format!("{path}: {why}"))?)
+        }
     };
     let given = |ms: u64| (ms > 0).then_some(ms);
     Ok(Filter {

@@ -58,7 +58,7 @@ impl Earlier {
         // Of a call that was not let through there is nothing to find out.
         for call in open.into_iter().filter(|call| call.came == Came::Started) {
             if matches!(call.does, Does::Write(_)) {
-                taken.extend(call.files.iter().map(|kept| kept.root.join(kept.path.shown())));
+                taken.extend(call.files.iter().map(|kept| kept.root.join(kept.path.as_path())));
             }
             if let Some(sid) = call.session.clone() {
                 by_session.entry(sid).or_default().push(call);
@@ -182,7 +182,8 @@ impl Service {
         let entries = self.journal.reader().query(&filter).filter_map(Result::ok).map(|(_, entry)| entry);
         let theirs = entries.filter(|entry| entry.session.as_ref() != sid).filter_map(|entry| {
             let (Fact::Done { changes, .. } | Fact::RolledBack { changes, .. }) = entry.event else { return None };
-            let found = changes.into_iter().find(|c| c.path == change.path && c.root == change.root)?;
+            let found =
+                changes.into_iter().find(|c| c.path.as_path() == change.path.as_path() && c.root == change.root)?;
             Some(Theirs { by: entry.session?, before: found.before, after: found.after })
         });
         theirs.reduce(|first, last| Theirs { before: first.before, ..last })
@@ -238,7 +239,7 @@ impl Service {
         let root = repo.tree.root.clone();
         let mut taken = self.earlier.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let before = before.and_besides(&self.snapshots, repo, dirty, known, &taken);
-        taken.extend(before.found().iter().map(|path| root.join(path.shown())));
+        taken.extend(before.found().iter().map(|path| root.join(path.as_path())));
         before
     }
 
@@ -255,7 +256,7 @@ impl Service {
     fn last_known(&self, root: &Path, file: &Path) -> Option<Content> {
         let path = repo_path(file)?;
         let filter = Filter {
-            path: Some(path.clone()),
+            path: Some(path),
             root: Some(root.to_owned()),
             kinds: Some(vec![Kind::Snapped, Kind::Done, Kind::RolledBack]),
             order: Order::NewestFirst,
@@ -263,11 +264,12 @@ impl Service {
         };
         let said = |fact: Fact| match fact {
             Fact::Snapped { files } => {
-                files.iter().find(|kept| kept.path == path && kept.root == root).map(|kept| kept.content)
+                files.iter().find(|kept| kept.path.as_path() == file && kept.root == root).map(|kept| kept.content)
             }
-            Fact::Done { changes, .. } | Fact::RolledBack { changes, .. } => {
-                changes.iter().find(|change| change.path == path && change.root == root).map(|change| change.after)
-            }
+            Fact::Done { changes, .. } | Fact::RolledBack { changes, .. } => changes
+                .iter()
+                .find(|change| change.path.as_path() == file && change.root == root)
+                .map(|change| change.after),
             _ => None,
         };
         self.journal.reader().query(&filter).filter_map(Result::ok).find_map(|(_, entry)| said(entry.event))

@@ -373,7 +373,7 @@ impl Service {
         if change.session == *who.sid() || change.repo.tree.root == repo.tree.root {
             return None;
         }
-        let mine = repo.tree.root.join(path.shown());
+        let mine = repo.tree.root.join(path.as_path());
         if crate::versions::Version::of(&change.disk).is_current(&mine) {
             return None;
         }

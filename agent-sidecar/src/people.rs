@@ -91,7 +91,7 @@ impl People {
         for window in self.windows() {
             let any = may_write_anything(flight, &window.repo);
             let here = changes.iter().filter(|change| change.root == window.repo.tree.root);
-            let left = here.map(|change| (PathBuf::from(change.path.shown()), change.after));
+            let left = here.map(|change| (change.path.as_path().to_owned(), change.after));
             window.over(any, named(flight, &window.repo), left, then);
         }
     }

@@ -60,7 +60,7 @@ impl Before {
     pub(crate) fn earlier(repos: &Repos, files: &[Kept]) -> Self {
         let place = |kept: &Kept| {
             let repo = repos.around(&kept.root).ok().flatten().filter(|r| r.tree.root == kept.root)?;
-            let disk = kept.root.join(kept.path.shown());
+            let disk = kept.root.join(kept.path.as_path());
             Some((Place { repo, path: kept.path.clone(), disk }, kept.content))
         };
         Self { named: files.iter().filter_map(place).collect(), ..Self::default() }
@@ -182,7 +182,7 @@ impl Snapshots {
         let Some(tree) = &before.tree else { return Vec::new() };
         let root = &tree.repo.tree.root;
         let change = |path: &RepoPath| {
-            let file = Path::new(path.shown());
+            let file = path.as_path();
             let was = *left.get(file)?;
             let after = kept_after(&root.join(file), keep_in(&self.vault, root, file));
             let (root, path) = (root.clone(), path.clone());
@@ -225,11 +225,13 @@ impl Snapshots {
 
     fn besides(&self, before: &Before, tree: &TreeBefore, touched: &[RepoPath]) -> Vec<FileChange> {
         let root = &tree.repo.tree.root;
-        let is_named = |path: &RepoPath| before.named.iter().any(|(p, _)| p.path == *path && p.repo.tree.root == *root);
+        let is_named = |path: &RepoPath| {
+            before.named.iter().any(|(p, _)| p.path.as_path() == path.as_path() && p.repo.tree.root == *root)
+        };
         let besides: Vec<&RepoPath> = touched.iter().filter(|path| !is_named(path)).collect();
         let earlier = earlier(&self.vault, tree, &besides);
         let change = |(path, was): (&RepoPath, Content)| {
-            let after = kept_after(&root.join(path.shown()), keep_in(&self.vault, root, Path::new(path.shown())));
+            let after = kept_after(&root.join(path.as_path()), keep_in(&self.vault, root, path.as_path()));
             let (root, path) = (root.clone(), path.clone());
             (after != was).then_some(FileChange { root, path, before: was, after, foreseen: false })
         };
@@ -238,7 +240,7 @@ impl Snapshots {
 
     /// Remembers the versions that were kept, so that the next call need not keep them again.
     fn note_kept(&self, root: &Path, now: &Dirty, changes: &[FileChange]) {
-        let changed = |file: &Path| changes.iter().find(|c| c.root == *root && Path::new(c.path.shown()) == file);
+        let changed = |file: &Path| changes.iter().find(|c| c.root == *root && c.path.as_path() == file);
         let content =
             |file: &Path| changed(file).map(|c| c.after).or_else(|| self.last.of(root, file, now.stamp(file)));
         let kept = now.paths().filter_map(|file| Some((file.to_owned(), content(file)?))).collect();
@@ -276,8 +278,9 @@ fn absent_above(place: &Place) -> Vec<(Place, Content)> {
     rr_git::absent_folders(&spot).into_iter().filter_map(folder).collect()
 }
 
+/// A file that stands somewhere in a work tree, by whatever name.
 pub(crate) fn repo_path(file: &Path) -> Option<RepoPath> {
-    RepoPath::parse(std::os::unix::ffi::OsStrExt::as_bytes(file.as_os_str())).ok()
+    RepoPath::found(std::os::unix::ffi::OsStrExt::as_bytes(file.as_os_str())).ok()
 }
 
 /// Files that git ignores, in the folders and patterns that a call names. Git says nothing of their contents later.
@@ -290,7 +293,7 @@ fn ignored_below(found: &Effects) -> Vec<Place> {
             Scope::Glob { folder, glob } => (folder, Some(glob)),
             Scope::Named(_) => continue,
         };
-        let below = repo.tree.root.join(folder.shown());
+        let below = repo.tree.root.join(folder.as_path());
         for file in repo.tree.ignored_below(&below, IGNORED_KEPT_MAX).unwrap_or_default() {
             let Some(path) = repo_path(&file) else { continue };
             if glob.is_some_and(|g| !g.matches(path.key_parts().get(folder.key_parts().len()..).unwrap_or_default())) {
@@ -317,7 +320,7 @@ fn keep_in(vault: &Vault, root: &Path, file: &Path) -> Result<Content, VaultErro
 fn keep_place(vault: &Vault, place: &Place) -> Result<Content, VaultError> {
     let root = &place.repo.tree.root;
     // A place is below its root: it was found that way.
-    keep_in(vault, root, place.disk.strip_prefix(root).unwrap_or(Path::new(place.path.shown())))
+    keep_in(vault, root, place.disk.strip_prefix(root).unwrap_or(place.path.as_path()))
 }
 
 fn kept_after(disk: &Path, kept: Result<Content, VaultError>) -> Content {
@@ -329,14 +332,12 @@ fn kept_after(disk: &Path, kept: Result<Content, VaultError>) -> Content {
 
 /// What stood at paths before a call: what differed from the last commit was kept, the rest is in that commit.
 fn earlier(vault: &Vault, tree: &TreeBefore, paths: &[&RepoPath]) -> Vec<Content> {
-    let known = |path: &RepoPath| tree.contents.get(Path::new(path.shown())).copied();
-    let clean: Vec<PathBuf> = paths.iter().filter(|p| known(p).is_none()).map(|p| PathBuf::from(p.shown())).collect();
+    let known = |path: &RepoPath| tree.contents.get(path.as_path()).copied();
+    let clean: Vec<PathBuf> = paths.iter().filter(|p| known(p).is_none()).map(|p| p.as_path().to_owned()).collect();
     let put = if clean.is_empty() { None } else { put_earlier(vault, tree, &clean) };
     paths
         .iter()
-        .map(|path| {
-            known(path).or_else(|| put.as_ref()?.get(Path::new(path.shown())).copied()).unwrap_or(Content::Absent)
-        })
+        .map(|path| known(path).or_else(|| put.as_ref()?.get(path.as_path()).copied()).unwrap_or(Content::Absent))
         .collect()
 }
 

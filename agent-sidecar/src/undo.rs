@@ -5,13 +5,14 @@
 mod plan;
 mod told;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rr_core::content::Content;
 use rr_core::id::SessionId;
-use rr_core::path::RepoPath;
+use rr_core::path::{RepoPath, show, typed};
 use rr_core::rollback::{Change, Place, Plan, Request, Selection};
 use rr_core::scope::{Claim, Scope};
 use rr_fleet::{Answer as Asked, Ending, GrantedLock, Registered, Session, SessionRecord};
@@ -28,6 +29,7 @@ use crate::processes::Snapshot;
 use crate::record::kept;
 use crate::repos::{Repo, Shared};
 use crate::service::Service;
+use crate::snapshots::repo_path;
 use crate::table::AgentSession;
 pub(crate) use plan::Plans;
 use told::{Sides, reply, where_they_differ};
@@ -80,7 +82,23 @@ impl Service {
             self.look_at_earlier(who, &running).await;
         }
         settled.map_err(|error| Declined::Refused(not_all_written(&error)))?;
+        let history = self.history_of(&target).await.map_err(Declined::Refused)?;
+        target.live.extend(self.behind(&history, &target));
         self.roll_back_target(asked, &target).await.map_err(Declined::Refused)
+    }
+
+    /// Those at work whose changes come back when a rollback is taken back: what they hold is in nobody's way then, and they are held
+    /// back with it.
+    fn behind(&self, history: &[Change], target: &Target) -> Vec<Arc<AgentSession>> {
+        let owners: HashMap<u64, &SessionId> = history.iter().map(|change| (change.seq, &change.session)).collect();
+        let mut whose: BTreeSet<&SessionId> = target.all.iter().collect();
+        // What a rollback takes out lies before it.
+        for change in history.iter().rev() {
+            if whose.contains(&change.session) {
+                whose.extend(change.undoes.iter().filter_map(|seq| owners.get(seq)));
+            }
+        }
+        self.all().into_iter().filter(|who| whose.contains(who.sid()) && !target.all.contains(who.sid())).collect()
     }
 
     async fn roll_back_target(
@@ -158,7 +176,7 @@ impl Service {
         if target.all.len() > 1 && !matches!(selection, Selection::All | Selection::Since(_)) {
             return Err("Several sessions together are taken back whole, or since a time.".to_owned());
         }
-        let below = (!asked.path.is_empty()).then(|| PathBuf::from(&asked.path));
+        let below = (!asked.path.is_empty()).then(|| typed(asked.path.as_ref()));
         Ok(Request { sessions: target.all.clone(), selection, below })
     }
 
@@ -326,7 +344,8 @@ impl Service {
         for (root, repo) in repos {
             let mut claims = Vec::new();
             for write in plan.writes.iter().filter(|w| w.place.root == *root) {
-                let path = repo_path(&write.place)?;
+                // No lock is given out for some names: nobody else can hold it either.
+                let Ok(path) = RepoPath::parse(write.place.path.as_os_str().as_bytes()) else { continue };
                 let claim = Claim::exclusive(Scope::Path(path));
                 let own = target.live.iter().any(|who| who.lock().covering(repo, &claim).is_some());
                 if !own {
@@ -388,10 +407,7 @@ impl Service {
             return Ok(reply(&target.sid, &plan, &sides, None));
         }
         if let Some(more) = plan.writes.iter().find(|w| !locked.contains(&w.place)) {
-            return Err(format!(
-                "{} has changed meanwhile. Nothing was changed: try again.",
-                more.place.path.display()
-            ));
+            return Err(format!("{} has changed meanwhile. Nothing was changed: try again.", show(&more.place.path)));
         }
         let call = format!("{UNDOER}-{}", unix_ms());
         let hands = self.own_hands(&plan).await;
@@ -449,8 +465,8 @@ impl Service {
         let spots = plan
             .writes
             .iter()
-            .filter_map(|w| Some(Spot { root: w.place.root.clone(), path: repo_path(&w.place).ok()? }));
-        let files = plan.writes.iter().filter_map(|w| Some(kept(&w.place.root, &repo_path(&w.place).ok()?, w.expects)));
+            .filter_map(|w| Some(Spot { root: w.place.root.clone(), path: repo_path(&w.place.path)? }));
+        let files = plan.writes.iter().filter_map(|w| Some(kept(&w.place.root, &repo_path(&w.place.path)?, w.expects)));
         let cwd = plan.writes.first().map(|w| w.place.root.clone()).unwrap_or_default();
         let facts = [
             Fact::Intent { tool: UNDOER.to_owned(), does: Does::Write(spots.collect()), cwd },
@@ -492,7 +508,7 @@ impl Service {
             let files: Vec<String> = {
                 let inner = who.lock();
                 let read = |disk: &PathBuf| is_target || inner.reads.keys().any(|(_, p)| p == disk);
-                disks.iter().filter(|disk| read(disk)).map(|disk| disk.display().to_string()).collect()
+                disks.iter().filter(|disk| read(disk)).map(|disk| show(disk)).collect()
             };
             if !files.is_empty() {
                 who.notify(messages::rolled_back(&files, is_target, &target.names(), by));
@@ -504,7 +520,7 @@ impl Service {
 /// A rollback as the journal has it.
 fn rolled_back(target: &Target, plan: &Plan, applied: &[Applied]) -> Fact {
     let change = |place: &Place, before, after| {
-        let path = repo_path(place).ok()?;
+        let path = repo_path(&place.path)?;
         Some(FileChange { root: place.root.clone(), path, before, after, foreseen: true })
     };
     let written = applied.iter().filter_map(|a| change(&a.place, a.before, a.after));
@@ -562,11 +578,6 @@ impl Drop for HeldBack<'_> {
     }
 }
 
-fn repo_path(place: &Place) -> Result<RepoPath, String> {
-    let bytes = std::os::unix::ffi::OsStrExt::as_bytes(place.path.as_os_str());
-    RepoPath::parse(bytes).map_err(|why| format!("{}: {why}", place.path.display()))
-}
-
 /// Where what has to be known of a session's changes begins: at its first one. A rollback's begin with those that it took out.
 fn first_of(reader: &rr_journal::Reader, sid: &SessionId) -> Option<u64> {
     let own = Filter {
@@ -600,17 +611,14 @@ fn note_changes(history: &mut Vec<Change>, sequence: u64, entry: Entry) {
         _ => return,
     };
     for change in changes {
-        // A name that is not UTF-8 is not known to the byte any more: nothing may be written under it.
-        let is_exact = !change.path.shown().contains(char::REPLACEMENT_CHARACTER);
-        let known = |content| if is_exact { content } else { Content::Unkept };
-        let place = Place { root: change.root, path: Path::new(change.path.shown()).to_owned() };
+        let place = Place { root: change.root, path: change.path.as_path().to_owned() };
         let undoes: Vec<u64> = {
             let here = |seq: &u64| history.iter().any(|c| c.seq == *seq && c.place == place);
             undone.iter().filter(|seq| here(seq)).copied().collect()
         };
         let (call, at_unix_ms) = (entry.call.clone().unwrap_or_default(), entry.at_unix_ms);
         let (seq, session) = (sequence, session.clone());
-        let (before, after) = (known(change.before), known(change.after));
+        let (before, after) = (change.before, change.after);
         history.push(Change { seq, session, call, at_unix_ms, place, before, after, undoes });
     }
 }

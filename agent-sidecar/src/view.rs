@@ -2,11 +2,12 @@
 //! texts; what decides is the store's own answer. `following` keeps it fresh.
 
 use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::messages::Who;
 use rr_core::id::{RepoId, SessionId, Token};
-use rr_core::path::RepoPath;
+use rr_core::path::{RepoPath, typed};
 use rr_core::scope::Mode;
 use rr_core::time::Span;
 use rr_fleet::{Fleet, LockRow, Overview, SessionRecord, WaiterRow};
@@ -33,7 +34,7 @@ impl View {
         for row in all.locks.into_iter().filter(|l| l.mode == Mode::Exclusive && !l.shown.starts_with('!')) {
             view.by_session.entry(row.session.clone()).or_default().push((row.repo.clone(), row.shown.clone()));
             let shown = if row.shown == "." { "" } else { row.shown.as_str() };
-            if let Ok(path) = RepoPath::parse(shown.as_bytes()) {
+            if let Ok(path) = RepoPath::parse(typed(shown.as_ref()).as_os_str().as_bytes()) {
                 view.locks.insert((row.repo.clone(), path), row);
             }
         }
@@ -98,8 +99,7 @@ impl View {
 }
 
 fn parent(path: &RepoPath) -> Option<RepoPath> {
-    let (folder, _) = path.shown().rsplit_once('/').unwrap_or(("", ""));
-    if path.is_root() { None } else { RepoPath::parse(folder.as_bytes()).ok() }
+    RepoPath::parse(path.as_path().parent()?.as_os_str().as_bytes()).ok()
 }
 
 /// A session in words, from its record if there is one.

@@ -1,8 +1,12 @@
 //! What can be locked: a path inside the repository, in one canonical form. A path is taken or rejected, never repaired
 //! (lock-protocol §3): a repaired path is a second name for a file, and two names are two locks.
 //! Two paths that some file system takes for one file (case, Unicode forms) have one key (H25).
+//! A name that stands on the disk is any bytes: it is kept to the byte, and written so that it can be read and typed ([`show`], [`typed`]).
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
 
 use unicode_normalization::UnicodeNormalization as _;
 
@@ -14,6 +18,8 @@ use crate::limits::{PART_BYTES_MAX, PATH_BYTES_MAX, PATH_PARTS_MAX};
 #[derive(Clone, Debug)]
 pub struct RepoPath {
     shown: String,
+    /// Its bytes, where they are not those of `shown`.
+    bytes: Option<Box<[u8]>>,
     /// Conflict form of each part, percent-encoded: what the store's keys are made of.
     key: Vec<String>,
 }
@@ -45,7 +51,7 @@ pub enum PathError {
 impl RepoPath {
     #[must_use]
     pub fn root() -> Self {
-        Self { shown: String::new(), key: Vec::new() }
+        Self { shown: String::new(), bytes: None, key: Vec::new() }
     }
 
     /// Takes a repository-relative path as bytes, parts separated by `/`. The empty path is the root.
@@ -53,6 +59,19 @@ impl RepoPath {
     /// # Errors
     /// Names the first rule that the path breaks.
     pub fn parse(path: &[u8]) -> Result<Self, PathError> {
+        Self::checked(path, check_part)
+    }
+
+    /// A file that a call has changed, whatever it is called: to be written down, and put back under the very same name. Names that
+    /// nobody may ask for ([`Self::parse`] refuses them) are found on disks all the same. Never for what somebody wants to change.
+    ///
+    /// # Errors
+    /// If it does not lead to a file below the root, or into git's own folder.
+    pub fn found(path: &[u8]) -> Result<Self, PathError> {
+        Self::checked(path, check_found)
+    }
+
+    fn checked(path: &[u8], check: fn(&[u8]) -> Result<(), PathError>) -> Result<Self, PathError> {
         if path.is_empty() {
             return Ok(Self::root());
         }
@@ -66,8 +85,14 @@ impl RepoPath {
         if parts.len() > PATH_PARTS_MAX {
             return Err(PathError::TooDeep);
         }
-        let key = parts.iter().map(|p| check_part(p).map(|()| key_part(p))).collect::<Result<_, _>>()?;
-        Ok(Self { shown: String::from_utf8_lossy(path).into_owned(), key })
+        let key = parts.iter().map(|p| check(p).map(|()| key_part(p))).collect::<Result<_, _>>()?;
+        Ok(Self::of_bytes(path, key))
+    }
+
+    fn of_bytes(path: &[u8], key: Vec<String>) -> Self {
+        let shown = show(Path::new(OsStr::from_bytes(path)));
+        let bytes = (shown.as_bytes() != path).then(|| path.into());
+        Self { shown, bytes, key }
     }
 
     /// Builds a path from what [`RepoPath::key`] gave, and the text to show for it. `None` if `key` was not made here.
@@ -78,10 +103,17 @@ impl RepoPath {
         }
         let clean = |part: &str| !part.is_empty() && part.bytes().all(|b| is_key_byte(b) || b == b'%');
         let parts: Vec<String> = key.split('/').map(str::to_owned).collect();
-        parts.iter().all(|p| clean(p)).then(|| Self { shown: shown.to_owned(), key: parts })
+        let path = typed(OsStr::new(shown));
+        parts.iter().all(|p| clean(p)).then(|| Self::of_bytes(path.as_os_str().as_bytes(), parts))
     }
 
-    /// The path as it was given, for people; the root is the empty text here.
+    /// The path as it was given, to the byte: where the file stands below the root.
+    #[must_use]
+    pub fn as_path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(self.bytes.as_deref().unwrap_or(self.shown.as_bytes())))
+    }
+
+    /// The path as it was given, for people ([`show`]); the root is the empty text here.
     #[must_use]
     pub fn shown(&self) -> &str {
         &self.shown
@@ -148,7 +180,47 @@ impl fmt::Display for RepoPath {
     }
 }
 
-fn check_part(part: &[u8]) -> Result<(), PathError> {
+/// A path as a text of one line that stands for these bytes alone: a byte that is no UTF-8, no visible character or a backslash is
+/// written as `\xff`.
+#[must_use]
+pub fn show(path: &Path) -> String {
+    let mut text = String::new();
+    let escape = |text: &mut String, bytes: &[u8]| bytes.iter().for_each(|b| text.push_str(&format!("\\x{b:02x}")));
+    for part in path.as_os_str().as_bytes().utf8_chunks() {
+        for c in part.valid().chars() {
+            if c == '\\' || c.is_control() {
+                escape(&mut text, c.encode_utf8(&mut [0; 4]).as_bytes());
+            } else {
+                text.push(c);
+            }
+        }
+        escape(&mut text, part.invalid());
+    }
+    text
+}
+
+/// The path that somebody has typed as [`show`] wrote it, or as it is.
+#[must_use]
+pub fn typed(text: &OsStr) -> PathBuf {
+    let mut rest = text.as_bytes();
+    let mut bytes = Vec::with_capacity(rest.len());
+    while let Some((first, after)) = rest.split_first() {
+        let escaped = rest.strip_prefix(b"\\x").and_then(|hex| hex.split_at_checked(2));
+        let byte = escaped.and_then(|(hex, after)| Some((hex_byte(hex)?, after)));
+        let (byte, after) = byte.unwrap_or((*first, after));
+        bytes.push(byte);
+        rest = after;
+    }
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+fn hex_byte(digits: &[u8]) -> Option<u8> {
+    let digits = std::str::from_utf8(digits).ok().filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))?;
+    u8::from_str_radix(digits, 16).ok()
+}
+
+/// What no path may have.
+fn check_found(part: &[u8]) -> Result<(), PathError> {
     match part {
         [] => return Err(PathError::EmptyPart),
         b"." | b".." => return Err(PathError::DotPart),
@@ -157,16 +229,23 @@ fn check_part(part: &[u8]) -> Result<(), PathError> {
     if part.len() > PART_BYTES_MAX {
         return Err(PathError::PartTooLong);
     }
+    if part.contains(&0) {
+        return Err(PathError::Control);
+    }
+    let kept = part.iter().rposition(|b| !matches!(b, b'.' | b' ')).map_or(0, |last| last + 1);
+    if spells_dot_git(&part[..kept]) { Err(PathError::DotGit) } else { Ok(()) }
+}
+
+/// Nor one that somebody asks for.
+fn check_part(part: &[u8]) -> Result<(), PathError> {
+    check_found(part)?;
     if part.iter().any(|b| *b < 0x20 || *b == 0x7f) {
         return Err(PathError::Control);
     }
     if part.contains(&b'\\') {
         return Err(PathError::Backslash);
     }
-    if matches!(part.last(), Some(b'.' | b' ')) {
-        return Err(PathError::TrailingDotOrSpace);
-    }
-    if spells_dot_git(part) { Err(PathError::DotGit) } else { Ok(()) }
+    if matches!(part.last(), Some(b'.' | b' ')) { Err(PathError::TrailingDotOrSpace) } else { Ok(()) }
 }
 
 /// Whether some supported file system takes this name for `.git`: any case; NTFS short names and streams
@@ -297,12 +376,47 @@ mod tests {
         assert_eq!(p.key(), "%40home/%21build/50%25/a%20b");
     }
 
+    #[test]
+    fn a_name_of_any_bytes_is_shown_in_one_line_and_typed_back_as_shown() {
+        let cases: [(&[u8], &str); 5] = [
+            (b"caf\xc3\xa9/a b", "caf\u{e9}/a b"),
+            (b"\xff\xfe/x", "\\xff\\xfe/x"),
+            (b"a\nb", "a\\x0ab"),
+            (b"a\\x41", "a\\x5cx41"),
+            ("\u{fffd}".as_bytes(), "\u{fffd}"),
+        ];
+        for (bytes, shown) in cases {
+            let path = RepoPath::found(bytes).expect(shown);
+            assert_eq!((path.shown(), path.as_path().as_os_str().as_bytes()), (shown, bytes));
+            assert_eq!(typed(OsStr::new(shown)).as_os_str().as_bytes(), bytes);
+        }
+        assert_eq!(typed(OsStr::new("a\\b\\x4\\xzz")).as_os_str().as_bytes(), b"a\\b\\x4\\xzz", "no escape is none");
+    }
+
+    #[test]
+    fn what_stands_on_a_disk_is_written_down_but_never_outside_or_in_gits_folder() {
+        for ok in [&b"a\nb"[..], b"a\\b", b"a.", b"dir /x", b"\xff\xfe"] {
+            assert!(RepoPath::found(ok).is_ok(), "{ok:?}");
+        }
+        for wrong in [&b"/a\n"[..], b"a\n/../b", b"a\n//b", b"a\n/.git/config", b"a./.GIT", b"a\0b", b".git ", b""] {
+            assert!(RepoPath::found(wrong).map_or(true, |path| path.is_root()), "{wrong:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn any_path_is_typed_back_as_it_is_shown(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let path = Path::new(OsStr::from_bytes(&bytes));
+            prop_assert_eq!(typed(OsStr::new(&show(path))), path);
+        }
+
         #[test]
         fn any_bytes_are_taken_or_rejected_and_keys_stay_clean(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             if let Ok(p) = RepoPath::parse(&bytes) {
                 let again = RepoPath::from_key(&p.key(), p.shown());
                 prop_assert_eq!(again.as_ref(), Some(&p));
+                let again = again.map(|again| again.as_path().to_owned());
+                prop_assert_eq!(again.as_deref(), Some(p.as_path()));
                 for part in p.key_parts() {
                     prop_assert!(!part.is_empty());
                     let clean = part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'%'));

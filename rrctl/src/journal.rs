@@ -10,10 +10,11 @@ pub(crate) mod when;
 pub(crate) mod words;
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 use rr_core::id::SessionId;
-use rr_core::path::RepoPath;
+use rr_core::path::{self, RepoPath};
 use rr_journal::{Contents, Entry, Event, Filter, Kind as EntryKind, Reader};
 use rr_runtime::dirs::Dirs;
 
@@ -79,20 +80,23 @@ fn begin(typed: &str) -> Option<String> {
 }
 
 /// A path as typed: in which work tree, and where in it. Outside of any it is taken as it stands.
-pub(crate) fn place(typed: &str) -> Result<(Option<PathBuf>, RepoPath), Failure> {
+pub(crate) fn place(typed: &OsStr) -> Result<(Option<PathBuf>, RepoPath), Failure> {
     let here = std::env::current_dir().map_err(|e| Failure::at("find the present folder", &e))?;
-    let whole = tidy(&here.join(typed));
+    let typed = path::typed(typed);
+    let whole = tidy(&here.join(&typed));
     let near = whole.ancestors().find(|folder| folder.is_dir()).unwrap_or(&here);
     let tree = rr_git::Worktree::discover(near).map_err(|e| Failure::at("look for a repository", &e))?;
     let inside = tree.and_then(|tree| Some((tree.root.clone(), whole.strip_prefix(&tree.root).ok()?.to_owned())));
     let (root, relative) = match inside {
         Some((root, relative)) => (Some(root), relative),
-        None => (None, PathBuf::from(typed.strip_prefix("./").unwrap_or(typed))),
+        None => (None, typed.strip_prefix(".").unwrap_or(&typed).to_owned()),
     };
     let bytes = std::os::unix::ffi::OsStrExt::as_bytes(relative.as_os_str());
-    let path = RepoPath::parse(bytes);
+    let path = RepoPath::found(bytes);
     let path = path.map_err(|e| {
-        Failure::at(format!("understand the path {typed}"), &e).of_kind(Kind::Usage).hint("name a path in a repository")
+        Failure::at(format!("understand the path {}", path::show(&typed)), &e)
+            .of_kind(Kind::Usage)
+            .hint("name a path in a repository")
     })?;
     Ok((root, path))
 }

@@ -3,7 +3,9 @@
 //! all else. It only looks; what is done with the one found is the command's.
 
 use rr_core::id::HostId;
-use rr_core::path::RepoPath;
+use std::os::unix::ffi::OsStrExt as _;
+
+use rr_core::path::{RepoPath, typed};
 use rr_proto::v1;
 
 use crate::exit::{Failure, Kind};
@@ -136,7 +138,9 @@ fn is_meant(lock: &LockView, wanted: &str) -> bool {
         return false;
     }
     // Two spellings that some file system takes for one file are one lock.
-    let parse = |path: &str| RepoPath::parse(path.strip_prefix("./").unwrap_or(path).as_bytes()).ok();
+    let parse = |path: &str| {
+        RepoPath::parse(typed(path.strip_prefix("./").unwrap_or(path).as_ref()).as_os_str().as_bytes()).ok()
+    };
     matches!((parse(&lock.lock), parse(wanted)), (Some(held), Some(wanted)) if held == wanted)
 }
 

@@ -4,6 +4,8 @@
 
 #[path = "rollback/cut_off.rs"]
 mod cut_off;
+#[path = "rollback/names.rs"]
+mod names;
 #[path = "rollback/refused.rs"]
 mod refused;
 #[path = "rollback/stage.rs"]

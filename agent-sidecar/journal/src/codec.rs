@@ -205,7 +205,7 @@ impl Encoder<'_> {
 
     fn place(&mut self, root: &Path, path: &RepoPath) {
         self.path(root);
-        self.name(path.shown());
+        self.path(path.as_path());
     }
 
     fn content(&mut self, content: &Content) {
@@ -266,7 +266,7 @@ impl Encoder<'_> {
     }
 }
 
-/// Parsed paths by how they are shown: parsing one is dear, and the same ones come again and again.
+/// Parsed paths by their bytes: parsing one is dear, and the same ones come again and again.
 #[derive(Default)]
 pub(crate) struct Paths(HashMap<Box<[u8]>, Rc<RepoPath>>);
 
@@ -274,16 +274,16 @@ pub(crate) struct Paths(HashMap<Box<[u8]>, Rc<RepoPath>>);
 const PATHS_MAX: usize = 64 << 10;
 
 impl Paths {
-    fn get(&mut self, shown: &[u8]) -> Read<Rc<RepoPath>> {
-        if let Some(path) = self.0.get(shown) {
-            return Ok(Rc::clone(path));
+    fn get(&mut self, path: &[u8]) -> Read<Rc<RepoPath>> {
+        if let Some(known) = self.0.get(path) {
+            return Ok(Rc::clone(known));
         }
-        let path = Rc::new(RepoPath::parse(shown).map_err(|_| NotAnEntry("a path that is none"))?);
+        let found = Rc::new(RepoPath::found(path).map_err(|_| NotAnEntry("a path that is none"))?);
         if self.0.len() >= PATHS_MAX {
             self.0.clear();
         }
-        self.0.insert(shown.into(), Rc::clone(&path));
-        Ok(path)
+        self.0.insert(path.into(), Rc::clone(&found));
+        Ok(found)
     }
 }
 

@@ -2,11 +2,12 @@
 //! in which call, and what. It knows no file and no bytes; those are `codec`'s, and what is taken out of texts before they are
 //! kept is `redact`'s.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rr_core::content::Content;
 use rr_core::id::SessionId;
-use rr_core::path::RepoPath;
+use rr_core::path::{RepoPath, typed};
 
 use crate::text::Text;
 
@@ -235,7 +236,7 @@ impl Event {
                 changes.iter().for_each(|change| see(Some(&change.root), &change.path));
             }
             Self::Lock { scope, .. } if !scope.starts_with('!') => {
-                if let Ok(path) = RepoPath::parse(scope.as_bytes()) {
+                if let Ok(path) = RepoPath::parse(typed(scope.as_ref()).as_os_str().as_bytes()) {
                     see(None, &path);
                 }
             }

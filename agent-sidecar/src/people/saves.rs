@@ -58,7 +58,7 @@ impl Service {
         match &moved {
             // Git's own log does not say who moved it: nobody is known.
             Moved::NobodyKnows => return Ok(()),
-            Moved::ByLanding => files.retain(|file| now.contains(Path::new(file.shown()))),
+            Moved::ByLanding => files.retain(|file| now.contains(file.as_path())),
             Moved::To(changed) => files.extend(changed.iter().filter(|file| !accounts_for(accounted, file)).cloned()),
             Moved::No => {}
         }
@@ -94,7 +94,9 @@ impl Service {
 
     /// More than can be kept one by one: told with their number alone. Git has what was committed, a checkpoint the rest.
     async fn too_many(self: &Arc<Self>, repo: &Repo, files: &[RepoPath]) -> Result<(), String> {
-        let Some(uid) = files.first().and_then(|file| owner(&repo.tree.root.join(file.shown()))) else { return Ok(()) };
+        let Some(uid) = files.first().and_then(|file| owner(&repo.tree.root.join(file.as_path()))) else {
+            return Ok(());
+        };
         let who = self.person(repo, uid).await?;
         let tool = format!("a person changed {} files", files.len());
         self.write_down_save(&who, &repo.tree.root, tool, &[]).await?;
@@ -111,7 +113,7 @@ impl Service {
         let (snapshots, before, left) = (self.snapshots.clone(), before.clone(), accounted.left.clone());
         let compare = move || {
             let (since, whole): (Vec<_>, Vec<_>) =
-                files.into_iter().partition(|file| left.contains_key(Path::new(file.shown())));
+                files.into_iter().partition(|file| left.contains_key(file.as_path()));
             // What calls remember of the tree is theirs to note.
             let mut changes = snapshots.changes(&before, &whole, None);
             changes.extend(snapshots.changes_since(&before, &since, &left));
@@ -164,7 +166,7 @@ impl Service {
     /// Whoever has read one of the files learns of it, and so does who holds it.
     fn tell_of_save(&self, who: &AgentSession, repo: &Arc<Repo>, changes: &[FileChange]) {
         for change in changes {
-            let disk = change.root.join(change.path.shown());
+            let disk = change.root.join(change.path.as_path());
             self.note_change(who, None, repo, &change.path, &disk);
             let claim = Claim::exclusive(Scope::Path(change.path.clone()));
             for other in self.all().into_iter().filter(|other| other.sid() != who.sid()) {
@@ -187,7 +189,7 @@ impl Service {
         changes: &[FileChange],
         now: &Dirty,
     ) {
-        for change in changes.iter().filter(|change| now.contains(Path::new(change.path.shown()))) {
+        for change in changes.iter().filter(|change| now.contains(change.path.as_path())) {
             let claim = Claim::exclusive(Scope::Path(change.path.clone()));
             let needs = [claim, Claim::shared(repo.shared(Shared::Tree))];
             let needs = needs.map(|claim| Need { repo: repo.clone(), claim, only_for: None });
@@ -257,7 +259,7 @@ fn head_moved(before: &Before, now: &Dirty, repo: &Repo) -> Moved {
 }
 
 fn accounts_for(accounted: &Accounted, file: &RepoPath) -> bool {
-    accounted.named.contains(Path::new(file.shown()))
+    accounted.named.contains(file.as_path())
 }
 
 /// Whose a file is; of one that is gone, whose the folder is that it was taken from.
@@ -269,7 +271,7 @@ fn owner(disk: &Path) -> Option<u32> {
 fn by_owner(changes: Vec<FileChange>) -> BTreeMap<u32, Vec<FileChange>> {
     let mut all: BTreeMap<u32, Vec<FileChange>> = BTreeMap::new();
     for change in changes.into_iter().filter(|change| change.root.is_dir() && change.after != Content::Unkept) {
-        if let Some(uid) = owner(&change.root.join(change.path.shown())) {
+        if let Some(uid) = owner(&change.root.join(change.path.as_path())) {
             all.entry(uid).or_default().push(change);
         }
     }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rr_core::rollback::{Place, Write};
 use rr_git::{Applied, ApplyError, Contents as _, Vault, VaultError};
@@ -141,7 +141,7 @@ fn is_over(journal: &Journal, entry: &Entry) -> bool {
 }
 
 fn write(change: &FileChange) -> Write {
-    let place = Place { root: change.root.clone(), path: Path::new(change.path.shown()).to_owned() };
+    let place = Place { root: change.root.clone(), path: change.path.as_path().to_owned() };
     Write { place, expects: change.before, becomes: change.after, undoes: Vec::new() }
 }
 
@@ -169,6 +169,7 @@ mod disks;
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::Arc;
 
     use rr_core::id::SessionId;

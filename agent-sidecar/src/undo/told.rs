@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use rr_core::content::Content;
 use rr_core::id::SessionId;
+use rr_core::path::show;
 use rr_core::rollback::{Left, Place, Plan, Why};
 use rr_proto::v1;
 
@@ -39,7 +40,7 @@ pub(super) fn where_they_differ(now: Option<String>, without: Option<String>) ->
 pub(super) fn reply(of: &SessionId, plan: &Plan, sides: &Sides, by: Option<&SessionId>) -> v1::RollbackReply {
     let file = |place: &Place, before: Content, after: Content, what: &str| v1::UndoneFile {
         root: place.root.display().to_string(),
-        path: place.path.display().to_string(),
+        path: show(&place.path),
         before: before.to_string(),
         after: after.to_string(),
         what: what.to_owned(),
@@ -64,7 +65,7 @@ pub(super) fn reply(of: &SessionId, plan: &Plan, sides: &Sides, by: Option<&Sess
         let (now, without) = sides.next().cloned().unwrap_or_default();
         v1::UndoConflict {
             root: c.place.root.display().to_string(),
-            path: c.place.path.display().to_string(),
+            path: show(&c.place.path),
             why: why(&c.why),
             now,
             without,
@@ -98,7 +99,7 @@ fn why(why: &Why) -> String {
         Why::EditedWhatItMade => "the session made this file and somebody has edited it since".to_owned(),
         Why::MadeAnew => "the session deleted it and somebody has made it anew".to_owned(),
         Why::OtherKind => "it has become a link, a folder or a file since".to_owned(),
-        Why::Moved { to } => format!("it has been moved to {} since", to.path.display()),
+        Why::Moved { to } => format!("it has been moved to {} since", show(&to.path)),
         Why::NotKept => "what would have to be put back was not kept or cannot be read".to_owned(),
     }
 }

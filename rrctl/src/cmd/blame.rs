@@ -1,7 +1,9 @@
 //! `rrctl blame`: which session wrote which line of a file.
 
+use std::ffi::OsString;
+
 use jiff::tz::TimeZone;
-use rr_core::path::RepoPath;
+use rr_core::path::{RepoPath, show};
 use rr_journal::{Entry, Filter, Kind as EntryKind, Order};
 use serde_json::{Value, json};
 
@@ -20,18 +22,18 @@ use crate::table::table;
 pub(crate) struct Args {
     /// A file in a work tree
     #[arg(value_name = "PATH")]
-    path: String,
+    path: OsString,
 }
 
 pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     let (root, path) = journal::place(&args.path)?;
     let Some(root) = root else {
-        return Err(Failure::new(Kind::NotFound, format!("{} is in no repository", args.path)));
+        return Err(Failure::new(Kind::NotFound, format!("{} is in no repository", show(args.path.as_ref()))));
     };
-    let file = root.join(path.shown());
+    let file = root.join(path.as_path());
     let text = std::fs::read_to_string(&file).map_err(|e| {
         let kind = if e.kind() == std::io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
-        Failure::at(format!("read {} as text", file.display()), &e).of_kind(kind)
+        Failure::at(format!("read {} as text", show(&file)), &e).of_kind(kind)
     })?;
     let filter = Filter {
         path: Some(path.clone()),

@@ -1,5 +1,7 @@
 //! `rrctl log`: what happened, out of the journal's own files.
 
+use std::ffi::OsString;
+
 use std::thread;
 use std::time::Duration;
 
@@ -29,7 +31,7 @@ pub(crate) struct Args {
     session: Option<String>,
     /// Only what names this path, or something below it
     #[arg(long, value_name = "P")]
-    path: Option<String>,
+    path: Option<OsString>,
     /// Only from then on: 10m (ago), 14:30, 2026-05-01, 2026-05-01T14:30:00Z
     #[arg(long, value_name = "TIME")]
     since: Option<String>,

@@ -1,6 +1,8 @@
 //! `rrctl rollback`: takes one session's own changes out of what stands now. What that comes to is decided on the
 //! session's host; here it is asked for and shown. With a conflict nothing was written, and both sides are shown.
 
+use std::ffi::OsString;
+
 use jiff::tz::TimeZone;
 use rr_proto::v1;
 use rr_runtime::clock::unix_ms;
@@ -39,7 +41,7 @@ pub(crate) struct Args {
     to_checkpoint: bool,
     /// Only this file, or what is below this folder
     #[arg(long, value_name = "P")]
-    path: Option<String>,
+    path: Option<OsString>,
     /// Say what it would come to, and change nothing
     #[arg(long)]
     dry_run: bool,

@@ -52,7 +52,7 @@ pub(crate) fn blame(
             Event::RolledBack { changes, .. } => (changes, true),
             _ => continue,
         };
-        let Some(change) = changes.iter().find(|change| change.path == *path) else { continue };
+        let Some(change) = changes.iter().find(|change| change.path.as_path() == path.as_path()) else { continue };
         let Some([before, after]) = texts(change, contents) else {
             blame.unknown += 1;
             continue;
