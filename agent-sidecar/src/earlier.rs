@@ -16,7 +16,7 @@ use rr_runtime::clock::unix_ms;
 use crate::messages;
 use crate::processes::{Process, Snapshot};
 use crate::service::Service;
-use crate::snapshots::{Before, FOUND_MAX, repo_path};
+use crate::snapshots::{Before, Began, FOUND_MAX, repo_path};
 use crate::table::{AgentSession, EARLIER_CALL, InFlight};
 
 /// How often `/proc` counts in a second on every machine that Linux runs on today.
@@ -238,7 +238,8 @@ impl Service {
         let known: HashMap<PathBuf, Content> = dirty.paths().take(FOUND_MAX).filter_map(last).collect();
         let root = repo.tree.root.clone();
         let mut taken = self.earlier.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = before.and_besides(&self.snapshots, repo, dirty, known, &taken);
+        let before =
+            before.and_besides(&self.snapshots, repo, dirty, known, &taken, Began::at_unix_ms(open.at_unix_ms));
         taken.extend(before.found().iter().map(|path| root.join(path.as_path())));
         before
     }

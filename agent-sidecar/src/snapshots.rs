@@ -3,8 +3,10 @@
 //! rest is in that commit. The bytes are `rr_git`'s vault's; whose a change is, `aftermath` says.
 
 use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use rr_core::content::Content;
 use rr_core::path::RepoPath;
@@ -21,6 +23,8 @@ const IGNORED_KEPT_MAX: usize = 2_000;
 const IGNORED_BYTES_MAX: u64 = 64 << 20;
 /// Contents taken over after a call; the rest follows within a minute.
 const ADOPT_AT_ONCE_MAX: usize = 64;
+/// A wall clock that went so much otherwise than time does was set meanwhile.
+const CLOCK_SET: Duration = Duration::from_secs(1);
 /// Files that are looked at for a command that outlived its sidecar: a start must not read a whole tree.
 pub(crate) const FOUND_MAX: usize = 1_000;
 
@@ -51,8 +55,47 @@ pub(crate) struct TreeBefore {
     pub dirty: Arc<Dirty>,
     /// What differed from the last commit, relative to the work tree.
     contents: Arc<HashMap<PathBuf, Content>>,
+    /// When the call began.
+    began: Began,
     /// Changed already when this was looked at: the call began in an earlier life of the sidecar.
     pub found: Arc<Vec<PathBuf>>,
+}
+
+/// A moment by the clock that files are dated with, and by one that nobody sets.
+#[derive(Clone, Copy)]
+pub(crate) struct Began {
+    wall: SystemTime,
+    /// None for a moment of an earlier life.
+    steady: Option<Instant>,
+}
+
+impl Began {
+    fn now() -> Self {
+        Self { wall: SystemTime::now(), steady: Some(Instant::now()) }
+    }
+
+    pub(crate) fn at_unix_ms(ms: u64) -> Self {
+        Self { wall: SystemTime::UNIX_EPOCH + Duration::from_millis(ms), steady: None }
+    }
+
+    /// Whether the clock was not set since.
+    fn is_steady(&self) -> bool {
+        let by_wall = self.wall.elapsed().unwrap_or_default();
+        self.steady.is_none_or(|steady| by_wall.abs_diff(steady.elapsed()) < CLOCK_SET)
+    }
+
+    /// What stood where git knew of nothing. Not always nothing: a file that git ignored, and ignores no more, was there.
+    fn unheard_of(&self, disk: &Path, now: impl FnOnce() -> Content) -> Content {
+        let Ok(meta) = disk.symlink_metadata() else { return Content::Absent };
+        let nanos = u32::try_from(meta.ctime_nsec()).unwrap_or_default();
+        let changed = SystemTime::UNIX_EPOCH + Duration::new(u64::try_from(meta.ctime()).unwrap_or_default(), nanos);
+        match meta.created() {
+            _ if !self.is_steady() => Content::Unkept,
+            _ if changed < self.wall => now(),
+            Ok(made) if made < self.wall => Content::Unkept,
+            _ => Content::Absent,
+        }
+    }
 }
 
 impl Before {
@@ -75,6 +118,7 @@ impl Before {
         dirty: Dirty,
         known: HashMap<PathBuf, Content>,
         not: &HashSet<PathBuf>,
+        began: Began,
     ) -> Self {
         let now = |file: &Path| keep_in(&snapshots.vault, &repo.tree.root, file).unwrap_or(Content::Unkept);
         let changed = |file: &&Path| {
@@ -82,7 +126,7 @@ impl Before {
         };
         let found: Vec<PathBuf> = dirty.paths().take(FOUND_MAX).filter(changed).map(Path::to_owned).collect();
         self.tree =
-            Some(TreeBefore { repo, dirty: Arc::new(dirty), contents: Arc::new(known), found: Arc::new(found) });
+            Some(TreeBefore { repo, dirty: Arc::new(dirty), contents: Arc::new(known), began, found: Arc::new(found) });
         self
     }
 
@@ -249,7 +293,7 @@ impl Snapshots {
 }
 
 fn keep_tree(vault: &Vault, last: &LastKept, repo: Arc<Repo>, dirty: Dirty, newly: &mut Vec<Kept>) -> TreeBefore {
-    let root = &repo.tree.root;
+    let (root, began) = (&repo.tree.root, Began::now());
     let mut contents = HashMap::new();
     for file in dirty.paths() {
         let known = last.of(root, file, dirty.stamp(file));
@@ -263,7 +307,7 @@ fn keep_tree(vault: &Vault, last: &LastKept, repo: Arc<Repo>, dirty: Dirty, newl
         contents.insert(file.to_owned(), content);
     }
     last.note(root, &dirty, &contents);
-    TreeBefore { repo, dirty: Arc::new(dirty), contents: Arc::new(contents), found: Arc::default() }
+    TreeBefore { repo, dirty: Arc::new(dirty), contents: Arc::new(contents), began, found: Arc::default() }
 }
 
 /// Folders that a call will make for its file: they go with it.
@@ -337,16 +381,32 @@ fn earlier(vault: &Vault, tree: &TreeBefore, paths: &[&RepoPath]) -> Vec<Content
     let put = if clean.is_empty() { None } else { put_earlier(vault, tree, &clean) };
     paths
         .iter()
-        .map(|path| known(path).or_else(|| put.as_ref()?.get(path.as_path()).copied()).unwrap_or(Content::Absent))
+        .map(|path| {
+            known(path).or_else(|| put.as_ref()?.get(path.as_path()).copied()).unwrap_or_else(|| {
+                let (root, file) = (&tree.repo.tree.root, path.as_path());
+                let now = || kept_after(&root.join(file), keep_in(vault, root, file));
+                tree.began.unheard_of(&root.join(file), now)
+            })
+        })
         .collect()
 }
 
 fn put_earlier(vault: &Vault, tree: &TreeBefore, paths: &[PathBuf]) -> Option<HashMap<PathBuf, Content>> {
     let commit = tree.dirty.commit()?;
-    let place = tempfile::Builder::new().prefix("earlier-").tempdir_in(vault.dir()).ok()?;
+    let place = match tempfile::Builder::new().prefix("earlier-").tempdir_in(vault.dir()) {
+        Ok(place) => place,
+        Err(error) => {
+            tracing::warn!(%error, "make room for files of the last commit");
+            return Some(paths.iter().map(|p| (p.clone(), Content::Unkept)).collect());
+        }
+    };
     match tree.repo.tree.put_earlier(commit, paths, place.path()) {
-        Ok(files) => {
-            Some(paths.iter().map(|p| (p.clone(), kept_after(&files.join(p), vault.keep(&files.join(p))))).collect())
+        Ok(put) => {
+            let stood = |file: &PathBuf| match kept_after(&put.files.join(file), vault.keep(&put.files.join(file))) {
+                Content::Absent => Content::Unkept,
+                stood => stood,
+            };
+            Some(put.had.iter().map(|file| (file.clone(), stood(file))).collect())
         }
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "look at files of the last commit");

@@ -23,6 +23,7 @@ mod worktree;
 pub use apply::{Applied, ApplyError, apply};
 pub use checkpoint::Checkpoint;
 pub use command::{GitError, version};
+pub use earlier::PutEarlier;
 pub use ground::{Contents, Ground, absent_folders, plan_rollback};
 pub use history::{Commit, History, PERSON, SESSION_TRAILER, Tips};
 pub use hooks::{MessageError, Named, bare_repository, hooks_folder, is_ignored, name_session};

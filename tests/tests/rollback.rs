@@ -2,6 +2,8 @@
 //! is shown and nothing is written. Real agents as processes, the real hook, the real daemon, `rrctl rollback` as typed.
 //! Plans in all orders and against a model are `rr_core::rollback`'s tests and `rr_git`'s.
 
+#[path = "rollback/bytes.rs"]
+mod bytes;
 #[path = "rollback/cut_off.rs"]
 mod cut_off;
 #[path = "rollback/names.rs"]
