@@ -3,6 +3,7 @@
 //! rest is in that commit. The bytes are `rr_git`'s vault's; whose a change is, `aftermath` says.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,17 +85,47 @@ impl Began {
         self.steady.is_none_or(|steady| by_wall.abs_diff(steady.elapsed()) < CLOCK_SET)
     }
 
-    /// What stood where git knew of nothing. Not always nothing: a file that git ignored, and ignores no more, was there.
-    fn unheard_of(&self, disk: &Path, now: impl FnOnce() -> Content) -> Content {
+    /// What stood where git knew of nothing. That is not always nothing: a file that git ignored, and ignores no more, was there; one that
+    /// is older than the call and was moved here from where git sees nothing must not be removed as if the call had made it.
+    fn unheard_of(&self, disk: &Path, now: Content, gone: &Gone) -> Content {
         let Ok(meta) = disk.symlink_metadata() else { return Content::Absent };
         let nanos = u32::try_from(meta.ctime_nsec()).unwrap_or_default();
         let changed = SystemTime::UNIX_EPOCH + Duration::new(u64::try_from(meta.ctime()).unwrap_or_default(), nanos);
         match meta.created() {
-            _ if !self.is_steady() => Content::Unkept,
-            _ if changed < self.wall => now(),
-            Ok(made) if made < self.wall => Content::Unkept,
+            Ok(made) if self.is_steady() && made < self.wall && !gone.may_be(disk, now) => {
+                if changed < self.wall {
+                    now
+                } else {
+                    Content::Unkept
+                }
+            }
+            // Where the disk does not say when a file was made, it was the call.
             _ => Content::Absent,
         }
+    }
+}
+
+/// Files that a call took away from where they were known: one that is new elsewhere may be one of them.
+struct Gone {
+    contents: HashSet<Content>,
+    names: HashSet<OsString>,
+}
+
+impl Gone {
+    fn of<'a>(all: impl Iterator<Item = ((&'a &'a RepoPath, &'a Option<Content>), &'a Content)>) -> Self {
+        let mut gone = Self { contents: HashSet::new(), names: HashSet::new() };
+        for ((path, was), after) in all {
+            if let (Some(was), Content::Absent) = (was, after) {
+                gone.contents.insert(*was);
+                gone.names.extend(path.as_path().file_name().map(OsStr::to_owned));
+            }
+        }
+        gone
+    }
+
+    /// Moved as it was, or changed and moved with its folder.
+    fn may_be(&self, disk: &Path, now: Content) -> bool {
+        self.contents.contains(&now) || disk.file_name().is_some_and(|name| self.names.contains(name))
     }
 }
 
@@ -273,13 +304,19 @@ impl Snapshots {
             before.named.iter().any(|(p, _)| p.path.as_path() == path.as_path() && p.repo.tree.root == *root)
         };
         let besides: Vec<&RepoPath> = touched.iter().filter(|path| !is_named(path)).collect();
+        let keep =
+            |path: &&RepoPath| kept_after(&root.join(path.as_path()), keep_in(&self.vault, root, path.as_path()));
+        let after: Vec<Content> = besides.iter().map(keep).collect();
         let earlier = earlier(&self.vault, tree, &besides);
-        let change = |(path, was): (&RepoPath, Content)| {
-            let after = kept_after(&root.join(path.as_path()), keep_in(&self.vault, root, path.as_path()));
-            let (root, path) = (root.clone(), path.clone());
-            (after != was).then_some(FileChange { root, path, before: was, after, foreseen: false })
-        };
-        besides.into_iter().zip(earlier).filter_map(change).collect()
+        let gone = Gone::of(besides.iter().zip(&earlier).zip(&after));
+        let mut changes = Vec::new();
+        for ((path, was), after) in besides.into_iter().zip(earlier).zip(after) {
+            let before = was.unwrap_or_else(|| tree.began.unheard_of(&root.join(path.as_path()), after, &gone));
+            if after != before {
+                changes.push(FileChange { root: root.clone(), path: path.clone(), before, after, foreseen: false });
+            }
+        }
+        changes
     }
 
     /// Remembers the versions that were kept, so that the next call need not keep them again.
@@ -374,21 +411,12 @@ fn kept_after(disk: &Path, kept: Result<Content, VaultError>) -> Content {
     })
 }
 
-/// What stood at paths before a call: what differed from the last commit was kept, the rest is in that commit.
-fn earlier(vault: &Vault, tree: &TreeBefore, paths: &[&RepoPath]) -> Vec<Content> {
+/// What stood at paths before a call: what differed from the last commit was kept, the rest is in that commit. None: git knew of nothing.
+fn earlier(vault: &Vault, tree: &TreeBefore, paths: &[&RepoPath]) -> Vec<Option<Content>> {
     let known = |path: &RepoPath| tree.contents.get(path.as_path()).copied();
     let clean: Vec<PathBuf> = paths.iter().filter(|p| known(p).is_none()).map(|p| p.as_path().to_owned()).collect();
     let put = if clean.is_empty() { None } else { put_earlier(vault, tree, &clean) };
-    paths
-        .iter()
-        .map(|path| {
-            known(path).or_else(|| put.as_ref()?.get(path.as_path()).copied()).unwrap_or_else(|| {
-                let (root, file) = (&tree.repo.tree.root, path.as_path());
-                let now = || kept_after(&root.join(file), keep_in(vault, root, file));
-                tree.began.unheard_of(&root.join(file), now)
-            })
-        })
-        .collect()
+    paths.iter().map(|path| known(path).or_else(|| put.as_ref()?.get(path.as_path()).copied())).collect()
 }
 
 fn put_earlier(vault: &Vault, tree: &TreeBefore, paths: &[PathBuf]) -> Option<HashMap<PathBuf, Content>> {

@@ -1,7 +1,8 @@
-//! Files as a checkout of a commit would put them on disk: what stood at a path that was clean before somebody changed it. The
-//! git program does it, because filters, line ends and encodings are its own to know. Nothing of the work tree is touched.
+//! What stood at a path that was clean before somebody changed it. The git program puts it, because filters, line ends and encodings
+//! are its own to know. They need not have been applied: a file that an editor has saved with other line ends is clean to git. How
+//! long it was the index still knows, and that says which bytes stood there. Nothing of the work tree is touched.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use crate::worktree::Worktree;
 pub struct PutEarlier {
     /// They stand below this folder.
     pub files: PathBuf,
-    /// Those that the commit has. One that does not stand there all the same could not be put: a filter failed.
+    /// Those that the commit has. Of one that does not stand there all the same it is not known what its bytes were.
     pub had: HashSet<PathBuf>,
 }
 
@@ -32,9 +33,10 @@ impl Worktree {
         let mut prefix = OsString::from("--prefix=");
         prefix.push(&files);
         prefix.push("/");
-        let all = git_with(&self.root, ["ls-files", "-z"], &own)?;
-        let all: HashSet<&[u8]> = all.split(|b| *b == 0).collect();
-        let had: HashSet<PathBuf> = paths.iter().filter(|p| all.contains(p.as_os_str().as_bytes())).cloned().collect();
+        let listed = git_with(&self.root, ["ls-files", "-s", "-z"], &own)?;
+        let all: HashMap<&[u8], &[u8]> = listed.split(|b| *b == 0).filter_map(blob_and_path).collect();
+        let had: HashSet<PathBuf> =
+            paths.iter().filter(|p| all.contains_key(p.as_os_str().as_bytes())).cloned().collect();
         let names: Vec<u8> = had.iter().flat_map(|p| [p.as_os_str().as_bytes(), b"\0"].concat()).collect();
         let args = ["checkout-index", "--quiet", "--force", "-z", "--stdin"].map(OsString::from);
         git_with(&self.root, args.into_iter().chain([prefix]), &Input { stdin: Some(&names), ..own }).or_else(
@@ -43,8 +45,92 @@ impl Worktree {
                 if matches!(error, GitError::Failed { .. }) { Ok(Vec::new()) } else { Err(error) }
             },
         )?;
+        self.put_right(&files, &had, &all)?;
         Ok(PutEarlier { files, had })
     }
+
+    /// Compares what was put with what the index knows of the file that stood there: it may have been the blob as it is. Where neither
+    /// can have been, nothing is left.
+    fn put_right(&self, files: &Path, had: &HashSet<PathBuf>, blobs: &HashMap<&[u8], &[u8]>) -> Result<(), GitError> {
+        let known = git_with(&self.root, ["ls-files", "-s", "-z", "--debug"], &Input::default())?;
+        let lengths = lengths(&known);
+        for path in had {
+            let (name, put) = (path.as_os_str().as_bytes(), files.join(path));
+            let Some(len) = put.symlink_metadata().ok().filter(std::fs::Metadata::is_file).map(|meta| meta.len())
+            else {
+                continue;
+            };
+            let Some(blob) = blobs.get(name) else { continue };
+            // Zero says that git does not know any more.
+            let stood = lengths.get(name).filter(|(of, stood)| of == blob && *stood > 0).map(|(_, stood)| *stood);
+            if stood == Some(len) {
+                continue;
+            }
+            let blob = String::from_utf8_lossy(blob);
+            let raw = git_with(&self.root, ["cat-file", "blob", &blob], &Input::default())?;
+            let right = match stood {
+                None => std::fs::read(&put).is_ok_and(|bytes| bytes == raw),
+                Some(stood) => {
+                    let may_be = [with_crlf(&raw), raw].into_iter().find(|bytes| bytes.len() as u64 == stood);
+                    match may_be {
+                        Some(bytes) => self.is_clean(path, &bytes, &blob)? && std::fs::write(&put, bytes).is_ok(),
+                        None => false,
+                    }
+                }
+            };
+            if !right && let Err(error) = std::fs::remove_file(&put) {
+                tracing::warn!(file = %put.display(), %error, "take away what did not stand there");
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a file of these bytes is that blob to git.
+    fn is_clean(&self, path: &Path, bytes: &[u8], blob: &str) -> Result<bool, GitError> {
+        let mut at = OsString::from("--path=");
+        at.push(path);
+        let args = ["hash-object".into(), at, "--stdin".into()];
+        let name = git_with(&self.root, args, &Input { stdin: Some(bytes), ..Input::default() })?;
+        Ok(name.trim_ascii() == blob.as_bytes())
+    }
+}
+
+/// The same lines, each ended as git's `text` attribute takes the end away: the only other text of that length that git calls the same.
+fn with_crlf(bytes: &[u8]) -> Vec<u8> {
+    let mut all = Vec::with_capacity(bytes.len());
+    for byte in bytes {
+        if *byte == b'\n' {
+            all.push(b'\r');
+        }
+        all.push(*byte);
+    }
+    all
+}
+
+/// Of `mode blob stage<TAB>path`.
+fn blob_and_path(entry: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = entry.iter().position(|b| *b == b'\t')?;
+    let blob = entry[..at].split(|b| *b == b' ').nth(1)?;
+    Some((&entry[at + 1..], blob))
+}
+
+/// Of each path in the index its blob, and how long its file was when git last saw it clean. `--debug` puts five lines behind each entry.
+fn lengths(listed: &[u8]) -> HashMap<&[u8], (&[u8], u64)> {
+    let mut found = HashMap::new();
+    let mut parts = listed.split(|b| *b == 0);
+    let mut entry = parts.next().and_then(blob_and_path);
+    for part in parts {
+        let mut lines = part.splitn(6, |b| *b == b'\n');
+        let size = lines.by_ref().take(5).last().and_then(|line| {
+            let line = std::str::from_utf8(line).ok()?.trim_start().strip_prefix("size: ")?;
+            line.split('\t').next()?.parse().ok()
+        });
+        if let Some(((path, blob), size)) = entry.zip(size) {
+            found.insert(path, (blob, size));
+        }
+        entry = lines.next().and_then(blob_and_path);
+    }
+    found
 }
 
 #[cfg(test)]
