@@ -54,26 +54,25 @@ impl Worktree {
     fn put_right(&self, files: &Path, had: &HashSet<PathBuf>, blobs: &HashMap<&[u8], &[u8]>) -> Result<(), GitError> {
         let known = git_with(&self.root, ["ls-files", "-s", "-z", "--debug"], &Input::default())?;
         let lengths = lengths(&known);
+        let mut unsure = Vec::new();
         for path in had {
             let (name, put) = (path.as_os_str().as_bytes(), files.join(path));
-            let Some(len) = put.symlink_metadata().ok().filter(std::fs::Metadata::is_file).map(|meta| meta.len())
-            else {
-                continue;
-            };
-            let Some(blob) = blobs.get(name) else { continue };
+            let len = put.symlink_metadata().ok().filter(std::fs::Metadata::is_file).map(|meta| meta.len());
+            let (Some(len), Some(blob)) = (len, blobs.get(name)) else { continue };
             // Zero says that git does not know any more.
             let stood = lengths.get(name).filter(|(of, stood)| of == blob && *stood > 0).map(|(_, stood)| *stood);
-            if stood == Some(len) {
-                continue;
+            if stood != Some(len) {
+                unsure.push((path, put, *blob, stood));
             }
-            let blob = String::from_utf8_lossy(blob);
-            let raw = git_with(&self.root, ["cat-file", "blob", &blob], &Input::default())?;
+        }
+        let raws = self.blobs(unsure.iter().map(|(_, _, blob, _)| *blob))?;
+        for ((path, put, blob, stood), raw) in unsure.into_iter().zip(raws) {
             let right = match stood {
                 None => std::fs::read(&put).is_ok_and(|bytes| bytes == raw),
                 Some(stood) => {
                     let may_be = [with_crlf(&raw), raw].into_iter().find(|bytes| bytes.len() as u64 == stood);
                     match may_be {
-                        Some(bytes) => self.is_clean(path, &bytes, &blob)? && std::fs::write(&put, bytes).is_ok(),
+                        Some(bytes) => self.is_clean(path, &bytes, blob)? && std::fs::write(&put, bytes).is_ok(),
                         None => false,
                     }
                 }
@@ -85,13 +84,35 @@ impl Worktree {
         Ok(())
     }
 
+    /// The bytes of blobs, by one process.
+    fn blobs<'a>(&self, names: impl Iterator<Item = &'a [u8]>) -> Result<Vec<Vec<u8>>, GitError> {
+        let asked: Vec<u8> = names.flat_map(|name| [name, b"\n"].concat()).collect();
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        let said = git_with(&self.root, ["cat-file", "--batch"], &Input { stdin: Some(&asked), ..Input::default() })?;
+        let (mut rest, mut all) = (&said[..], Vec::new());
+        // Each: name, kind, length; then so many bytes and a line's end. One that is missing has no length, and no bytes.
+        while let Some(at) = rest.iter().position(|b| *b == b'\n') {
+            let len =
+                rest[..at].rsplit(|b| *b == b' ').next().and_then(|len| std::str::from_utf8(len).ok()?.parse().ok());
+            let (bytes, behind) = match len {
+                Some(len) => rest[at + 1..].split_at_checked(len).unwrap_or_default(),
+                None => (&[][..], &rest[at..]),
+            };
+            all.push(bytes.to_vec());
+            rest = behind.get(1..).unwrap_or_default();
+        }
+        Ok(all)
+    }
+
     /// Whether a file of these bytes is that blob to git.
-    fn is_clean(&self, path: &Path, bytes: &[u8], blob: &str) -> Result<bool, GitError> {
+    fn is_clean(&self, path: &Path, bytes: &[u8], blob: &[u8]) -> Result<bool, GitError> {
         let mut at = OsString::from("--path=");
         at.push(path);
         let args = ["hash-object".into(), at, "--stdin".into()];
         let name = git_with(&self.root, args, &Input { stdin: Some(bytes), ..Input::default() })?;
-        Ok(name.trim_ascii() == blob.as_bytes())
+        Ok(name.trim_ascii() == blob)
     }
 }
 
@@ -191,5 +212,39 @@ mod tests {
         let place = tempfile::tempdir().expect("temp dir");
         let put = tree.put_earlier("HEAD", &[PathBuf::from("a.big")], place.path()).expect("put");
         assert!(put.had.contains(Path::new("a.big")) && !put.files.join("a.big").exists());
+    }
+
+    #[test]
+    fn line_ends_that_git_would_not_give_are_put_as_they_stood_or_not_at_all() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let root = dir.path();
+        let run = |args: &[&str]| git(root, args.iter()).expect("git");
+        run(&["init", "-q", "-b", "main"]);
+        run(&["config", "user.email", "t@example.org"]);
+        run(&["config", "user.name", "t"]);
+        std::fs::write(root.join(".gitattributes"), "*.txt text\n*.dos text eol=crlf\n").expect("write");
+        let files = [
+            ("a.txt", "1\r\n2\r\n"),
+            ("b.txt", "1\r\n2\n"),
+            ("c.txt", "1\n2\n"),
+            ("d.dos", "1\n2\n"),
+            ("e.dos", "1\r\n"),
+        ];
+        for (name, text) in files {
+            std::fs::write(root.join(name), text).expect("write");
+            let file = std::fs::File::options().write(true).open(root.join(name)).expect("open");
+            file.set_modified(std::time::SystemTime::UNIX_EPOCH).expect("dated");
+        }
+        run(&["add", "."]);
+        run(&["commit", "-q", "-m", "first"]);
+        let tree = Worktree::discover(root).expect("readable").expect("a work tree");
+        let paths: Vec<PathBuf> = files.iter().map(|(name, _)| PathBuf::from(name)).collect();
+        let place = tempfile::tempdir().expect("temp dir");
+        let put = tree.put_earlier("HEAD", &paths, place.path()).expect("put");
+        for (name, text) in files {
+            let found = std::fs::read_to_string(put.files.join(name)).ok();
+            assert_eq!(found.as_deref(), (name != "b.txt").then_some(text), "{name}");
+        }
+        assert_eq!(put.had.len(), files.len(), "what cannot be said is not taken for nothing");
     }
 }
