@@ -42,7 +42,7 @@ impl Service {
             Action::Shell { .. } => self.shell_wrote(who, event, call),
             Action::Read(_) | Action::Harmless => {}
         }
-        if let Some(flight) = &flight {
+        if let Some(flight) = flight.as_ref().filter(|flight| !flight.recorded) {
             let seen = self.compare(who, Some(event), flight).await;
             self.record(who, &call.id, flight, ok, &seen).await;
             facts.extend(seen.facts);
@@ -148,9 +148,6 @@ impl Service {
         self.people.call_left(flight, &changes, over);
         who.lock().unsaved.extend(changes.iter().map(|c| c.root.clone()));
         self.note_done(who, flight.agent_id.as_ref(), id, ok, changes);
-        if let Some(flight) = who.lock().in_flight.get_mut(id) {
-            flight.recorded = true;
-        }
     }
 
     fn wrote(&self, who: &AgentSession, event: &Event, paths: &[PathBuf]) {

@@ -139,7 +139,7 @@ pub(crate) struct InFlight {
     pub may_change: bool,
     /// What stood before it, kept; with the tree where it may change more than it names.
     pub before: Before,
-    /// What it changed is in the journal already.
+    /// What it changed is in the journal already, or somebody is about to write it down.
     pub recorded: bool,
     /// It began before this process did: [`EARLIER_CALL`] counts for it.
     pub earlier: Option<FromBefore>,
@@ -252,10 +252,16 @@ impl Inner {
         self.in_flight.insert(EARLIER_CALL.to_owned(), call);
     }
 
-    /// A call that is over, to be looked at. One of an earlier life is looked at by whoever comes first.
+    /// A call that is over, as it was before this was asked: whoever comes first writes down what it changed. A hook that has waited too
+    /// long for that may be followed by the next event of its agent.
     pub(crate) fn over(&mut self, id: &str) -> Option<InFlight> {
-        let is_earlier = self.in_flight.get(id)?.earlier.is_some();
-        if is_earlier { self.in_flight.remove(id) } else { self.in_flight.get(id).cloned() }
+        let known = self.in_flight.get_mut(id)?;
+        let flight = known.clone();
+        known.recorded = true;
+        if flight.earlier.is_some() {
+            self.in_flight.remove(id);
+        }
+        Some(flight)
     }
 
     pub(crate) fn may_change_in_flight(&self) -> usize {
