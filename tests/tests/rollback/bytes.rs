@@ -90,7 +90,7 @@ fn a_change_of_mode_alone_a_large_file_and_one_emptied_come_back() {
     sandbox.commit(&[("private.txt", "p\n"), ("tool.sh", "#!/bin/sh\n"), ("emptied.txt", "not for long\n")]);
     let mode = |file: &str| sandbox.repo.join(file).metadata().expect("it is there").permissions().mode() & 0o777;
     fs::set_permissions(sandbox.repo.join("private.txt"), fs::Permissions::from_mode(0o600)).expect("mode");
-    let large: Vec<u8> = (0..16_u32 << 20).map(|n| (n >> 12).to_le_bytes()[0]).collect();
+    let large: Vec<u8> = (0..2_u32 << 20).map(|n| (n >> 12).to_le_bytes()[0]).collect();
     fs::write(sandbox.repo.join("large.bin"), &large).expect("written");
     let _daemon = Daemon::start(&sandbox);
     let mut one = Agent::start(&sandbox, "first");
