@@ -35,6 +35,14 @@ pub struct Commit {
     pub session: Option<String>,
 }
 
+/// A branch that is checked out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedOut {
+    pub branch: String,
+    /// The whole object name of its last commit.
+    pub commit: String,
+}
+
 /// A repository's commits, asked for in one of its folders.
 #[derive(Clone, Debug)]
 pub struct History {
@@ -116,6 +124,27 @@ impl History {
     pub fn refs(&self, prefixes: &[&str]) -> Result<BTreeSet<String>, GitError> {
         let args = [&["for-each-ref", "--format=%(objectname)"], prefixes].concat();
         Ok(text(&self.ask(&args, None)?).lines().map(str::to_owned).collect())
+    }
+
+    /// The branch that is checked out here and the commit it stands at. `None`: none is, or it has no commit yet.
+    ///
+    /// # Errors
+    /// If git cannot be run.
+    pub fn checked_out(&self) -> Result<Option<CheckedOut>, GitError> {
+        // With nothing committed, and in no repository, git says nothing.
+        let said = match self.ask(&["rev-parse", "--verify", "--quiet", "HEAD"], None) {
+            Ok(said) => said,
+            Err(GitError::Failed { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let commit = text(&said).trim().to_owned();
+        let name = match self.ask(&["symbolic-ref", "--quiet", "HEAD"], None) {
+            Ok(said) => text(&said),
+            Err(GitError::Failed { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let branch = name.trim().strip_prefix("refs/heads/").map(str::to_owned);
+        Ok(branch.map(|branch| CheckedOut { branch, commit }))
     }
 
     /// What is known to be published already: where every remote's branches stood when they were last looked at.

@@ -25,7 +25,7 @@ pub use checkpoint::Checkpoint;
 pub use command::{GitError, version};
 pub use earlier::PutEarlier;
 pub use ground::{Contents, Ground, absent_folders, plan_rollback};
-pub use history::{Commit, History, PERSON, SESSION_TRAILER, Tips};
+pub use history::{CheckedOut, Commit, History, PERSON, SESSION_TRAILER, Tips};
 pub use hooks::{MessageError, Named, bare_repository, hooks_folder, is_ignored, name_session};
 pub use mirror::{
     CHANGES_MAX, Changes, CheckTree, Combined, Fetched, Followed, LOOK_BYTES_MAX, Landing, Look, Looked,

@@ -1,10 +1,10 @@
-//! `rrctl git-hook`: what git's hooks call. A commit of an agent is named; a push, or what is received, is judged. The rule is
-//! `crate::publish`'s; here is who asks, and what an uncertain answer means to them.
+//! `rrctl git-hook`: what git's hooks call. A commit of an agent is named, and refused on a branch that is broken; a push, or what is
+//! received, is judged. The rule is `crate::publish`'s; here is who asks, and what an uncertain answer means to them.
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use rr_git::{Commit, History};
+use rr_git::{Commit, History, SESSION_TRAILER};
 
 use crate::exit::{Failure, Kind};
 use crate::hand::Hand;
@@ -22,9 +22,9 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Hook {
-    /// Name the agent's session in a commit's message
+    /// Look at the branch, and name the agent's session in a commit's message
     PrepareCommitMsg(Message),
-    /// The same, once the message has been edited
+    /// Name it, once the message has been edited
     CommitMsg(Message),
     /// Judge what is about to be pushed
     PrePush { remote: Option<String>, url: Option<String> },
@@ -43,22 +43,43 @@ struct Message {
 pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     let here = std::env::current_dir().map_err(|e| Failure::at("find the present folder", &e))?;
     match &args.hook {
-        // What git made of a template shall stay as it is until a person has edited it: git gives up if it does.
-        Hook::PrepareCommitMsg(message) if message.source.as_deref() == Some("template") => Ok(()),
-        Hook::PrepareCommitMsg(message) | Hook::CommitMsg(message) => name(&here, &message.file),
+        Hook::PrepareCommitMsg(message) => {
+            hand.wait_for(before_commit(hand, &here))?;
+            // What git made of a template shall stay as it is until a person has edited it: git gives up if it does.
+            if message.source.as_deref() == Some("template") { Ok(()) } else { name(&here, &message.file) }
+        }
+        Hook::CommitMsg(message) => name(&here, &message.file),
         Hook::PrePush { .. } => hand.wait_for(pre_push(hand, &here)),
         Hook::PreReceive => hand.wait_for(pre_receive(hand, &here)),
+    }
+}
+
+/// No agent's commit comes on top of a break; this hook of git's is not passed over by `--no-verify`.
+async fn before_commit(hand: &Hand, here: &Path) -> Result<(), Failure> {
+    let history = History::at(here);
+    match Pusher::of_environment() {
+        Pusher::Agent { session } => refused("committed", closed::objection_to_commit(hand, &history, &session).await),
+        Pusher::Person => {
+            say(&closed::word_to_person(hand, &history).await.unwrap_or_default());
+            Ok(())
+        }
     }
 }
 
 fn name(here: &Path, file: &Path) -> Result<(), Failure> {
     let name = match Pusher::of_environment() {
         Pusher::Agent { session } => session,
-        // Asked only where the message names a session: what a person makes of an agent's commit is the person's.
+        // What a person makes of an agent's commit is the person's; where no session is named nobody is.
+        Pusher::Person if names_nobody(file) => return Ok(()),
         Pusher::Person => rr_git::PERSON.to_owned(),
     };
     let done = rr_git::name_session(here, file, &name);
     done.map(drop).map_err(|e| Failure::at("name the session in the commit's message", &e))
+}
+
+fn names_nobody(file: &Path) -> bool {
+    let is_ours = |line: &[u8]| line.starts_with(format!("{SESSION_TRAILER}: ").as_bytes());
+    std::fs::read(file).is_ok_and(|text| !text.split(|byte| *byte == b'\n').any(is_ours))
 }
 
 async fn pre_push(hand: &Hand, here: &Path) -> Result<(), Failure> {
@@ -103,14 +124,19 @@ async fn pre_receive(hand: &Hand, here: &Path) -> Result<(), Failure> {
 
 /// Refuses what goes to a branch that is broken.
 async fn open_to(hand: &Hand, history: &History, updates: &[Update], by: By<'_>) -> Result<(), Failure> {
-    match closed::objection(hand, history, updates, by).await {
+    refused("published", closed::objection(hand, history, updates, by).await)
+}
+
+/// Not `done`: if something is held against it, or if that cannot be known.
+fn refused(done: &str, objection: Result<Option<String>, Failure>) -> Result<(), Failure> {
+    match objection {
         Ok(None) => Ok(()),
         Ok(Some(why)) => {
             say(&why);
-            Err(Failure::new(Kind::Refused, "not published").told())
+            Err(Failure::new(Kind::Refused, format!("not {done}")).told())
         }
         Err(failure) => {
-            say("railroad: not published: it cannot be known now whether the branch is broken\n");
+            say(&format!("railroad: not {done}: it cannot be known now whether the branch is broken\n"));
             Err(failure)
         }
     }

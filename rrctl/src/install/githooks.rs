@@ -143,7 +143,7 @@ fn script(hook: &str, rrctl: &Path, made_folder: bool) -> Result<String, Install
     let made = if made_folder { format!("{MADE_FOLDER}\n") } else { String::new() };
     let head = format!(
         "#!/bin/sh\n\
-         {MARK}: names agents' commits and checks what is published. `rrctl uninstall` takes it out.\n\
+         {MARK}: names agents' commits and checks what is committed and published. `rrctl uninstall` takes it out.\n\
          # A hook of your own that stood here is beside it as {hook}.before-railroad, and runs first.\n\
          {made}\
          kept=$0.before-railroad\n\
@@ -155,11 +155,16 @@ fn script(hook: &str, rrctl: &Path, made_folder: bool) -> Result<String, Install
 fn tail(hook: &str) -> String {
     let gone = "  echo \"railroad: $rrctl is gone, so this cannot be checked. Repair with: rrctl install\" >&2\n";
     let agent = "[ -n \"$RAILROAD_SESSION$CLAUDE_CODE_SESSION_ID\" ]";
+    // A person is told of a break that the branch has, and commits all the same, also without this program.
+    let or_else = match hook {
+        "prepare-commit-msg" => "{ [ ! -x \"$rrctl\" ] || \"$rrctl\" git-hook prepare-commit-msg \"$@\"; exit 0; }",
+        _ => "exit 0",
+    };
     match gets(hook) {
         Gets::Message => format!(
             "if [ -x \"$kept\" ]; then \"$kept\" \"$@\" || exit $?; fi\n\
              # What an agent commits is named, and what a person makes of it.\n\
-             {agent} || grep -qs '^{SESSION_TRAILER}: ' \"$1\" || exit 0\n\
+             {agent} || grep -qs '^{SESSION_TRAILER}: ' \"$1\" || {or_else}\n\
              if [ ! -x \"$rrctl\" ]; then\n{gone}  {agent} && exit 1\n  exit 0\nfi\n\
              exec \"$rrctl\" git-hook {hook} \"$@\"\n"
         ),
@@ -295,12 +300,15 @@ mod tests {
     }
 
     #[test]
-    fn a_persons_commit_starts_no_program_of_ours() {
+    fn a_persons_commit_passes_whatever_is_said_to_it() {
         let folder = Folder::new();
         install(&folder.hooks(), &IN_CLONE, &folder.rrctl()).expect("installed");
+        let said = "rrctl git-hook prepare-commit-msg origin url\n".to_owned();
+        assert_eq!(folder.run("prepare-commit-msg", "", None), (Some(0), said.clone()));
+        assert_eq!(folder.run("prepare-commit-msg", "", Some("s")), (Some(7), said));
+        assert_eq!(folder.run("commit-msg", "", None), (Some(0), String::new()), "once is enough");
+        install(&folder.hooks(), &IN_CLONE, Path::new("/not/there/rrctl")).expect("brought up to date");
         assert_eq!(folder.run("prepare-commit-msg", "", None), (Some(0), String::new()));
-        let (code, said) = folder.run("prepare-commit-msg", "", Some("s"));
-        assert_eq!((code, said.as_str()), (Some(7), "rrctl git-hook prepare-commit-msg origin url\n"));
     }
 
     #[test]
