@@ -88,8 +88,8 @@ impl HostSlots {
         }
         let who = format!("the watcher (pid {})", std::process::id());
         let holder = SlotHolder { who, since_unix_ms: unix_ms(), ..SlotHolder::default() };
-        let ticket = self.fleet.join_line(&self.host, CHECKS_SLOT, self.of, &holder).await?;
-        let place = Arc::new(Place { fleet: self.fleet.clone(), ticket });
+        let Some(place) = self.join(holder).await? else { return Ok(None) };
+        let place = Arc::new(place);
         loop {
             let until = self.fleet.clock().now() + LOOK;
             match self.fleet.stay_in_line(&place.ticket, self.of, until).await? {
@@ -98,6 +98,18 @@ impl HostSlots {
                 SlotPlace::Gone => return Ok(None),
             }
         }
+    }
+
+    /// Stands in line, in a task of its own: whoever gives up while the store is being asked has a place by then, or will have one, and
+    /// nobody else would leave it before its lease ends.
+    async fn join(&self, holder: SlotHolder) -> Result<Option<Place>, FleetError> {
+        let (fleet, host, of) = (self.fleet.clone(), self.host.clone(), self.of);
+        let joining = tokio::spawn(async move {
+            let ticket = fleet.join_line(&host, CHECKS_SLOT, of, &holder).await?;
+            Ok(Place { fleet, ticket })
+        });
+        // A runtime that ends takes its tasks along.
+        joining.await.map_or(Ok(None), |joined| joined.map(Some))
     }
 
     fn kept(&self, place: Arc<Place>) -> HostSlot {
@@ -183,6 +195,34 @@ mod tests {
         drop(first);
         let second = within(waiting).await;
         assert!(!second.over.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_at_any_moment_leaves_nothing_in_line() {
+        let (store, _folder) = store();
+        let host = HostId::from_random(OsEntropy.bits());
+        let slots = slots(store, &host, false).await;
+        // At each of these moments it is dropped once: before it asks, while the store is asked, in line, and served.
+        for moment in 0..40 {
+            {
+                let mut taken = std::pin::pin!(slots.take());
+                for _ in 0..moment {
+                    tokio::select! {
+                        biased;
+                        _ = &mut taken => break,
+                        () = tokio::time::sleep(Duration::from_micros(200)) => {}
+                    }
+                }
+            }
+            // Long before any lease ends the next one has it.
+            drop(within(slots.take()).await);
+        }
+        within(async {
+            while !slots.fleet.slots().await.expect("listed").is_empty() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 
     #[tokio::test]
