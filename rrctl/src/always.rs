@@ -1,22 +1,19 @@
 //! `rrctl approve --always`: an allow rule for exactly the command that was approved, in the repository's railroad.yaml if it is on
-//! this machine. The file is changed whole or not at all, and only if it is understood before and after; else the line to
-//! add is told. How the text changes is `entry`'s; what a rule means, the policy's.
+//! this machine; else the line to add is told. How the file is changed is `repo_file`'s, how the text changes `entry`'s; what a rule
+//! means, the policy's.
 
 mod entry;
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use rr_git::Worktree;
 use rr_proto::v1;
 use rr_runtime::config::{REPO_FILE, RepoConfig};
 use serde_json::{Value, json};
 
-use crate::install::replace_with_mode;
+use crate::repo_file::{self, Changed};
 use crate::table::plain;
-
-/// A new file of a repository is everybody's to read, as its others are.
-const NEW_FILE_MODE: u32 = 0o644;
 
 /// What became of the rule.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,33 +64,11 @@ fn work_tree(asked: &v1::Approval, here: Option<&Path>) -> Option<PathBuf> {
 }
 
 fn write(root: &Path, entry: &str) -> Result<Rule, String> {
-    let file = root.join(REPO_FILE);
-    // An agent may write here: a link of its could make this change any file of ours.
-    if fs::symlink_metadata(&file).is_ok_and(|found| !found.is_file()) {
-        return Err(format!("{} is no plain file", file.display()));
-    }
-    let (before, mode) = match fs::read_to_string(&file) {
-        Ok(text) => (text, None),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => (String::new(), Some(NEW_FILE_MODE)),
-        Err(e) => return Err(format!("{} cannot be read: {e}", file.display())),
-    };
-    let parse = |text: &str, when: &str| match RepoConfig::parse(text, &file) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("{} would not be understood {when} the change: {error}", file.display())),
-    };
-    parse(&before, "before")?;
-    let after = match entry::with_entry(&before, entry) {
-        Ok(entry::Edit::Present) => return Ok(Rule::Present { file, entry: entry.to_owned() }),
-        Ok(entry::Edit::Text(after)) => after,
-        Err(why) => return Err(format!("{}: {why}", file.display())),
-    };
-    parse(&after, "after")?;
-    let unchanged = fs::read_to_string(&file).unwrap_or_default() == before;
-    if !unchanged {
-        return Err(format!("{} is being changed by somebody else", file.display()));
-    }
-    replace_with_mode(&file, after.as_bytes(), mode).map_err(|e| rr_runtime::errors::chain(&e))?;
-    Ok(Rule::Written { file, entry: entry.to_owned() })
+    let entry = entry.to_owned();
+    Ok(match repo_file::change(root, |text| entry::with_entry(text, &entry))? {
+        Changed::Written(file) => Rule::Written { file, entry },
+        Changed::Not(file) => Rule::Present { file, entry },
+    })
 }
 
 impl Rule {
@@ -139,19 +114,5 @@ mod tests {
         assert!(rule.text().ends_with("Add to railroad.yaml:\nallow:\n  - npm publish\n"), "{}", rule.text());
         let wild = allow(&v1::Approval { command: "npm publish; rm x".into(), ..asked });
         assert!(matches!(&wild, Rule::NotWritten { entry: None, .. }), "{wild:?}");
-    }
-
-    #[test]
-    fn a_file_that_is_not_understood_is_left_as_it_is() {
-        let dir = tempfile::tempdir().expect("folder");
-        let file = dir.path().join(REPO_FILE);
-        fs::write(&file, "flet: x\n").expect("written");
-        let why = write(dir.path(), "npm publish").expect_err("refused");
-        assert!(why.contains("before the change"), "{why}");
-        assert_eq!(fs::read_to_string(&file).expect("there"), "flet: x\n");
-        let other = dir.path().join("other");
-        fs::rename(&file, &other).expect("moved");
-        std::os::unix::fs::symlink(&other, &file).expect("linked");
-        assert!(write(dir.path(), "npm publish").expect_err("refused").contains("no plain file"));
     }
 }

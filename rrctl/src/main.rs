@@ -17,6 +17,7 @@ mod pick;
 mod plan;
 mod publish;
 mod recover;
+mod repo_file;
 mod sidecar;
 mod slots;
 mod table;

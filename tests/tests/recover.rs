@@ -149,6 +149,56 @@ fn where_a_third_has_changed_the_same_lines_it_is_shown_and_nothing_is_done() {
 }
 
 #[test]
+fn scopes_are_written_where_that_is_asked_for_and_hold_from_then_on() {
+    let sandbox = Sandbox::new();
+    let rules = "# ours\ndefaults: off   # why\n\nscopes:\n  # theirs\n  docs: { for: { session: nobody }, may: [docs/**] }\n\n# the end\n";
+    sandbox.commit(&[("shared.txt", &lines(20)), ("railroad.yaml", rules)]);
+    let _daemon = Daemon::start(&sandbox);
+    let [mut alpha, mut beta, _third] = tangle(&sandbox);
+    let planned = recover(&sandbox, &["--dry-run"]);
+    assert_eq!(sandbox.text("railroad.yaml"), rules, "proposed only: {planned}");
+
+    let done = recover(&sandbox, &["--yes", "--write-scopes"]);
+    let written = sandbox.text("railroad.yaml");
+    let kept: Vec<&str> =
+        written.lines().filter(|line| !line.contains("after-recovery-") && !line.contains("# for one of")).collect();
+    assert_eq!(kept, rules.lines().collect::<Vec<_>>(), "all else stays: {written}");
+    for (named, may) in [("alpha", "a/**"), ("beta", "b/**")] {
+        let line = format!("{{ for: {{ session: \"{named}\" }}, may: [\"{may}\"] }}");
+        assert!(written.contains(&line), "{line} is not in {written}");
+    }
+    let step =
+        |word: &str| done["steps"].as_array().expect("steps").iter().position(|s| s["step"].to_string().contains(word));
+    assert!(step("Wrote the scopes into") < step("may go on") && step("Wrote the scopes into").is_some(), "{done:#}");
+    beta.read("a/own.txt").must_pass();
+    beta.write("a/more.txt", "beta\n").must_be_denied(&["scope"]);
+    beta.write("b/more.txt", "beta\n").must_pass();
+    alpha.write("a/more.txt", "alpha\n").must_pass();
+    for agent in [&mut alpha, &mut beta] {
+        agent.stop();
+    }
+    // Once more comes to the same.
+    let again = recover(&sandbox, &["--yes", "--write-scopes"]);
+    assert_eq!(sandbox.text("railroad.yaml"), written, "{again:#}");
+}
+
+#[test]
+fn where_scopes_cannot_be_written_as_asked_nothing_is_done() {
+    let sandbox = Sandbox::new();
+    let rules = "defaults: off\nscopes: {}   # in one line\n";
+    sandbox.commit(&[("shared.txt", &lines(20)), ("railroad.yaml", rules)]);
+    let _daemon = Daemon::start(&sandbox);
+    let _agents = tangle(&sandbox);
+    let before = all_files(&sandbox);
+    let refused = sandbox.rrctl(&[&["recover"], &BOTH[..], &["--yes", "--write-scopes"]].concat());
+    assert_eq!(refused.status.code(), Some(4), "{refused:?}");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("the scopes cannot be written") && said.contains("railroad.yaml"), "{said}");
+    assert!(all_files(&sandbox) == before && stopped(&sandbox).is_empty(), "{said}");
+    assert_eq!(sandbox.text("railroad.yaml"), rules);
+}
+
+#[test]
 fn nobody_is_stopped_unasked_and_an_agent_stops_nobody() {
     let sandbox = Sandbox::new();
     sandbox.commit(&[("shared.txt", &lines(20))]);

@@ -2,31 +2,15 @@
 //! what stands there stay; where the text is one that could be misread, it says so instead. What was meant is checked on the
 //! parsed document: the same as before, and one entry more. It knows no file and no rule's meaning.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
+
+use crate::repo_file::text::{
+    Cannot, Edit, INDENT, after_key, append, document, end_of_block, insert, line_end, line_of,
+};
 
 const KEY: &str = "allow";
 /// A rule that a person reads at one glance.
 const ENTRY_BYTES_MAX: usize = 300;
-/// Where a first entry stands.
-const INDENT: &str = "  ";
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Edit {
-    /// It stands there.
-    Present,
-    Text(String),
-}
-
-/// Why the text is not changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Cannot {
-    #[error("it is no YAML mapping that can be added to")]
-    Unreadable,
-    #[error("`allow` is no plain list there")]
-    NoList,
-    #[error("it is written in a way that cannot be added to safely")]
-    Form,
-}
 
 /// The rule in plain words that means this command, if it is a program and its words alone: what a shell would make more
 /// of, what was cut, and what was blacked out is none.
@@ -64,47 +48,17 @@ pub(super) fn with_entry(text: &str, entry: &str) -> Result<Edit, Cannot> {
     if is_meant { Ok(Edit::Text(after)) } else { Err(Cannot::Form) }
 }
 
-fn document(text: &str) -> Result<Map<String, Value>, Cannot> {
-    match serde_yaml::from_str::<Option<Value>>(text) {
-        Ok(None | Some(Value::Null)) => Ok(Map::new()),
-        Ok(Some(Value::Object(map))) => Ok(map),
-        Ok(Some(_)) | Err(_) => Err(Cannot::Unreadable),
-    }
-}
-
 fn add(text: &str, entry: &str) -> Result<String, Cannot> {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
-    let end = if text.contains("\r\n") { "\r\n" } else { "\n" };
-    match lines.iter().position(|line| after_key(line).is_some()) {
-        Some(at) => under(&lines, at, entry, end),
-        None if lines.iter().any(|line| is_content(line) && line.starts_with(['{', '.'])) => Err(Cannot::Form),
-        None => Ok(insert(&lines, lines.len(), &format!("{KEY}:{end}{INDENT}- {}{end}", scalar(entry)), end)),
-    }
-}
-
-/// Adds below the key in line `at`.
-fn under(lines: &[&str], at: usize, entry: &str, end: &str) -> Result<String, Cannot> {
-    let value = after_key(lines[at]).unwrap_or_default().trim_start();
-    if value.starts_with('[') {
-        return into_brackets(lines, at, entry);
-    }
-    if !(value.is_empty() || value.starts_with('#') || value.trim_end().is_empty()) {
-        return Err(Cannot::Form);
-    }
-    // The list goes on as long as lines are indented, or begin with its dash.
-    let below = lines[at + 1..].iter().take_while(|line| !is_content(line) || line.starts_with([' ', '-']));
-    let own: Vec<(usize, &&str)> = below.enumerate().filter(|(_, line)| is_content(line)).collect();
-    let (place, indent) = match (own.first(), own.last()) {
-        (Some((_, first)), Some((last, _))) => {
-            let indent = &first[..first.len() - first.trim_start_matches(' ').len()];
-            if !first[indent.len()..].starts_with("- ") {
-                return Err(Cannot::Form);
-            }
-            (at + 1 + last + 1, indent)
-        }
-        _ => (at + 1, INDENT),
+    let end = line_end(text);
+    let Some(at) = line_of(&lines, KEY) else {
+        return append(&lines, KEY, &format!("{INDENT}- {}{end}", scalar(entry)), end);
     };
-    Ok(insert(lines, place, &format!("{indent}- {}{end}", scalar(entry)), end))
+    if after_key(lines[at], KEY).unwrap_or_default().trim_start().starts_with('[') {
+        return into_brackets(&lines, at, entry);
+    }
+    let (place, indent) = end_of_block(&lines, (at, KEY), Some('-'))?;
+    Ok(insert(&lines, place, &format!("{indent}- {}{end}", scalar(entry)), end))
 }
 
 /// Adds before the bracket that closes the list.
@@ -148,26 +102,6 @@ fn into_brackets(lines: &[&str], at: usize, entry: &str) -> Result<String, Canno
         }
     }
     Err(Cannot::Form)
-}
-
-/// What follows the key on a line that has it.
-fn after_key(line: &str) -> Option<&str> {
-    let names = [KEY.to_owned(), format!("\"{KEY}\""), format!("'{KEY}'")];
-    let rest = names.iter().find_map(|name| line.strip_prefix(name.as_str()))?;
-    let rest = rest.trim_start_matches(' ').strip_prefix(':')?;
-    let rest = rest.trim_end_matches(['\n', '\r']);
-    (rest.is_empty() || rest.starts_with(' ')).then_some(rest)
-}
-
-fn is_content(line: &str) -> bool {
-    let line = line.trim();
-    !line.is_empty() && !line.starts_with('#')
-}
-
-fn insert(lines: &[&str], at: usize, new: &str, end: &str) -> String {
-    let (head, tail) = (lines[..at].concat(), lines[at..].concat());
-    let break_first = if head.is_empty() || head.ends_with('\n') { "" } else { end };
-    format!("{head}{break_first}{new}{tail}")
 }
 
 /// Bare where YAML reads it back as the same text, else quoted.

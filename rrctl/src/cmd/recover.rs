@@ -3,7 +3,9 @@
 
 mod steps;
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, IsTerminal as _};
+use std::path::PathBuf;
 
 use rr_proto::v1;
 use serde_json::{Value, json};
@@ -16,6 +18,7 @@ use crate::publish::Pusher;
 use crate::recover::good::{self, LastGood};
 use crate::recover::scopes::{self, Scope};
 use crate::recover::work::{Work, alone, meeting};
+use crate::repo_file;
 use crate::table::plain;
 use crate::view::{FleetView, short};
 use steps::Steps;
@@ -27,8 +30,8 @@ const ENTRIES_MAX: u32 = 2_000;
 ///
 /// Stops exactly these sessions, keeps everything as it stands, takes their changes since the last good state out (the
 /// others' edits stay; with a conflict nothing is written), brings back the files that only one of them had changed,
-/// proposes scopes, and lets them go on. Each step is told with the command that undoes it. Typed again it goes on
-/// where it was interrupted.
+/// proposes scopes, or writes them into railroad.yaml, and lets them go on. Each step is told with what undoes it.
+/// Typed again it goes on where it was interrupted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A session: the begin of its id, or the agent's own name for it (two or more)
@@ -40,8 +43,11 @@ pub(crate) struct Args {
     /// Do not ask
     #[arg(long, conflicts_with = "dry_run")]
     yes: bool,
+    /// Write the proposed scopes into railroad.yaml of the work trees that are on this machine
+    #[arg(long, conflicts_with = "dry_run")]
+    write_scopes: bool,
     /// Let a session that was stopped go on, and do nothing else
-    #[arg(long, value_name = "S", conflicts_with_all = ["sessions", "dry_run", "yes"])]
+    #[arg(long, value_name = "S", conflicts_with_all = ["sessions", "dry_run", "yes", "write_scopes"])]
     resume: Option<String>,
 }
 
@@ -53,6 +59,8 @@ struct Picture {
     scopes: Vec<Scope>,
     /// What taking them back would come to, a host each.
     plans: Vec<v1::RollbackReply>,
+    /// Work trees of theirs that are on this machine.
+    here: Vec<PathBuf>,
 }
 
 pub(crate) async fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
@@ -79,11 +87,20 @@ pub(crate) async fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     if args.dry_run {
         return if hand.wants_json() { out::json(&picture.json(true, &[])) } else { out::text("Nothing was done.\n") };
     }
+    if args.write_scopes {
+        picture.can_write_scopes().map_err(|why| {
+            let failure = Failure::new(Kind::Refused, "the scopes cannot be written: nothing was done").because(why);
+            failure.hint("without --write-scopes they are shown, to be added by hand")
+        })?;
+    }
+    let mut writes_scopes = args.write_scopes;
     if !args.yes {
-        ask(hand)?;
+        go_on(hand)?;
+        writes_scopes =
+            writes_scopes || (picture.can_write_scopes().is_ok() && is_yes("Write these scopes as well? [y/N] ")?);
     }
     let mut steps = Steps::new(&mut door, hand);
-    let done = steps.walk(&picture).await;
+    let done = steps.walk(&picture, writes_scopes).await;
     let told = steps.told();
     done?;
     if hand.wants_json() { out::json(&picture.json(false, &told)) } else { Ok(()) }
@@ -99,17 +116,18 @@ fn check(who: &Pusher, args: &Args) -> Result<(), Failure> {
     }
 }
 
-fn ask(hand: &Hand) -> Result<(), Failure> {
+fn go_on(hand: &Hand) -> Result<(), Failure> {
     if hand.wants_json() || !std::io::stdin().is_terminal() {
         return Err(Failure::new(Kind::Refused, "nobody is here to be asked: nothing was done").hint("--yes"));
     }
-    out::text("Go on? [y/N] ")?;
+    if is_yes("Go on? [y/N] ")? { Ok(()) } else { Err(Failure::new(Kind::Refused, "nothing was done")) }
+}
+
+fn is_yes(question: &str) -> Result<bool, Failure> {
+    out::text(question)?;
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).map_err(|e| Failure::at("read the answer", &e))?;
-    if matches!(line.trim(), "y" | "yes") {
-        return Ok(());
-    }
-    Err(Failure::new(Kind::Refused, "nothing was done"))
+    Ok(matches!(line.trim(), "y" | "yes"))
 }
 
 async fn resume(door: &mut Door, session: &str, hand: &Hand) -> Result<(), Failure> {
@@ -142,7 +160,15 @@ async fn look(door: &mut Door, args: &Args, hand: &Hand) -> Result<Picture, Fail
     for request in steps::taking_back(&works, &good, hand) {
         plans.push(door.rollback(v1::RollbackRequest { dry_run: true, ..request }).await?);
     }
-    Ok(Picture { works, good, scopes, plans })
+    let here = here(&works, hand)?;
+    Ok(Picture { works, good, scopes, plans, here })
+}
+
+/// Their work trees on this machine: another's may have the same name.
+fn here(works: &[Work], hand: &Hand) -> Result<Vec<PathBuf>, Failure> {
+    let host = rr_runtime::host::host_id(&hand.dirs).map_err(|e| Failure::at("read which host this is", &e))?;
+    let roots: BTreeSet<&str> = works.iter().filter(|work| work.host == host.as_str()).flat_map(Work::roots).collect();
+    Ok(roots.into_iter().map(PathBuf::from).filter(|root| root.is_dir()).collect())
 }
 
 async fn whole_id(door: &mut Door, named: &str, hand: &Hand) -> Result<String, Failure> {
@@ -172,6 +198,18 @@ async fn entries(door: &mut Door, session: &str, kind: &str, hand: &Hand) -> Res
 }
 
 impl Picture {
+    /// Why the scopes cannot be written, if they cannot.
+    fn can_write_scopes(&self) -> Result<(), String> {
+        if !scopes::are_any(&self.scopes) {
+            return Err("there is nothing that one of them alone has changed".to_owned());
+        }
+        if self.here.is_empty() {
+            return Err("none of their work trees is on this machine".to_owned());
+        }
+        let edit = |text: &str| scopes::written_into(text, &self.scopes, &self.works);
+        self.here.iter().try_for_each(|root| repo_file::check(root, edit))
+    }
+
     fn text(&self) -> String {
         let mut text = String::new();
         for work in &self.works {
@@ -195,7 +233,7 @@ impl Picture {
             }
         }
         let shown = plain_lines(&text);
-        format!("{shown}Proposed for railroad.yaml (not written):\n{}", scopes::as_yaml(&self.scopes, &self.works))
+        format!("{shown}Proposed for railroad.yaml:\n{}", scopes::as_yaml(&self.scopes, &self.works))
     }
 
     fn json(&self, dry_run: bool, steps: &[Value]) -> Value {

@@ -1,4 +1,4 @@
-//! The steps of a recovery, one after the other: stop, wait, keep, take back, bring back, let go. Each is harmless twice.
+//! The steps of a recovery, one after the other: stop, wait, keep, take back, bring back, write scopes if that is wanted, let go. Each is harmless twice.
 
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use crate::exit::{Failure, Kind};
 use crate::hand::Hand;
 use crate::out;
 use crate::recover::good::LastGood;
-use crate::recover::scopes::Scope;
+use crate::recover::scopes::{self, Scope};
 use crate::recover::work::{Work, alone, meeting};
+use crate::repo_file::{self, Changed};
 use crate::view::short;
 
 /// How long calls that were let through before may go on: as long as `pause-all --wait` waits.
@@ -35,7 +36,7 @@ impl<'a> Steps<'a> {
         self.told.clone()
     }
 
-    pub(super) async fn walk(&mut self, picture: &Picture) -> Result<(), Failure> {
+    pub(super) async fn walk(&mut self, picture: &Picture, writes_scopes: bool) -> Result<(), Failure> {
         for work in &picture.works {
             self.stop(work).await?;
         }
@@ -49,6 +50,10 @@ impl<'a> Steps<'a> {
             undoers.extend(self.take_back(request, &picture.works).await?);
         }
         let left_out = self.bring_back(&picture.works, &undoers).await?;
+        // Before they go on: they are not to meet again.
+        if writes_scopes {
+            self.write_scopes(picture)?;
+        }
         for (work, scope) in picture.works.iter().zip(&picture.scopes) {
             self.let_go(work, scope, picture, &kept, &undoers, &left_out).await?;
         }
@@ -167,6 +172,22 @@ impl<'a> Steps<'a> {
             }
         }
         Ok(left_out)
+    }
+
+    /// Where the file has changed since it was looked at, that is told, and they go on as they were.
+    fn write_scopes(&mut self, picture: &Picture) -> Result<(), Failure> {
+        for root in &picture.here {
+            let edit = |text: &str| scopes::written_into(text, &picture.scopes, &picture.works);
+            match repo_file::change(root, edit) {
+                Ok(Changed::Written(file)) => {
+                    let what = format!("Wrote the scopes into {}. Commit it to have them everywhere.", file.display());
+                    self.tell(&what, &format!("take the lines `after-recovery-...` out of {}", file.display()))?;
+                }
+                Ok(Changed::Not(file)) => self.tell(&format!("{} had the scopes already.", file.display()), "")?,
+                Err(why) => self.tell(&format!("The scopes were not written: {why}"), "")?,
+            }
+        }
+        Ok(())
     }
 
     async fn let_go(
