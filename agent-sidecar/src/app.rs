@@ -20,6 +20,7 @@ use crate::earlier::Earlier;
 use crate::guarded::Guarded;
 use crate::history::History;
 use crate::holds::{Holds, HoldsError};
+use crate::live::Telling;
 use crate::memory::Memory;
 use crate::service::{Belongings, Service};
 use crate::snapshots::Snapshots;
@@ -98,6 +99,7 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
     let guarded = Guarded::new(&[dirs.state.clone(), dirs.runtime.clone()]);
     let history = History::load(&dirs.state);
     let memory = Memory::read(&dirs.state);
+    let telling = Telling::read(&dirs.state);
     let holds = Holds::read(&dirs.state)?;
     let (journal, recovered) =
         Journal::open(&dirs.journal_dir(), &rr_journal::Options::default(), Arc::new(rr_journal::RealDisk))?;
@@ -118,6 +120,7 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
         history,
         metrics,
         memory,
+        telling,
         journal,
         snapshots,
         earlier,

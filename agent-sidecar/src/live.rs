@@ -27,6 +27,7 @@ use crate::service::Service;
 use crate::table::AgentSession;
 use made::{Calls, Maker};
 use makers::Touched;
+pub(crate) use telling::Telling;
 use watching::Watching;
 
 /// Without a reason to look, a tree whose changes the system does not tell is looked at this often (G19).

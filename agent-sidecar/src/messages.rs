@@ -791,6 +791,9 @@ pub(crate) fn overlap_cleared(finding: &Finding) -> String {
             finding.id
         );
     }
+    if let (Kind::Check(check), true) = (&finding.kind, finding.is_own()) {
+        return format!("`{}` no longer fails on what you committed (finding {}).", quote(check), finding.id);
+    }
     let paths: Vec<String> = finding.paths.iter().take(8).map(|p| quote(&p.to_string())).collect();
     format!("No longer in the way: {} (finding {}).", paths.join(", "), finding.id)
 }

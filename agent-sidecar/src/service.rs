@@ -21,7 +21,7 @@ use crate::guarded::Guarded;
 use crate::history::History;
 use crate::holds::Holds;
 use crate::hosts::{Output, claude};
-use crate::live::Live;
+use crate::live::{Live, Telling};
 use crate::memory::Memory;
 use crate::messages::{self, Who};
 use crate::people::People;
@@ -61,6 +61,7 @@ pub(crate) struct Service {
     metrics: Metrics,
     pub verdicts: VerdictsLease,
     pub memory: Memory,
+    pub telling: Telling,
     pub journal: Journal,
     pub snapshots: Snapshots,
     pub earlier: Earlier,
@@ -82,6 +83,7 @@ pub(crate) struct Belongings {
     pub history: History,
     pub metrics: Metrics,
     pub memory: Memory,
+    pub telling: Telling,
     pub journal: Journal,
     pub snapshots: Snapshots,
     pub earlier: Earlier,
@@ -100,6 +102,7 @@ impl Service {
             history,
             metrics,
             memory,
+            telling,
             journal,
             snapshots,
             earlier,
@@ -130,6 +133,7 @@ impl Service {
             metrics,
             verdicts: VerdictsLease::default(),
             memory,
+            telling,
             journal,
             snapshots,
             earlier,

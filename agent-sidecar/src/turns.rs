@@ -282,7 +282,8 @@ impl Service {
 
     /// What has been waiting to be told.
     pub(crate) fn pending(&self, who: &AgentSession) -> Vec<String> {
-        let facts = std::mem::take(&mut who.lock().notices);
+        let mut facts = std::mem::take(&mut who.lock().notices);
+        facts.extend(self.findings_for(who));
         facts.iter().for_each(|text| self.note(who, rr_journal::Event::Told { text: text.as_str().into() }));
         facts
     }
@@ -367,6 +368,7 @@ impl Service {
         let mut sessions = self.sessions();
         if sessions.get(&who.key).is_some_and(|s| Arc::ptr_eq(s, who)) {
             sessions.remove(&who.key);
+            self.telling.forget(&who.key);
         }
     }
 }

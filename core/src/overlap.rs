@@ -309,6 +309,17 @@ impl Finding {
         }
     }
 
+    /// Whether it says of the same work tree, by the same check, what the other said: while one stands, the other's end is no news.
+    #[must_use]
+    pub fn stands_for(&self, other: &Self) -> bool {
+        let is_same = match (&self.kind, &other.kind) {
+            (Kind::Edits { check, .. }, Kind::Edits { check: theirs, .. }) => check == theirs,
+            (Kind::Check(check), Kind::Check(theirs)) => self.is_own() && check == theirs,
+            _ => false,
+        };
+        is_same && self.sides == other.sides
+    }
+
     /// Whether it is about one work tree alone.
     #[must_use]
     pub fn is_own(&self) -> bool {

@@ -27,6 +27,8 @@ mod projects;
 mod repair;
 #[path = "breakage/stage.rs"]
 mod stage;
+#[path = "breakage/succession.rs"]
+mod succession;
 #[path = "breakage/together.rs"]
 mod together;
 #[path = "breakage/told.rs"]

@@ -2,11 +2,14 @@
 //! part reads what it needs from the store again in each round, and none of them waits for another.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
+use rr_core::overlap::{Finding, Kind};
 use rr_fleet::{Fleet, Leader};
 use rr_runtime::config::StoreKind;
+use rr_runtime::errors::chain;
 use rr_runtime::program::Floor;
+use rr_runtime::trouble::Trouble;
 use tokio::sync::watch;
 
 use crate::edits::Edits;
@@ -75,6 +78,7 @@ impl Duty {
 
     /// Does it all until it is dropped: that ends with the term.
     pub(crate) async fn watch_over(&self, leader: &Leader) -> Infallible {
+        self.remember().await;
         let (told, scene) = watch::channel(Scene::default());
         tokio::select! {
             never = scene::follow(&self.fleet, &told) => never,
@@ -83,6 +87,31 @@ impl Duty {
             never = self.together.look_after(scene.clone()) => never,
             never = self.health.look_after(leader, scene.clone()) => never,
             never = self.response.respond(leader, scene) => never,
+        }
+    }
+
+    /// What the leader before has found stands until whoever finds its like has looked again: nothing ends because a watcher does.
+    async fn remember(&self) {
+        let mut trouble = Trouble::with("read what was found before");
+        let standing = loop {
+            match self.fleet.findings().await {
+                Ok(standing) => break standing,
+                Err(error) => tokio::time::sleep(trouble.failed(&chain(&error)).as_std()).await,
+            }
+        };
+        type IsIts = fn(&Finding) -> bool;
+        let finders: [(&OwnFindings, IsIts); 3] = [
+            (&self.edits.found, |finding| matches!(finding.kind, Kind::Edits { .. })),
+            (&self.together.found, |finding| matches!(finding.kind, Kind::Check(_)) && !finding.is_own()),
+            (&self.health.own, |finding| {
+                matches!(finding.kind, Kind::Reverted { .. })
+                    || (matches!(finding.kind, Kind::Check(_)) && finding.is_own())
+            }),
+        ];
+        for (found, is_its) in finders {
+            let its = standing.iter().filter(|finding| is_its(finding));
+            *found.lock().unwrap_or_else(PoisonError::into_inner) =
+                its.map(|finding| (finding.id.clone(), finding.clone())).collect();
         }
     }
 }

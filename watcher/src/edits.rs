@@ -11,7 +11,7 @@ use rr_checks::{Trust, When};
 use rr_core::culprit::{Culprit, How};
 use rr_core::id::{CommitId, ObjectId, SessionId};
 use rr_core::live::{ChangeSet, FileChange, GitPath, Rest, Target, TreeKey};
-use rr_core::overlap::{Finding, FindingId, Kind, Whose};
+use rr_core::overlap::{Finding, FindingId, Whose};
 use rr_fleet::Fleet;
 use rr_runtime::errors::chain;
 use rr_runtime::metrics::{Metrics, WatchWord};
@@ -21,7 +21,6 @@ use tokio::sync::watch;
 use crate::grounds::{Ground, Grounds};
 use crate::health::{OwnFindings, tree_of};
 use crate::mixed::{Bench, Ended, Red, TreeOf, Unit, excerpt};
-use crate::overlap::remember;
 use crate::plan::Kept;
 use crate::scene::Scene;
 use crate::workshop::{Memory, Said, Urgency, Workshop};
@@ -85,8 +84,8 @@ impl Edits {
     pub(crate) async fn look_after(&self, mut scene: watch::Receiver<Scene>) -> Infallible {
         let mut known = Known::new();
         let mut trouble = Trouble::with("check what stands in work trees");
-        let is_mine = |finding: &Finding| matches!(finding.kind, Kind::Edits { .. });
-        remember(&self.fleet, &self.found, is_mine, &mut scene).await;
+        // It ends with the term, like its sender.
+        let _ = scene.wait_for(|scene| scene.is_known).await;
         loop {
             scene.mark_unchanged();
             let wait = match self.round(&scene, &mut known).await {

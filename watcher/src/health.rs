@@ -60,6 +60,8 @@ struct Known {
     /// Whose break may be over since it was looked at.
     red: BTreeSet<Line>,
     commits: BTreeMap<TreeKey, CommitId>,
+    /// Commits of which a check could not say anything, and when it is asked again.
+    unanswered: BTreeMap<TreeKey, (CommitId, Instant)>,
     not_before: BTreeMap<Line, Instant>,
 }
 
@@ -73,6 +75,11 @@ struct Looked {
 }
 
 impl Known {
+    /// Whether a commit is to be checked now: one of which nothing could be said waits a while.
+    fn may_ask(&self, key: &TreeKey, head: &CommitId) -> bool {
+        self.unanswered.get(key).is_none_or(|(commit, at)| commit != head || Instant::now() >= *at)
+    }
+
     /// Whether a line is to be looked at in this round: another machine is not asked at each.
     fn is_due(&mut self, line: &Line, again: bool) -> bool {
         let now = Instant::now();
@@ -109,6 +116,12 @@ impl Health {
 
     async fn round(&self, leader: &Leader, scene: &Scene, known: &mut Known) -> Result<(), String> {
         let asked = self.fleet.health_asked().await.map_err(|e| chain(&e))?;
+        if scene.is_known {
+            let is_there = |key: &TreeKey| scene.trees.contains_key(key);
+            known.commits.retain(|key, _| is_there(key));
+            known.unanswered.retain(|key, _| is_there(key));
+            self.own_findings().retain(|_, finding| is_there(&finding.sides[0]));
+        }
         for repo in scene.repos() {
             let grounds = self.grounds.clone();
             let (of, picture) = (repo.clone(), scene.clone());
@@ -390,26 +403,33 @@ impl Health {
             // A clone's own branch is looked after itself, unless what counts is where hosts push to.
             let is_line = |t: &Target| ground.remote.is_none() && t.branch == set.branch;
             let landed = set.target.as_ref().is_some_and(|t| t.commit == head || is_line(t));
-            if landed || known.commits.get(key) == Some(&head) {
+            if landed {
+                known.commits.remove(key);
+                self.own_finding(ground, key, &head, None);
+            }
+            if landed || known.commits.get(key) == Some(&head) || !known.may_ask(key, &head) {
                 continue;
             }
             let Ok(tree) = tree_of(ground, &head) else { continue };
-            let mut red = None;
+            let (mut red, mut is_answered) = (None, true);
             for check in &checks {
-                if let Said::Red { output, .. } =
-                    self.checked(leader, ground, &tree, &head, check, Memory::Known).await?
-                {
-                    red = Some((check.name.clone(), output));
-                    break;
+                match self.checked(leader, ground, &tree, &head, check, Memory::Known).await? {
+                    Said::Green => {}
+                    Said::Nothing(_) => is_answered = false,
+                    Said::Red { output, .. } => {
+                        red = Some((check.name.clone(), output));
+                        break;
+                    }
                 }
             }
-            self.own_finding(ground, key, &head, red);
-            known.commits.insert(key.clone(), head);
-        }
-        let gone: Vec<TreeKey> = known.commits.keys().filter(|key| !scene.trees.contains_key(*key)).cloned().collect();
-        for key in gone {
-            known.commits.remove(&key);
-            self.own_findings().retain(|_, finding| finding.sides[0] != key);
+            if is_answered || red.is_some() {
+                self.own_finding(ground, key, &head, red);
+                known.unanswered.remove(key);
+                known.commits.insert(key.clone(), head);
+            } else {
+                // What was known before stays said.
+                known.unanswered.insert(key.clone(), (head, Instant::now() + ASK_AGAIN_AFTER));
+            }
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rr_core::id::{CommitId, ObjectId, RepoId};
 use rr_core::live::{ChangeSet, TreeKey};
-use rr_core::overlap::{Answer, Event, Finding, Hot, Index, Options, Question, Standing, Told, is_sweep};
+use rr_core::overlap::{Answer, Event, Finding, Hot, Index, Kind, Options, Question, Standing, Told, is_sweep};
 use rr_fleet::{FindingChange, Fleet, Leader};
 use rr_git::{Fetched, Merged, MirrorError};
 use rr_runtime::errors::chain;
@@ -54,6 +54,8 @@ struct Known {
     index: Index,
     put: BTreeMap<TreeKey, Arc<ChangeSet>>,
     told: Told,
+    /// What the leader before has found between two, until it is found again or known to be over.
+    inherited: Vec<Finding>,
     guess: Option<(Question, JoinHandle<Answer>)>,
     /// Trees of other hosts whose contents are compared and not here.
     wanted: BTreeSet<TreeKey>,
@@ -98,14 +100,21 @@ impl Overlap {
         self.answer(known, &grounds).await;
         self.want(leader, known, &grounds).await?;
         self.learn(known, &grounds).await;
-        self.tell(leader, known).await
+        self.tell(leader, scene, known).await
     }
 
-    /// What the leader before has told is not told again.
+    /// What the leader before has told is not told again, and not cleared before it is known to be over.
     async fn begin(&self) -> Result<Known, String> {
         let told = self.fleet.told().await.map_err(|e| chain(&e))?;
-        let told = told.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+        let mut told: Told = told.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+        let standing = self.fleet.findings().await.map_err(|e| chain(&e))?;
+        told.agree(&standing);
+        // Of the others each is remembered by whoever finds its like.
+        let is_compared = |finding: &Finding| {
+            matches!(finding.kind, Kind::Files | Kind::Merge | Kind::Package(_) | Kind::Symbol { .. })
+        };
         Ok(Known {
+            inherited: standing.into_iter().filter(is_compared).collect(),
             index: Index::new(Options::default()),
             put: BTreeMap::new(),
             told,
@@ -241,8 +250,13 @@ impl Overlap {
         }
     }
 
-    async fn tell(&self, leader: &Leader, known: &mut Known) -> Result<(), String> {
+    async fn tell(&self, leader: &Leader, scene: &Scene, known: &mut Known) -> Result<(), String> {
+        // Nothing is over because nothing has been read yet.
+        if !scene.is_known {
+            return Ok(());
+        }
         let mut findings = known.index.findings();
+        known.inherit(&mut findings, scene);
         self.count(&findings);
         for (repo, (_, hot)) in &known.hot {
             let (of_it, rest) = findings.into_iter().partition(|finding| finding.repo == *repo);
@@ -304,6 +318,17 @@ impl Known {
         }
     }
 
+    /// Puts in what was found before and cannot be known yet in this term.
+    fn inherit(&mut self, findings: &mut Vec<Finding>, scene: &Scene) {
+        let index = &self.index;
+        self.inherited.retain(|before| {
+            let is_there = before.sides.iter().all(|side| scene.trees.contains_key(side));
+            let is_found = findings.iter().any(|finding| finding.id == before.id);
+            is_there && !is_found && index.is_open_between(&before.sides)
+        });
+        findings.extend(self.inherited.iter().cloned());
+    }
+
     fn target_of(&self, repo: &RepoId) -> Option<CommitId> {
         let sets = self.put.values().filter(|set| set.repo == *repo);
         sets.filter_map(|set| set.target.as_ref()).map(|target| target.commit.clone()).next()
@@ -317,27 +342,6 @@ impl Known {
             self.index.answer(&question, answer);
         }
     }
-}
-
-/// At the beginning of a term: what the leader before has found of its kind stands until it is looked at again, and there is something
-/// to look at.
-pub(crate) async fn remember(
-    fleet: &Fleet,
-    found: &OwnFindings,
-    is_its: fn(&Finding) -> bool,
-    scene: &mut watch::Receiver<Scene>,
-) {
-    let mut trouble = Trouble::with("read what was found before");
-    let known = loop {
-        match fleet.findings().await {
-            Ok(known) => break known,
-            Err(error) => tokio::time::sleep(trouble.failed(&chain(&error)).as_std()).await,
-        }
-    };
-    let known = known.into_iter().filter(is_its).map(|finding| (finding.id.clone(), finding));
-    *found.lock().unwrap_or_else(PoisonError::into_inner) = known.collect();
-    // It ends with the term, like its sender.
-    let _ = scene.wait_for(|scene| !scene.trees.is_empty()).await;
 }
 
 fn repo_of(question: &Question) -> &RepoId {

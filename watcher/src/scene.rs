@@ -15,6 +15,8 @@ use tokio::sync::watch;
 /// Every work tree that somebody works in.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scene {
+    /// The store has been read: a tree that is not among them is not there.
+    pub is_known: bool,
     pub trees: BTreeMap<TreeKey, Arc<ChangeSet>>,
 }
 
@@ -43,12 +45,15 @@ async fn follow_once(
     trouble: &mut Trouble,
 ) -> Result<Infallible, FleetError> {
     let mut follower = fleet.follow_live().await?;
-    // A new follower tells what stands, not what went meanwhile.
-    scene.send_modify(|scene| scene.trees.clear());
+    let mut is_first = true;
     loop {
         let changes = follower.next().await?;
         trouble.worked();
         scene.send_modify(|scene| {
+            // A new follower tells at first what stands, not what went meanwhile.
+            if std::mem::take(&mut is_first) {
+                *scene = Scene { is_known: true, trees: BTreeMap::new() };
+            }
             for change in changes {
                 match change {
                     LiveChange::Put(key, set) => drop(scene.trees.insert(key, Arc::new(*set))),

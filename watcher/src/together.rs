@@ -11,7 +11,7 @@ use rr_checks::Check;
 use rr_core::culprit::{Culprit, How};
 use rr_core::id::{CommitId, HostId, ObjectId, RepoId};
 use rr_core::live::{ChangeSet, GitPath, Onto, Rest, TreeKey};
-use rr_core::overlap::{Finding, FindingId, Kind, is_sweep};
+use rr_core::overlap::{Finding, FindingId, is_sweep};
 use rr_fleet::Fleet;
 use rr_git::{Mirror, MirrorError};
 use rr_runtime::errors::chain;
@@ -22,7 +22,6 @@ use tokio::sync::watch;
 use crate::grounds::{Ground, Grounds};
 use crate::health::{OwnFindings, tree_of};
 use crate::mixed::{Bench, Ended, Red, TreeOf, Unit, excerpt};
-use crate::overlap::remember;
 use crate::plan::Kept;
 use crate::scene::Scene;
 use crate::workshop::{Memory, Said, Urgency, Workshop};
@@ -96,8 +95,8 @@ impl Together {
     pub(crate) async fn look_after(&self, mut scene: watch::Receiver<Scene>) -> Infallible {
         let mut known = Known::default();
         let mut trouble = Trouble::with("check all live work together");
-        let is_mine = |finding: &Finding| matches!(finding.kind, Kind::Check(_)) && !finding.is_own();
-        remember(&self.fleet, &self.found, is_mine, &mut scene).await;
+        // It ends with the term, like its sender.
+        let _ = scene.wait_for(|scene| scene.is_known).await;
         loop {
             scene.mark_unchanged();
             let began = Instant::now();

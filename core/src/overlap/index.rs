@@ -93,6 +93,13 @@ impl Index {
         self.views().filter(asks).map(|view| view.sides.map(|side| side.key.clone())).collect()
     }
 
+    /// Whether something between these two is not known yet: a finding that is not there may still come.
+    #[must_use]
+    pub fn is_open_between(&self, sides: &[TreeKey; 2]) -> bool {
+        let is_theirs = |view: &View<'_>| view.sides.iter().all(|side| sides.contains(&side.key));
+        self.views().filter(is_theirs).any(|view| view.is_open())
+    }
+
     /// Good for everybody who asks the same, now or later.
     pub fn answer(&mut self, question: &Question, answer: Answer) {
         self.answers.put(question.clone().canonical(), answer.within_limits());

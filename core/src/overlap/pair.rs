@@ -157,6 +157,12 @@ impl<'a> View<'a> {
         .collect()
     }
 
+    /// Whether git has not said yet, or cannot say now, how the two merge.
+    pub(super) fn is_open(&self) -> bool {
+        let text = self.text();
+        !text.open.is_empty() || !text.unknown.is_empty()
+    }
+
     /// Every question of the pair, answered or not.
     pub(super) fn wanted(&self) -> Vec<Question> {
         self.text_asks().into_iter().chain(self.check_ask()).map(|ask| ask.question).collect()

@@ -66,6 +66,16 @@ impl Told {
         events
     }
 
+    /// Brings it in line with the findings that stand where everybody reads them. The two are not written at once: what stands there
+    /// was told, what does not stand there was cleared, or never told.
+    pub fn agree(&mut self, standing: &[Finding]) {
+        let ids: BTreeSet<&FindingId> = standing.iter().map(|finding| &finding.id).collect();
+        self.known.retain(|id, _| ids.contains(id));
+        for finding in standing {
+            self.see(finding);
+        }
+    }
+
     /// Findings told and not cleared.
     pub fn open(&self) -> impl Iterator<Item = (&FindingId, Level)> {
         self.known.iter().map(|(id, before)| (id, before.level))

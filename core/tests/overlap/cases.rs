@@ -343,6 +343,23 @@ fn a_conflict_stays_while_it_is_typed_on_and_goes_when_it_is_resolved() {
 }
 
 #[test]
+fn something_is_open_between_two_until_git_has_said_how_they_merge() {
+    let mut index = two([edit("a.rs", 3, 20)], [edit("a.rs", 3, 21)]);
+    let sides = worst(&index).sides;
+    let other = [sides[0].clone(), crate::git::key(7)];
+    assert!(index.is_open_between(&sides) && !index.is_open_between(&other));
+    answer_all(&mut index, &Answer::Unanswerable("contents are not here".to_owned()));
+    assert!(index.is_open_between(&sides), "it may be said later");
+    index.ask_again();
+    answer_all(&mut index, &conflict("a.rs"));
+    assert!(!index.is_open_between(&sides));
+    let mut index = two([edit("a.rs", 3, 20)], [edit("b.rs", 3, 21)]);
+    assert!(!index.is_open_between(&sides), "they do not meet");
+    index.put(sides[0].clone(), None);
+    assert!(!index.is_open_between(&sides));
+}
+
+#[test]
 fn what_cannot_be_answered_is_no_alert_and_asked_again_only_on_request() {
     let mut index = two([edit("a.rs", 3, 10)], [edit("a.rs", 4, 11)]);
     answer_all(&mut index, &Answer::Unanswerable("host is not reachable".to_owned()));

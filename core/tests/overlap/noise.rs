@@ -196,6 +196,28 @@ fn another_one_goes_on_from_what_was_told() {
 }
 
 #[test]
+fn what_stands_counts_as_told_and_what_does_not_stand_as_cleared_whatever_was_saved() {
+    let (here, other) = (conflict("a.rs", 1, &[3]), conflict("a.rs", 1, &[60]));
+    // Put where everybody reads it, and its teller ended before it had saved that.
+    let mut told = Told::default();
+    told.agree(&here);
+    assert!(told.step(&here).is_empty(), "not twice");
+    assert_eq!(words(&told.step(&other)), ["changed"], "with all that is known of it");
+    assert_eq!((0..3).flat_map(|_| told.step(&[])).count(), 1, "and it is cleared");
+    // Cleared there, and not saved.
+    let mut told = Told::default();
+    told.step(&here);
+    told.agree(&[]);
+    assert_eq!(words(&told.step(&here)), ["new"]);
+    // A worse level that was told stays known.
+    let with = |level| vec![Finding { level, ..here[0].clone() }];
+    let mut told = Told::default();
+    told.step(&with(Level::Broken));
+    told.agree(&with(Level::Conflict));
+    assert!(told.step(&with(Level::Broken)).is_empty());
+}
+
+#[test]
 fn hot_files_are_quieter_and_told_last() {
     let edited = |path: &str, commits, sessions| Edited { path: path.into(), commits, sessions };
     let all = [edited("CHANGELOG.md", 60, 12), edited("a.rs", 30, 1), edited("b.rs", 3, 2), edited("busy.rs", 9, 9)];
