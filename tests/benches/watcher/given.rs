@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rr_core::id::CommitId;
-use rr_core::overlap::{Index, Options};
+use rr_core::overlap::{Index, Options, SWEEP_PATHS};
 
 use crate::fleets;
 use crate::history;
@@ -54,7 +54,8 @@ fn merges(repo: &Path, merges_max: usize, table: &mut Table) {
             *left_out.entry("older than the newest that are replayed").or_default() += 1;
             continue;
         }
-        let base = match base_of(&clone, &parents[1..]) {
+        // What git can say of two commits is asked before work trees are made of them.
+        let base = match base_of(&clone, &parents[1..]).and_then(|base| not_a_sweep(&clone, base, &parents[1..])) {
             Ok(base) => base,
             Err(why) => {
                 *left_out.entry(why).or_default() += 1;
@@ -114,6 +115,18 @@ fn base_of(clone: &Path, parents: &[&str]) -> Result<String, &'static str> {
     }
 }
 
+/// The same base, unless one of them has changed too much since to be told to anybody.
+fn not_a_sweep(clone: &Path, base: String, parents: &[&str]) -> Result<String, &'static str> {
+    let paths = |parent: &&str| {
+        let named = git(clone, &["diff-tree", "-r", "--no-renames", "--name-only", "-z", &base, parent]);
+        named.split('\0').filter(|path| !path.is_empty()).count()
+    };
+    if parents.iter().any(|parent| paths(parent) > SWEEP_PATHS) {
+        return Err("a side changes more than 50 paths");
+    }
+    Ok(base)
+}
+
 /// Makes a work tree of the base that has another commit's contents in it.
 fn become_dirty(root: &Path, base: &str, commit: &str, lies: Lies) {
     git(root, &["checkout", "-q", "-f", "--detach", base]);
@@ -132,7 +145,7 @@ type Both = (Pairs, Pairs);
 fn verdict(stage: &Stage, index: &Index) -> Result<Both, &'static str> {
     let sweeps = stage.sides.iter().filter_map(|side| side.set.as_ref()).any(rr_core::overlap::is_sweep);
     if sweeps {
-        return Err("a side is a sweep (more than 50 paths)");
+        return Err("a side is a sweep (nothing but layout)");
     }
     let truth = stage.truth();
     let by_key: BTreeSet<String> = manifests(stage);
