@@ -7,6 +7,8 @@
 mod affected;
 #[path = "breakage/author.rs"]
 mod author;
+#[path = "breakage/cost.rs"]
+mod cost;
 #[path = "breakage/drain.rs"]
 mod drain;
 #[path = "breakage/edits.rs"]
