@@ -162,6 +162,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_break_that_opens_while_others_wait_for_the_slot_keeps_it_from_them() {
+        let (line, (said, mut heard)) = (line(), mpsc::unbounded_channel());
+        let held = line.turn(Urgency::Guess).await;
+        comes(&line, Urgency::Commit, &said);
+        all_wait(&line, 1).await;
+        line.breaks_open(1);
+        drop(held);
+        for _ in 0..50 {
+            yield_now().await;
+        }
+        assert!(heard.try_recv().is_err());
+        line.breaks_open(0);
+        assert_eq!(heard.recv().await, Some(Urgency::Commit));
+    }
+
+    #[tokio::test]
     async fn what_is_no_break_and_no_commit_gives_way_to_a_break_alone() {
         let (line, (said, _heard)) = (line(), mpsc::unbounded_channel());
         let _held = line.turn(Urgency::Guess).await;

@@ -226,6 +226,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_is_put_out_of_line_ends_its_check_or_stands_in_line_again() {
+        let (store, _folder) = store();
+        let host = HostId::from_random(OsEntropy.bits());
+        let slots = slots(store, &host, false).await;
+        let held = within(slots.take()).await;
+        let waiting = async {
+            let next = slots.take().await;
+            let rows = slots.fleet.slots().await.expect("listed");
+            assert!(rows.iter().any(|row| row.has_it), "a slot that the store knows of: {rows:?}");
+            drop(next);
+        };
+        let put_out = async {
+            while slots.fleet.slots().await.expect("listed").len() < 2 {
+                tokio::task::yield_now().await;
+            }
+            slots.fleet.empty_line(&host, CHECKS_SLOT).await.expect("emptied");
+            held.over.cancelled().await;
+        };
+        within(async { tokio::join!(waiting, put_out) }).await;
+    }
+
+    #[tokio::test]
     async fn without_the_stores_word_no_check_begins_and_a_running_one_is_ended() {
         let (store, _folder) = store();
         let faulty = FaultyStore::new(store);
