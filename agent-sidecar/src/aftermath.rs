@@ -12,7 +12,7 @@ use rr_core::time::{BootTime, Span};
 
 use crate::call::{Action, Answer, Event, ToolCall};
 use crate::effects;
-use crate::locking::{Got, Need};
+use crate::locking::{Doing, Got, Need};
 use crate::messages::{self, Who};
 use crate::people::Glance;
 use crate::repos::{Repo, Shared};
@@ -43,7 +43,7 @@ impl Service {
             Action::Read(_) | Action::Harmless => {}
         }
         if let Some(flight) = flight.as_ref().filter(|flight| !flight.recorded) {
-            let seen = self.compare(who, Some(event), flight).await;
+            let seen = self.compare(who, Some(event), &call.id, flight).await;
             self.record(who, &call.id, flight, ok, &seen).await;
             facts.extend(seen.facts);
             if let Some((tree, glance)) = flight.before.tree.as_ref().zip(seen.glance) {
@@ -104,7 +104,7 @@ impl Service {
 
     /// Looks at what a call has done whose end nobody has reported, and writes it down.
     pub(crate) async fn look_once(self: &Arc<Self>, who: &Arc<AgentSession>, id: &str, flight: &InFlight) {
-        let seen = self.compare(who, None, flight).await;
+        let seen = self.compare(who, None, id, flight).await;
         self.record(who, id, flight, false, &seen).await;
     }
 
@@ -206,7 +206,13 @@ impl Service {
     }
 
     /// Compares the tree with how it was before the call. `event`: the agent's report of its end, if there is one.
-    async fn compare(self: &Arc<Self>, who: &Arc<AgentSession>, event: Option<&Event>, flight: &InFlight) -> Seen {
+    async fn compare(
+        self: &Arc<Self>,
+        who: &Arc<AgentSession>,
+        event: Option<&Event>,
+        call: &str,
+        flight: &InFlight,
+    ) -> Seen {
         let mut seen = Seen::default();
         let Some(tree) = &flight.before.tree else { return seen };
         let repo = &tree.repo;
@@ -242,7 +248,7 @@ impl Service {
             }
             seen.touched.push(path);
         }
-        seen.facts.extend(self.count_as_own(who, event, repo, own).await);
+        seen.facts.extend(self.count_as_own(who, event, call, repo, own).await);
         if tree.dirty.head_moved(&now) {
             who.lock().reads.retain(|(_, p), v| v.is_current(p));
             let moved = messages::tree_moved(&repo.tree.branch());
@@ -302,6 +308,7 @@ impl Service {
         self: &Arc<Self>,
         who: &Arc<AgentSession>,
         event: Option<&Event>,
+        call: &str,
         repo: &Arc<Repo>,
         own: Vec<RepoPath>,
     ) -> Option<String> {
@@ -314,10 +321,11 @@ impl Service {
                 unforeseen.push((path, claim));
             }
         }
+        let doing = Doing { words: "changed by a command", call: Some(call) };
         for (_, claim) in unforeseen.iter().take(FILES_SHOWN_MAX) {
             let needs = [claim.clone(), Claim::shared(repo.shared(Shared::Tree))];
             let needs = needs.map(|claim| Need { repo: repo.clone(), claim, only_for: None });
-            if let Got::Refused { .. } = self.need(who, &needs, "changed by a command").await {
+            if let Got::Refused { .. } = self.need(who, &needs, doing).await {
                 self.withdraw_requests(who).await;
                 who.lock().note_lost(never_held(repo, claim.clone()));
             }

@@ -16,7 +16,7 @@ use crate::call::{Action, Answer, Event, ToolCall, Verdict};
 use crate::effects::{self, Effects};
 use crate::guarded::Objection;
 use crate::judged::Cleared;
-use crate::locking::{Got, Need};
+use crate::locking::{Doing, Got, Need};
 use crate::messages;
 use crate::people::Glance;
 use crate::record::lock_step;
@@ -252,7 +252,7 @@ impl Service {
         }
         let before = self.keep_before(call, found, compared)?;
         if let Some(id) = &cleared.approval {
-            self.use_word(who, id).await.map_err(Stop::Refused)?;
+            self.use_word(who, event, call, id).await.map_err(Stop::Refused)?;
         }
         let mut note = None;
         if call.action.may_change() {
@@ -472,7 +472,7 @@ impl Service {
         }
         let doing = doing(call);
         let elsewhere = needs.iter().filter_map(|n| self.landed_elsewhere(who, &n.repo, n)).collect::<Vec<_>>();
-        match self.need(who, &needs, &doing).await {
+        match self.need(who, &needs, Doing { words: &doing, call: Some(&call.id) }).await {
             Got::All(more) => {
                 facts.extend(more);
                 facts.extend(elsewhere);
@@ -522,7 +522,8 @@ impl Service {
         for place in found.reads.iter().filter(wants).filter(free) {
             let claim = Claim::exclusive(Scope::Path(place.path.clone()));
             let need = Need { repo: place.repo.clone(), claim, only_for: None };
-            if let Got::Refused { .. } = self.need(who, &[need], &doing(call)).await {
+            let doing = Doing { words: &doing(call), call: Some(&call.id) };
+            if let Got::Refused { .. } = self.need(who, &[need], doing).await {
                 self.withdraw_requests(who).await;
             }
         }

@@ -256,7 +256,7 @@ impl Service {
             Asked::Waiting { id, ahead } => {
                 let first = who.lock().asked.insert(request.call_print.clone());
                 if first {
-                    self.note(who, approval(&id, ApprovalStep::Asked, "", &hit.because));
+                    self.note_of(who, event, call, approval(&id, ApprovalStep::Asked, "", &hit.because));
                 }
                 waits(messages::approval_waits(&hit.rule, &hit.because, id.short(), ahead))
             }
@@ -274,10 +274,16 @@ impl Service {
     }
 
     /// Uses up a person's word for this call. Only then it passes, and only once.
-    pub(crate) async fn use_word(&self, who: &AgentSession, id: &ApprovalId) -> Result<(), Answer> {
+    pub(crate) async fn use_word(
+        &self,
+        who: &AgentSession,
+        event: &Event,
+        call: &ToolCall,
+        id: &ApprovalId,
+    ) -> Result<(), Answer> {
         match self.fleet.use_approval(&who.session, id).await {
             Ok(Used::Yes { by }) => {
-                self.note(who, approval(id, ApprovalStep::Used, &by, ""));
+                self.note_of(who, event, call, approval(id, ApprovalStep::Used, &by, ""));
                 Ok(())
             }
             Ok(Used::Paused) => Err(Answer::deny(messages::not_connected("the fleet was just paused"))),

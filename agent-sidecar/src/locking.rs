@@ -37,6 +37,15 @@ impl Need {
     }
 }
 
+/// What locks are needed for.
+#[derive(Clone, Copy)]
+pub(crate) struct Doing<'a> {
+    /// As others are told.
+    pub words: &'a str,
+    /// The call whose they are, in the journal too.
+    pub call: Option<&'a str>,
+}
+
 /// What came of needing some locks.
 pub(crate) enum Got {
     /// All are held and usable; facts to tell along.
@@ -49,7 +58,7 @@ pub(crate) enum Got {
 
 impl Service {
     /// Makes sure that a session holds all of these, usable. What it holds already costs no store call.
-    pub(crate) async fn need(self: &Arc<Self>, who: &Arc<AgentSession>, needs: &[Need], doing: &str) -> Got {
+    pub(crate) async fn need(self: &Arc<Self>, who: &Arc<AgentSession>, needs: &[Need], doing: Doing<'_>) -> Got {
         let _one_at_a_time = who.acquiring.lock().await;
         let mut missing: Vec<Need> = Vec::new();
         for need in needs {
@@ -129,7 +138,7 @@ impl Service {
         messages::still_waiting(shown, by.as_ref(), waited)
     }
 
-    async fn ask(self: &Arc<Self>, who: &Arc<AgentSession>, repo: &Arc<Repo>, needs: &[Need], doing: &str) -> Got {
+    async fn ask(self: &Arc<Self>, who: &Arc<AgentSession>, repo: &Arc<Repo>, needs: &[Need], doing: Doing<'_>) -> Got {
         let what = needs.first().map(Need::shown).unwrap_or_default();
         let held = who.lock().locks.len();
         if held + needs.len() > LOCKS_PER_SESSION_MAX {
@@ -139,10 +148,10 @@ impl Service {
             return Got::Refused { what, reason };
         }
         let claims: Vec<Claim> = needs.iter().map(|n| n.claim.clone()).collect();
-        let request = Request { repo: repo.id.clone(), claims, doing: doing.to_owned(), now_unix_ms: unix_ms() };
+        let request = Request { repo: repo.id.clone(), claims, doing: doing.words.to_owned(), now_unix_ms: unix_ms() };
         match self.fleet.request(&who.session, request).await {
-            Ok(Asked::Granted(grant)) => self.take_in(who, repo, needs, grant, None),
-            Ok(Asked::Queued(waiter, blockers)) => self.queued(who, repo, needs, waiter, blockers).await,
+            Ok(Asked::Granted(grant)) => self.take_in(who, repo, needs, grant, None, doing.call),
+            Ok(Asked::Queued(waiter, blockers)) => self.queued(who, repo, needs, waiter, blockers, doing.call).await,
             Ok(Asked::Lost) => {
                 Got::Refused { what, reason: messages::not_connected("its session is no longer valid in the store") }
             }
@@ -161,6 +170,7 @@ impl Service {
         needs: &[Need],
         grant: Grant,
         claim_by: Option<BootTime>,
+        call: Option<&str>,
     ) -> Got {
         let now = self.now();
         let cooling = grant.must_cool();
@@ -187,7 +197,7 @@ impl Service {
                 });
             }
         }
-        granted.into_iter().for_each(|fact| self.note(who, fact));
+        granted.into_iter().for_each(|fact| self.journal.note(self.entry(who, None, call, fact)));
         if cooling {
             let what = needs.first().map(Need::shown).unwrap_or_default();
             return Got::Refused { reason: messages::cooling(&what, cool_until.since(now)), what };
@@ -215,13 +225,14 @@ impl Service {
         needs: &[Need],
         waiter: Waiter,
         blockers: Vec<Blocker>,
+        call: Option<&str>,
     ) -> Got {
         let what = needs.iter().find(|n| blockers.iter().any(|b| conflicts(b, &n.claim))).unwrap_or(&needs[0]).shown();
         self.get_to_know(&blockers).await;
         let only_call = needs.iter().any(|n| n.only_for.is_some());
         if self.all_beside(repo, &blockers) {
             self.fleet.cancel(&who.session, &waiter).await;
-            return self.go_on_beside(who, repo, needs, &what, &blockers).await;
+            return self.go_on_beside(who, repo, needs, &what, &blockers, call).await;
         }
         if only_call {
             // Nobody comes back for a call's own lock by itself: the next try asks anew.
@@ -246,6 +257,7 @@ impl Service {
         needs: &[Need],
         what: &str,
         blockers: &[Blocker],
+        call: Option<&str>,
     ) -> Got {
         let mut facts: Vec<String> =
             blockers.iter().map(|b| messages::allowed_beside(what, &self.who(b.session(), None))).collect();
@@ -254,7 +266,7 @@ impl Service {
         if rest.is_empty() {
             return Got::All(facts);
         }
-        match Box::pin(self.ask(who, repo, &rest, "beside another work tree")).await {
+        match Box::pin(self.ask(who, repo, &rest, Doing { words: "beside another work tree", call })).await {
             Got::All(more) => {
                 facts.extend(more);
                 Got::All(facts)
@@ -342,7 +354,7 @@ impl Service {
             Ok(WaitEnd::Granted(grant)) if still_wanted => {
                 let window = self.timing.claim_window;
                 let locks = grant.locks.clone();
-                self.take_in(who, repo, needs, grant, Some(self.now() + window));
+                self.take_in(who, repo, needs, grant, Some(self.now() + window), None);
                 who.notify(messages::granted_later(&what, window));
                 self.tell_landed_elsewhere(who, repo, needs);
                 tracing::info!(sid = %who.sid(), what, locks = locks.len(), "granted from the queue");

@@ -526,7 +526,11 @@ pub(crate) fn blocked(hit: &Hit) -> String {
 
 pub(crate) fn approval_waits(rule: &str, because: &str, id: &str, ahead: usize) -> String {
     let because = if because.is_empty() { String::new() } else { format!(" ({})", because.trim_end_matches('.')) };
-    let place = if ahead == 0 { String::new() } else { format!(" {ahead} other request(s) are before it.") };
+    let place = match ahead {
+        0 => String::new(),
+        1 => " One other request is before it.".to_owned(),
+        _ => format!(" {ahead} other requests are before it."),
+    };
     format!(
         "A person has to approve this first: rule `{}`{because}. They have been asked (request {id}, `rrctl approvals`).{place} Go on \
          with other work; you are told the answer, and then the same call passes once. No answer in time means no.",

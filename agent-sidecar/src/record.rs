@@ -30,6 +30,11 @@ impl Service {
         self.journal.note(self.entry(who, None, None, fact));
     }
 
+    /// The same, of one call.
+    pub(crate) fn note_of(&self, who: &AgentSession, event: &Event, call: &ToolCall, fact: Fact) {
+        self.journal.note(self.entry(who, Some(event), Some(&call.id), fact));
+    }
+
     /// The machine as a whole was paused or may go on.
     pub(crate) fn note_state(&self, before: Option<&FleetState>, now: &FleetState) {
         let was = before.map(|state| (state.is_paused(), state.epoch));
@@ -54,7 +59,7 @@ impl Service {
             Verdict::Pass => {
                 // A changing call was written down before it passed.
                 if !call.action.may_change() {
-                    self.journal.note(self.entry(who, Some(event), Some(&call.id), self.intent(event, call)));
+                    self.note_of(who, event, call, self.intent(event, call));
                 }
                 return;
             }
@@ -64,7 +69,7 @@ impl Service {
         let word = if answer.asked { Word::Asked } else { word };
         let verdict = Fact::Verdict { verdict: word, reason: reason.as_str().into(), rule: answer.rule.clone() };
         for fact in [self.intent(event, call), verdict] {
-            self.journal.note(self.entry(who, Some(event), Some(&call.id), fact));
+            self.note_of(who, event, call, fact);
         }
     }
 

@@ -43,7 +43,7 @@ pub(crate) fn start(dirs: &Dirs, wait: bool) -> Result<Started, Failure> {
         }
         return Ok(Started::Running { pid: daemon.pid });
     }
-    dirs.prepare().map_err(|e| Failure::at("prepare this user's folders", &e))?;
+    rr_runtime::program::prepare(dirs)?;
     if !wait {
         // An agent that ends its hook's whole process group must not catch the new process before it has left. It fails
         // where we lead a group ourselves, and then nobody ends us with another one.

@@ -4,6 +4,7 @@
 pub(crate) mod diff;
 pub(crate) mod lines;
 pub(crate) mod player;
+pub(crate) mod rows;
 pub(crate) mod screen;
 pub(crate) mod story;
 pub(crate) mod when;
@@ -41,8 +42,8 @@ pub(crate) fn session(reader: &Reader, wanted: &str) -> Result<SessionId, Failur
     let mut found = found.into_iter();
     match (found.next(), found.next()) {
         (Some(one), None) => Ok(one),
-        (None, _) => Err(Failure::new(Kind::NotFound, format!("the journal knows no session {wanted}"))
-            .hint("rrctl log --kind session-started")),
+        (None, _) => Err(Failure::new(Kind::NotFound, format!("this machine's journal knows no session {wanted}"))
+            .hint("rrctl log --kind session-started; with --all-hosts those of other machines")),
         (Some(one), Some(other)) => {
             let more = found.map(|id| id.to_string());
             let ids: Vec<String> = [one.to_string(), other.to_string()].into_iter().chain(more).collect();

@@ -8,6 +8,7 @@ mod cmd;
 mod demo;
 mod detach;
 mod door;
+mod follow;
 mod hand;
 mod hookbin;
 mod install;

@@ -25,6 +25,13 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
     text(&format!("{line}\n"))
 }
 
+/// Whether a person looks who has not said that colours are unwanted.
+pub(crate) fn has_colours() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let unable = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+    std::io::stdout().is_terminal() && !unwanted && !unable
+}
+
 /// How many columns there are, if a person looks at them.
 pub(crate) fn columns() -> Option<u16> {
     let out = std::io::stdout();

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Row, Table};
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// Rows under headings. `columns` limits the width; `None` (no terminal) leaves every row on one line.
 pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>, columns: Option<u16>) -> String {
@@ -28,9 +29,60 @@ pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String
     })
 }
 
-/// Control characters out: tasks and agents' names come from programs that are not trusted with a terminal.
+/// Control characters out, and what makes a text look like another one: tasks, commands and names come from programs that are not
+/// trusted with a terminal.
 pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let shown = |c: char| match c {
+        _ if c.is_control() => ' ',
+        // Marks without a width, and those that turn the order of what follows.
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => '\u{fffd}',
+        _ => c,
+    };
+    text.chars().map(shown).collect()
+}
+
+/// How many columns of a terminal a text takes.
+pub(crate) fn wide(text: &str) -> usize {
+    text.width()
+}
+
+/// At most so many columns: what is longer is cut in its middle, nearer to its end.
+pub(crate) fn fit(text: &str, columns: usize) -> String {
+    if wide(text) <= columns {
+        return text.to_owned();
+    }
+    let left = columns.saturating_sub(1);
+    let head = taken(text.chars(), left - left / 3);
+    let tail: String = taken(text.chars().rev(), left / 3).chars().rev().collect();
+    if columns == 0 { String::new() } else { format!("{head}…{tail}") }
+}
+
+/// As lines of at most so many columns, with nothing left out.
+pub(crate) fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let (mut lines, mut line, mut used) = (Vec::new(), String::new(), 0);
+    for c in text.chars() {
+        let more = c.width().unwrap_or(0);
+        if used + more > columns && used > 0 {
+            lines.push(std::mem::take(&mut line));
+            used = 0;
+        }
+        if more <= columns {
+            line.push(c);
+            used += more;
+        }
+    }
+    lines.push(line);
+    lines
+}
+
+/// As many as have room.
+fn taken(chars: impl Iterator<Item = char>, columns: usize) -> String {
+    let mut used = 0;
+    let has_room = |c: &char| {
+        used += c.width().unwrap_or(0);
+        used <= columns
+    };
+    chars.take_while(has_room).collect()
 }
 
 /// "now", "12s", "3m", "5h", "2d": two characters of truth.
@@ -66,6 +118,22 @@ mod tests {
     fn without_a_terminal_a_row_is_one_line_however_long() {
         let text = table(&["LOCK"], [vec!["x".repeat(500)]], None);
         assert_eq!(text.lines().count(), 2);
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_in_the_middle_or_goes_on_below() {
+        assert_eq!(fit("abcdefghij", 10), "abcdefghij");
+        assert_eq!(fit("abcdefghijk", 10), "abcdef…ijk");
+        assert_eq!((fit("abc", 1), fit("abc", 0)), ("…".to_owned(), String::new()));
+        assert_eq!(fit("宽宽宽宽", 5), "宽…", "a wide character has two columns");
+        assert_eq!(wrapped("abcdefg", 3), ["abc", "def", "g"]);
+        assert_eq!(wrapped("宽宽a", 3), ["宽", "宽a"]);
+        assert_eq!((wrapped("", 3), wrapped("abc", 0)), (vec![String::new()], vec![String::new()]));
+    }
+
+    #[test]
+    fn what_an_agent_wrote_cannot_look_like_something_else() {
+        assert_eq!(plain("npm publish\u{202e}hsilbup\u{200b}"), "npm publish\u{fffd}hsilbup\u{fffd}");
     }
 
     #[test]

@@ -31,7 +31,7 @@ const STORE_TRY_EVERY: Duration = Duration::from_millis(5);
 
 /// Runs the daemon until it is told to end.
 pub(crate) async fn run(dirs: Dirs) -> Result<(), Failure> {
-    dirs.prepare().map_err(|e| Failure::at("prepare this user's folders", &e))?;
+    program::prepare(&dirs)?;
     program::allow_open_files();
     let config =
         Loaded::load(None).map_err(|e| Failure::at("read this machine's config.yaml", &e).of_kind(Kind::Usage))?.config;

@@ -12,10 +12,7 @@ pub(crate) mod tree;
 
 use serde_json::Value;
 
-use crate::client::Pictures;
 use crate::exit::{Failure, Kind};
-use crate::hand::Hand;
-use crate::out;
 use crate::publish::Pusher;
 use crate::table::plain;
 
@@ -23,8 +20,6 @@ use crate::table::plain;
 pub(crate) const CELL_CHARS_MAX: usize = 60;
 /// Digits of a commit that git shows.
 const COMMIT_DIGITS: usize = 10;
-/// Cursor home, clear to the end of the screen.
-const CLEAR: &str = "\u{1b}[H\u{1b}[J";
 
 /// On one line and no longer than `chars_max`.
 pub(crate) fn cut(text: &str, chars_max: usize) -> String {
@@ -81,30 +76,6 @@ pub(crate) fn only_a_person(may: &str) -> Result<(), Failure> {
         Pusher::Agent { session } => Err(Failure::new(Kind::Refused, format!("only a person can {may}"))
             .because(format!("this is a command of agent session {session}"))),
     }
-}
-
-/// Shows each picture as it comes, until `show` says that there is nothing more to wait for.
-pub(crate) async fn follow<T>(
-    mut pictures: Pictures<T>,
-    hand: &Hand,
-    mut show: impl FnMut(&T) -> Result<More, Failure>,
-) -> Result<(), Failure> {
-    let screen = out::columns().is_some() && !hand.wants_json();
-    loop {
-        let picture = pictures.next().await?;
-        if screen {
-            out::text(CLEAR)?;
-        }
-        if show(&picture)? == More::Enough {
-            return Ok(());
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum More {
-    ToCome,
-    Enough,
 }
 
 #[cfg(test)]

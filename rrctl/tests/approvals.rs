@@ -1,8 +1,10 @@
 //! Approvals as a person types them: the real program on folders of its own, with requests of another host's agents in its
 //! store. Every daemon that a test starts is stopped by it.
 
+mod common;
+
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use rr_core::id::{CallPrint, FleetName, HostId, RepoId};
@@ -14,6 +16,8 @@ use rr_runtime::entropy::OsEntropy;
 use rr_store::embedded::{EmbeddedStore, Options};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use common::{Said, rrctl};
 
 /// A person with a home of their own, and a repository in it.
 struct Person {
@@ -37,15 +41,7 @@ impl Person {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rrctl"));
-        let home = self.home.path();
-        command.args(words).current_dir(self.repo()).stdin(Stdio::null()).env("HOME", home);
-        command.env("RAILROAD_STATE_DIR", home.join("state")).env("RAILROAD_RUNTIME_DIR", home.join("run"));
-        command.env("XDG_CONFIG_HOME", home.join("config")).env("CLAUDE_CONFIG_DIR", home.join("claude"));
-        for foreign in ["RAILROAD_CONFIG", "RAILROAD_LOG", "RAILROAD_SESSION", "CLAUDE_CODE_SESSION_ID"] {
-            command.env_remove(foreign);
-        }
-        command
+        rrctl(self.home.path(), words)
     }
 
     fn types(&self, words: &[&str]) -> Said {
@@ -55,7 +51,7 @@ impl Person {
     fn json(&self, words: &[&str]) -> Value {
         let said = self.types(&[&["--json"], words].concat());
         assert_eq!(said.code, 0, "{words:?}: {said:?}");
-        serde_json::from_str(&said.out).expect("json")
+        said.json()
     }
 
     fn refused(&self, words: &[&str]) -> (i32, String) {
@@ -131,20 +127,6 @@ async fn register(fleet: &Fleet) -> Session {
     match fleet.register(&record, "fp").await.expect("registers") {
         Registered::New(session) => session,
         Registered::SlotTaken { by, .. } => panic!("slot taken by {by}"),
-    }
-}
-
-#[derive(Debug)]
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Said {
-    fn of(output: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).expect("text");
-        Self { code: output.status.code().expect("an exit code"), out: text(output.stdout), err: text(output.stderr) }
     }
 }
 

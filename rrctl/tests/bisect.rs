@@ -1,11 +1,14 @@
 //! `rrctl bisect` as a person types it: the real program and real git, on a repository of its own, with no daemon
 //! anywhere.
 
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+mod common;
 
-use serde_json::Value;
+use std::path::PathBuf;
+use std::process::Command;
+
 use tempfile::TempDir;
+
+use common::{Said, rrctl};
 
 /// A person with a repository of seven commits; the fourth adds a file that breaks it.
 struct Person {
@@ -39,26 +42,7 @@ impl Person {
     }
 
     fn types(&self, words: &[&str]) -> Said {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rrctl"));
-        let home = self.home.path();
-        command.args(words).current_dir(self.repo()).stdin(Stdio::null()).env("HOME", home);
-        command.env("RAILROAD_STATE_DIR", home.join("state")).env("RAILROAD_RUNTIME_DIR", home.join("run"));
-        command.env("XDG_CONFIG_HOME", home.join("config")).env_remove("RAILROAD_CONFIG").env_remove("RAILROAD_LOG");
-        Said::of(command.output().expect("rrctl runs"))
-    }
-}
-
-#[derive(Debug)]
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Said {
-    fn of(output: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).expect("text");
-        Self { code: output.status.code().expect("an exit code"), out: text(output.stdout), err: text(output.stderr) }
+        Said::of(rrctl(self.home.path(), words).output().expect("rrctl runs"))
     }
 }
 
@@ -82,7 +66,7 @@ fn the_commit_that_broke_a_command_is_found_proven_and_nothing_here_is_touched()
     assert!(!said.out.replace('\n', "").chars().any(char::is_control), "{said:?}");
 
     let words = [&["--json", "bisect", "--flake", "0", "HEAD~6", "HEAD"][..], &PASSES_WITHOUT_IT].concat();
-    let json: Value = serde_json::from_str(&person.types(&words).out).expect("json");
+    let json = person.types(&words).json();
     assert_eq!((&json["outcome"], &json["culprits"][0]["commit"]), (&"found".into(), &culprit.as_str().into()));
     let builds = json["builds"].as_array().expect("a list");
     assert!((3..=8).contains(&builds.len()), "{json}");

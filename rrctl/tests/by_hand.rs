@@ -1,8 +1,10 @@
 //! `rrctl` as a person types it: the real program, its exit codes and its JSON, on folders of its own. Every daemon that
 //! a test starts is stopped by it.
 
+mod common;
+
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,8 @@ use rr_runtime::entropy::OsEntropy;
 use rr_store::embedded::{EmbeddedStore, Options};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use common::{Said, rrctl};
 
 /// Only a hang reaches it.
 const SOON: Duration = Duration::from_secs(20);
@@ -46,13 +50,7 @@ impl Person {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rrctl"));
-        let home = self.home.path();
-        command.args(words).current_dir(self.repo()).stdin(Stdio::null()).env("HOME", home);
-        command.env("RAILROAD_STATE_DIR", self.state()).env("RAILROAD_RUNTIME_DIR", home.join("run"));
-        command.env("XDG_CONFIG_HOME", home.join("config")).env("CLAUDE_CONFIG_DIR", home.join("claude"));
-        command.env_remove("RAILROAD_CONFIG").env_remove("RAILROAD_LOG");
-        command
+        rrctl(self.home.path(), words)
     }
 
     /// What came of a command: its exit code, standard output and standard error.
@@ -134,26 +132,9 @@ async fn take(fleet: &Fleet, session: &Session, path: &str) {
     assert!(matches!(answer, Answer::Granted(_)), "{answer:?}");
 }
 
-#[derive(Debug)]
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Said {
-    fn of(output: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).expect("text");
-        Self { code: output.status.code().expect("an exit code"), out: text(output.stdout), err: text(output.stderr) }
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {self:?}"))
-    }
-
-    fn error(&self) -> Value {
-        serde_json::from_str::<Value>(&self.err).unwrap_or_else(|e| panic!("{e}: {self:?}"))["error"].clone()
-    }
+/// What a refusal said, as JSON.
+fn error(said: &Said) -> Value {
+    serde_json::from_str::<Value>(&said.err).unwrap_or_else(|e| panic!("{e}: {said:?}"))["error"].clone()
 }
 
 fn wait_until(what: &str, holds: impl Fn() -> bool) {
@@ -180,7 +161,7 @@ fn without_a_daemon_a_question_ends_with_3_and_the_command_to_type() {
         let said = person.types(&[&["--json"], words].concat());
         assert_eq!((said.code, said.out.as_str()), (3, ""), "{said:?}");
         assert_eq!(
-            (&said.error()["kind"], &said.error()["hint"]),
+            (&error(&said)["kind"], &error(&said)["hint"]),
             (&"unreachable".into(), &"rrctl up --detach".into())
         );
     }
@@ -204,7 +185,7 @@ fn the_daemon_starts_in_the_background_once_answers_and_stops() {
 
     let second = person.types(&["--json", "up"]);
     assert_eq!(second.code, 4, "{second:?}");
-    assert!(second.error()["message"].as_str().expect("text").contains(&format!("pid {pid}")), "{second:?}");
+    assert!(error(&second)["message"].as_str().expect("text").contains(&format!("pid {pid}")), "{second:?}");
     assert_eq!(person.json(&["up", "--detach"])["started"], false);
     assert_eq!(person.daemon(), Some(pid));
 
@@ -264,12 +245,12 @@ fn a_pause_needs_no_daemon_survives_its_start_and_is_ended_by_its_epoch_only() {
 
     let wrong = person.types(&["--json", "resume", "--epoch", "1"]);
     assert_eq!(wrong.code, 4, "{wrong:?}");
-    assert!(wrong.error()["hint"].as_str().expect("text").ends_with("rrctl resume --epoch 2"), "{wrong:?}");
+    assert!(error(&wrong)["hint"].as_str().expect("text").ends_with("rrctl resume --epoch 2"), "{wrong:?}");
     assert_eq!(person.json(&["resume", "--epoch", "2"])["epoch"], 3);
     assert_eq!(person.json(&["status"])["paused"], false);
     assert_eq!(person.json(&["resume", "--epoch", "3"])["resumed"], false, "it runs already: no failure");
     let late = person.types(&["--json", "resume", "--epoch", "2"]);
-    assert_eq!((late.code, &late.error()["hint"]), (4, &"rrctl status".into()), "nothing is left to resume: {late:?}");
+    assert_eq!((late.code, &error(&late)["hint"]), (4, &"rrctl status".into()), "nothing is left to resume: {late:?}");
 }
 
 #[test]
@@ -279,7 +260,7 @@ fn a_resume_needs_no_daemon_either_and_holds_are_lifted_by_name() {
     let second = person.json(&["pause-all", "--reason", "two"])["hold"].as_str().expect("id").to_owned();
     let held = person.types(&["--json", "resume", "--epoch", "2", "--hold", &first]);
     assert_eq!(held.code, 4, "{held:?}");
-    let hint = held.error()["hint"].as_str().expect("text").to_owned();
+    let hint = error(&held)["hint"].as_str().expect("text").to_owned();
     assert!(hint.ends_with(&format!("rrctl resume --epoch 2 --hold {second}")), "{hint}");
     assert_eq!(person.json(&["resume", "--epoch", "2", "--hold", &second])["resumed"], true);
 }
@@ -299,7 +280,7 @@ fn waiting_for_a_pause_names_who_has_not_stopped() {
     let late = person.types(&["--json", "pause-all", "--wait", "1"]);
     assert_eq!((late.code, &late.json()["drained"]), (1, &false.into()), "{late:?}");
     let short = &session["session"].as_str().expect("id")[..8];
-    assert!(late.error()["cause"].as_str().expect("text").contains(short), "{late:?}");
+    assert!(error(&late)["cause"].as_str().expect("text").contains(short), "{late:?}");
     assert_eq!(person.json(&["status"])["paused"], true, "the pause stands");
 }
 
@@ -323,7 +304,7 @@ fn locks_and_sessions_are_shown_and_a_lock_is_taken_away_with_a_reason() {
     assert_eq!(unknown.code, 5, "{unknown:?}");
     let ambiguous = release("docs/x.md");
     assert_eq!(ambiguous.code, 5, "{ambiguous:?}");
-    assert_eq!(ambiguous.error()["cause"].as_str().expect("text").lines().count(), 2);
+    assert_eq!(error(&ambiguous)["cause"].as_str().expect("text").lines().count(), 2);
     assert_eq!(release("./src/a.rs").json()["released"], true);
     let by_key = locks.iter().find(|l| l["lock"] == "src/b.rs").expect("held")["key"].as_str().expect("text");
     assert_eq!(release(by_key).json()["released"], true);
@@ -406,7 +387,7 @@ fn a_damaged_store_is_told_with_the_place_where_it_is_kept() {
     }
     let said = person.types(&["--json", "up", "--detach"]);
     assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.error()["cause"].as_str().expect("text").contains("damaged"), "{said:?}");
+    assert!(error(&said)["cause"].as_str().expect("text").contains("damaged"), "{said:?}");
     let pause = person.types(&["--json", "pause-all"]);
     assert_eq!(pause.code, 1, "never a success that is none: {pause:?}");
 }

@@ -1,8 +1,10 @@
 //! Overlap, health and incidents as a person types them: the real program before a coordinator whose store holds what a
 //! watcher left there. No watcher runs, so that nothing changes but what a person orders.
 
+mod common;
+
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
+
+use common::{Said, rrctl};
 
 /// Only a hang reaches it.
 const SOON: Duration = Duration::from_secs(20);
@@ -77,14 +81,8 @@ impl Person {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rrctl"));
-        let home = self.home.path();
-        command.args(words).current_dir(self.repo()).stdin(Stdio::null()).env("HOME", home);
-        command.env("RAILROAD_STATE_DIR", home.join("state")).env("RAILROAD_RUNTIME_DIR", home.join("run"));
-        command.env("XDG_CONFIG_HOME", home.join("config")).env("TZ", "UTC");
-        for foreign in ["RAILROAD_CONFIG", "RAILROAD_LOG", "RAILROAD_SESSION", "CLAUDE_CODE_SESSION_ID"] {
-            command.env_remove(foreign);
-        }
+        let mut command = rrctl(self.home.path(), words);
+        command.env("TZ", "UTC");
         command
     }
 
@@ -99,7 +97,7 @@ impl Person {
     fn json(&self, words: &[&str]) -> Value {
         let said = self.types(&[&["--json"], words].concat());
         assert_eq!(said.code, 0, "{words:?}: {said:?}");
-        serde_json::from_str(&said.out).expect("json")
+        said.json()
     }
 
     fn refused(&self, words: &[&str]) -> (i32, String) {
@@ -250,20 +248,6 @@ fn incident(id: [u8; 16], repo: RepoId, branch: &str) -> Incident {
         opened_unix_ms: unix_ms(),
         paused_at_unix_ms: None,
         notes: vec![Note { at_unix_ms: 1_700_000_000_000, text: format!("red{HOSTILE}") }],
-    }
-}
-
-#[derive(Debug)]
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Said {
-    fn of(output: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).expect("text");
-        Self { code: output.status.code().expect("an exit code"), out: text(output.stdout), err: text(output.stderr) }
     }
 }
 
@@ -462,7 +446,7 @@ fn health_shows_branches_and_checks_and_a_run_waits_for_its_answer() {
         done.join().expect("no panic")
     });
     assert_eq!(answered.code, 6, "{answered:?}");
-    let json: Value = serde_json::from_str(&answered.out).expect("json");
+    let json = answered.json();
     assert_eq!(json["lines"][0]["red"], "2".repeat(40));
 }
 

@@ -125,6 +125,17 @@ pub fn run(about: &About, start: impl AsyncFnOnce(Floor) -> Result<(), Failure>)
     }
 }
 
+/// Makes this user's folders, if they are not there.
+///
+/// # Errors
+/// Where one cannot be made or is not this user's alone, with what helps.
+pub fn prepare(dirs: &Dirs) -> Result<(), Failure> {
+    dirs.prepare().map_err(|e| {
+        Failure::at("prepare this user's folders", &e)
+            .hint("RAILROAD_STATE_DIR and RAILROAD_RUNTIME_DIR can name others; rrctl doctor looks at them")
+    })
+}
+
 fn serve(about: &About, loaded: Loaded, start: impl AsyncFnOnce(Floor) -> Result<(), Failure>) -> Result<(), Failure> {
     if loaded.config.store.kind == StoreKind::Embedded {
         return Err(embedded(about));
@@ -132,7 +143,7 @@ fn serve(about: &About, loaded: Loaded, start: impl AsyncFnOnce(Floor) -> Result
     with_one_arena();
     allow_open_files();
     let dirs = Dirs::from_env().map_err(|e| Failure::at("find this user's folders", &e))?;
-    dirs.prepare().map_err(|e| Failure::at("prepare this user's folders", &e))?;
+    prepare(&dirs)?;
     telemetry::init("info", None).map_err(|e| Failure::at("set up the log", &e))?;
     let place = Place::take(&dirs.state, about.name, about.name).map_err(|e| taken(&e))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name(about.part).build();

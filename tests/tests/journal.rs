@@ -68,7 +68,9 @@ fn each_call_stands_in_the_log_with_its_session_its_id_and_what_was_there_before
     assert_eq!((kinds(&entries), &entries[0]["does"]), (vec!["intent".to_owned()], &json!("read")), "{entries:?}");
     let whole = ["intent", "snapped", "started", "done"];
     for (call, path, before) in [(&edit, "a.txt", "1\n"), (&shell, "b.txt", "")] {
-        let entries = of_call(&all, call);
+        let mut entries = of_call(&all, call);
+        let locks = entries.iter().take_while(|entry| entry["kind"] == "lock").count();
+        assert!(entries.drain(..locks).any(|entry| entry["lock"] == path), "its locks come first: {all:?}");
         assert_eq!(kinds(&entries), whole, "{entries:?}");
         assert!(entries.iter().all(|entry| entry["session"] == first), "{entries:?}");
         let change = &entries[3]["changes"][0];
@@ -78,7 +80,7 @@ fn each_call_stands_in_the_log_with_its_session_its_id_and_what_was_there_before
         let after = format!("644:{}", blob(&sandbox, &sandbox.text(path)));
         assert_eq!(change["after"], after, "{entries:?}");
     }
-    assert_eq!(of_call(&all, &shell)[0]["command"], "echo 3 > b.txt");
+    assert_eq!(of_call(&all, &shell)[1]["command"], "echo 3 > b.txt");
     let refused = |call: &str| of_call(&all, call).into_iter().find(|entry| entry["kind"] == "verdict").cloned();
     let entry = refused(&blocked).expect("a verdict");
     assert_eq!((&entry["verdict"], &entry["rule"]), (&json!("denied"), &json!("terraform destroy")), "{entry}");
@@ -87,7 +89,9 @@ fn each_call_stands_in_the_log_with_its_session_its_id_and_what_was_there_before
     assert!(entry["reason"].as_str().is_some_and(|why| why.contains("is being edited by session")), "{entry}");
     assert!(refused(&paused).is_some_and(|entry| entry["reason"].as_str().is_some_and(|why| why.contains("lunch"))));
     let has = |kind: &str, what: &dyn Fn(&Value) -> bool| all.iter().any(|entry| entry["kind"] == kind && what(entry));
-    assert!(has("lock", &|e| e["lock"] == "a.txt" && e["session"] == first && e["token"].is_u64()), "{all:?}");
+    let lock =
+        |e: &Value| e["lock"] == "a.txt" && e["session"] == first && e["token"].is_u64() && e["call"] == json!(edit);
+    assert!(has("lock", &lock), "a lock is its call's: {all:?}");
     assert!(has("paused", &|e| e["reason"] == "lunch") && has("resumed", &|_| true), "{all:?}");
     assert!(has("session-started", &|e| e["session"] == second && e["agent_session"] == "second"), "{all:?}");
     assert_eq!(log(&sandbox, &["--path", "b.txt", "--kind", "done"]).len(), 1, "and is found by its path");
@@ -122,10 +126,21 @@ fn a_session_is_told_again_in_its_order_with_what_each_call_changed() {
     let diff = edit["changes"][0]["diff"].to_string();
     assert!(diff.contains("-old") && diff.contains("+new"), "{diff}");
     assert_eq!(scenes[order[1].expect("found")]["verdict"], "denied");
+    assert_eq!((&edit["verdict"], at("lock: a.txt, ")), (&json!("passed"), None), "{told}");
+    assert!(edit["facts"][1].as_str().is_some_and(|fact| fact.starts_with("lock: a.txt, ")), "{edit}");
     let plain = sandbox.rrctl(&["replay", "--session", &session[..8], "--plain"]);
     let plain = String::from_utf8_lossy(&plain.stdout).into_owned();
     let places = ["-old", "+new", "terraform destroy", "echo last > b.txt", "+last"].map(|word| plain.find(word));
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{plain}");
+    assert!(sandbox.rrctl(&["rollback", "--session", &session, "--steps", "1"]).status.success());
+    let told = sandbox.json(&["replay", "--session", &session]);
+    let scenes = told["scenes"].as_array().expect("scenes");
+    let last = scenes.last().expect("a scene");
+    assert!(last["title"].as_str().is_some_and(|t| t.starts_with("rolled-back: 1 call of session")), "{last}");
+    assert!(last["changes"][0]["diff"].to_string().contains("-last"), "{last}");
+    let taken = format!("taken back by the rollback #{}", last["sequence"]);
+    let with: Vec<_> = scenes.iter().filter(|s| s["facts"].to_string().contains(&taken)).collect();
+    assert!(matches!(with[..], [one] if one["title"] == "Bash: echo last > b.txt"), "{told}");
 }
 
 #[test]

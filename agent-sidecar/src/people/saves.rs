@@ -21,7 +21,7 @@ use rr_runtime::errors::chain;
 use super::window::{Accounted, Window};
 use super::{People, unaccounted};
 use crate::aftermath::committed;
-use crate::locking::{Got, Need};
+use crate::locking::{Doing, Got, Need};
 use crate::messages;
 use crate::processes::Process;
 use crate::repos::{Repo, Shared};
@@ -193,7 +193,7 @@ impl Service {
             let claim = Claim::exclusive(Scope::Path(change.path.clone()));
             let needs = [claim, Claim::shared(repo.shared(Shared::Tree))];
             let needs = needs.map(|claim| Need { repo: repo.clone(), claim, only_for: None });
-            if let Got::Refused { .. } = self.need(who, &needs, DOING).await {
+            if let Got::Refused { .. } = self.need(who, &needs, Doing { words: DOING, call: None }).await {
                 self.withdraw_requests(who).await;
             }
         }

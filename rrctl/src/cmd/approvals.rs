@@ -1,23 +1,16 @@
 //! `rrctl approvals`: what waits for a person's word, on all hosts, once or as it changes.
 
-use std::time::Duration;
-
 use rr_proto::v1;
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout};
 
-use crate::client::Pictures;
 use crate::door::Door;
 use crate::exit::Failure;
+use crate::follow::{More, follow};
 use crate::hand::Hand;
 use crate::out;
 use crate::table::{age, plain, table};
 use crate::view::short;
 
-/// On a terminal the ages go on while nothing else changes.
-const REDRAW_EVERY: Duration = Duration::from_secs(1);
-/// Cursor home, clear to the end of the screen.
-const CLEAR: &str = "\u{1b}[H\u{1b}[J";
 /// How a request stands that nobody has decided on.
 pub(super) const WAITING: &str = "waiting";
 
@@ -41,27 +34,10 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     let mut door = Door::to_look(&hand.dirs).await?;
     if args.watch {
-        return watch(door.watch_approvals().await?, args, hand).await;
+        let pictures = door.watch_approvals().await?;
+        return follow(pictures, hand, |reply| show(reply, args, hand).map(|()| More::ToCome)).await;
     }
     show(&door.approvals().await?, args, hand)
-}
-
-async fn watch(mut pictures: Pictures<v1::ApprovalsReply>, args: &Args, hand: &Hand) -> Result<(), Failure> {
-    let screen = out::columns().is_some() && !hand.wants_json();
-    let mut latest = pictures.next().await?;
-    let mut came = Instant::now();
-    loop {
-        let mut shown = latest.clone();
-        shown.now_unix_ms += u64::try_from(came.elapsed().as_millis()).unwrap_or(0);
-        if screen {
-            out::text(CLEAR)?;
-        }
-        show(&shown, args, hand)?;
-        let next = if screen { timeout(REDRAW_EVERY, pictures.next()).await.ok() } else { Some(pictures.next().await) };
-        if let Some(next) = next {
-            (latest, came) = (next?, Instant::now());
-        }
-    }
 }
 
 fn show(reply: &v1::ApprovalsReply, args: &Args, hand: &Hand) -> Result<(), Failure> {

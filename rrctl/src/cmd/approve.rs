@@ -127,6 +127,8 @@ fn stands(asked: &v1::Approval, word: Word, outcome: Option<Outcome>) -> Result<
         }
         Some(Outcome::Already(first)) => {
             let failure = refused(format!("{id} was {} by {}", plain(&first.state), plain(&first.who)));
+            let failure =
+                if word == Word::Reject { failure.hint("rrctl pause-all, before it is used") } else { failure };
             if first.reason.is_empty() { failure } else { failure.because(plain(&first.reason)) }
         }
         Some(Outcome::ChangedRevision(_)) => {

@@ -1,6 +1,8 @@
 //! `rrctl blame`: which session wrote which line of a file.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::path::Path;
 
 use jiff::tz::TimeZone;
 use rr_core::path::{RepoPath, show};
@@ -28,13 +30,11 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     let (root, path) = journal::place(&args.path)?;
     let Some(root) = root else {
-        return Err(Failure::new(Kind::NotFound, format!("{} is in no repository", show(args.path.as_ref()))));
+        let failure = Failure::new(Kind::NotFound, format!("{} is in no repository", show(args.path.as_ref())));
+        return Err(failure.hint("name a file in a work tree, from within it or by its whole path"));
     };
     let file = root.join(path.as_path());
-    let text = std::fs::read_to_string(&file).map_err(|e| {
-        let kind = if e.kind() == std::io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
-        Failure::at(format!("read {} as text", show(&file)), &e).of_kind(kind)
-    })?;
+    let text = std::fs::read_to_string(&file).map_err(|e| unread(&file, &e))?;
     let filter = Filter {
         path: Some(path.clone()),
         root: Some(root),
@@ -46,6 +46,16 @@ pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     let entries: Vec<(u64, Entry)> = reader.query(&filter).flatten().collect();
     let blame = lines::blame(&path, entries, &text, &*journal::contents(&hand.dirs));
     hand.answer(&as_json(&path, &blame), || as_text(&blame, &TimeZone::system(), out::columns()))
+}
+
+fn unread(file: &Path, error: &std::io::Error) -> Failure {
+    let what_became = format!("rrctl log --path {}", show(file));
+    let failure = Failure::at(format!("read {} as text", show(file)), error);
+    match error.kind() {
+        ErrorKind::NotFound => failure.of_kind(Kind::NotFound).hint(what_became),
+        ErrorKind::IsADirectory => failure.of_kind(Kind::Usage).hint(what_became),
+        _ => failure,
+    }
 }
 
 fn as_json(path: &RepoPath, blame: &Blame) -> Value {

@@ -83,7 +83,7 @@ fn folder(named: Option<&PathBuf>, config: &MachineConfig, hand: &Hand) -> PathB
 }
 
 fn init(args: &Init, config: &MachineConfig, hand: &Hand) -> Result<(), Failure> {
-    hand.dirs.prepare().map_err(|e| Failure::at("prepare this user's folders", &e))?;
+    rr_runtime::program::prepare(&hand.dirs)?;
     let folder = folder(args.dir.as_ref(), config, hand);
     let authority = Authority::init(&folder, &config.fleet).map_err(|e| failed("make the authority", &e))?;
     let files = config.tls.as_ref().map_or_else(

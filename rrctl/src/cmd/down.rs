@@ -31,6 +31,8 @@ pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
             .because("it was asked to end and has not yet")
             .hint("wait longer with --wait 60; its log says what it does"));
     }
-    let text = if gone { "The daemon is gone" } else { "The daemon was asked to end" };
-    hand.answer(&json!({ "pid": pid, "gone": gone }), || format!("{text} (pid {pid}).\n"))
+    hand.answer(&json!({ "pid": pid, "gone": gone }), || match gone {
+        true => format!("The daemon is gone (pid {pid}).\n"),
+        false => format!("The daemon was asked to end (pid {pid}). Before it is started again: rrctl down --wait\n"),
+    })
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::door::Door;
 use crate::exit::{Failure, Kind};
+use crate::follow::{More, follow};
 use crate::hand::Hand;
 use crate::out;
 use crate::pick;
@@ -17,7 +18,7 @@ use crate::sidecar;
 use crate::table::plain;
 use crate::view::short;
 use crate::watch::incident::{is_open, rows, show, view, whole_view};
-use crate::watch::{More, follow, only_a_person};
+use crate::watch::only_a_person;
 
 /// How many that are over are listed.
 const PAST_DEFAULT: u32 = 10;

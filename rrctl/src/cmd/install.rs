@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
         return run_bare(path, hand);
     }
     let site = super::site()?;
-    hand.dirs.prepare().map_err(|e| Failure::at("prepare this user's folders", &e))?;
+    rr_runtime::program::prepare(&hand.dirs)?;
     let hook_path = hookbin::place(&hand.dirs.bin_dir()).map_err(|e| Failure::at("place the hook program", &e))?;
     let daemon_path = std::env::current_exe().map_err(|e| Failure::at("find this program's file", &e))?;
     let options = Options {

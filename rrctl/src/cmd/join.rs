@@ -47,7 +47,7 @@ pub(crate) async fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
             .because(format!("this machine's config.yaml is for fleet {}", config.fleet))
             .hint(format!("if it is to move, set `fleet: {}` there first", token.fleet)));
     }
-    hand.dirs.prepare().map_err(|e| Failure::at("prepare this user's folders", &e))?;
+    rr_runtime::program::prepare(&hand.dirs)?;
     let files = config.tls.as_ref().map_or_else(
         || Files::below(&hand.dirs.state),
         |f| Files { ca: f.ca.clone(), cert: f.cert.clone(), key: f.key.clone() },

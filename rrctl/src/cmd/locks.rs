@@ -1,14 +1,12 @@
 //! `rrctl locks`: who holds what, once or as it changes.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout};
 
-use crate::client::Pictures;
 use crate::door::Door;
 use crate::exit::Failure;
+use crate::follow::{More, follow};
 use crate::hand::Hand;
 use crate::out;
 use crate::table::{age, table};
@@ -16,10 +14,6 @@ use crate::view::{FleetView, LockView, WaiterView, short};
 
 /// With this many columns there is room for what each holder does with its lock.
 const WIDE: u16 = 100;
-/// On a terminal the ages go on while nothing else changes.
-const REDRAW_EVERY: Duration = Duration::from_secs(1);
-/// Cursor home, clear to the end of the screen.
-const CLEAR: &str = "\u{1b}[H\u{1b}[J";
 
 /// List the locks that are held, over all sessions, and who waits
 #[derive(Debug, clap::Args)]
@@ -32,31 +26,14 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     let mut door = Door::to_look(&hand.dirs).await?;
     if args.watch {
-        return watch(door.watch().await?, hand).await;
+        let pictures = door.watch().await?;
+        return follow(pictures, hand, |now| show(&FleetView::of(now.clone()), hand).map(|()| More::ToCome)).await;
     }
     show(&FleetView::of(door.status().await?), hand)
 }
 
 fn show(view: &FleetView, hand: &Hand) -> Result<(), Failure> {
     hand.answer(&as_json(view), || as_text(view, out::columns()))
-}
-
-async fn watch(mut pictures: Pictures, hand: &Hand) -> Result<(), Failure> {
-    let screen = out::columns().is_some() && !hand.wants_json();
-    let mut latest = pictures.next().await?;
-    let mut came = Instant::now();
-    loop {
-        let mut shown = latest.clone();
-        shown.now_unix_ms += u64::try_from(came.elapsed().as_millis()).unwrap_or(0);
-        if screen {
-            out::text(CLEAR)?;
-        }
-        show(&FleetView::of(shown), hand)?;
-        let next = if screen { timeout(REDRAW_EVERY, pictures.next()).await.ok() } else { Some(pictures.next().await) };
-        if let Some(next) = next {
-            (latest, came) = (next?, Instant::now());
-        }
-    }
 }
 
 fn as_json(view: &FleetView) -> Value {

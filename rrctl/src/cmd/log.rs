@@ -12,18 +12,18 @@ use serde_json::json;
 
 use crate::exit::{Failure, Kind};
 use crate::hand::Hand;
-use crate::journal::{self, when, words};
+use crate::journal::rows::Rows;
+use crate::journal::{self, when};
 use crate::out;
-use crate::table::table;
 
 /// What fits a few screens; more is asked for.
-const LIMIT_DEFAULT: usize = 200;
+const LIMIT_DEFAULT: u32 = 200;
 const FOLLOW_EVERY: Duration = Duration::from_millis(200);
 
 /// Show what happened on this machine: each call with its verdict, what it changed, locks, pauses and rollbacks
 ///
 /// Reads the journal's files, so it works with no daemon; with --all-hosts the sidecars of all hosts are asked. The newest
-/// entries are shown, oldest first.
+/// entries are shown, oldest first. On a terminal a row is cut to its width; --wide, --json and a pipe have all of it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only of this session (the begin of its id, or the name that an agent of this machine has for it)
@@ -48,8 +48,11 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "follow")]
     all_hosts: bool,
     /// How many, the newest
-    #[arg(long, value_name = "N", default_value_t = LIMIT_DEFAULT)]
-    limit: usize,
+    #[arg(long, value_name = "N", default_value_t = LIMIT_DEFAULT, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// Cut nothing, even on a terminal
+    #[arg(long)]
+    wide: bool,
 }
 
 fn kind(word: &str) -> Result<EntryKind, String> {
@@ -63,28 +66,35 @@ pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     let (reader, zone) = (journal::reader(&hand.dirs), TimeZone::system());
     let filter = filter(args, &reader, unix_ms(), &zone)?;
     if args.all_hosts {
-        return hand.wait_for(crate::cmd::log_all::run(&filter, args.limit, hand));
+        let rows = rows(args.wide, true, zone);
+        return hand.wait_for(crate::cmd::log_all::run(&filter, args.limit, rows, hand));
     }
-    let page = Page::read(&reader, &filter, args.limit);
+    let page = Page::read(&reader, &filter, args.limit as usize);
+    let mut rows = rows(args.wide, false, zone);
     if !args.follow {
-        return hand.answer(&page.json(), || page.text(&zone, out::columns()));
+        return hand.answer(&page.json(), || page.text(&mut rows));
     }
     let after = page.entries.last().map(|(sequence, _)| *sequence);
     let follow = reader.follow(&Filter { after: after.or(filter.after), ..filter });
     if hand.wants_json() {
         page.entries.iter().try_for_each(|(sequence, entry)| out::json(&rr_journal::json::of(*sequence, entry)))?;
     } else {
-        out::text(&page.text(&zone, out::columns()))?;
+        out::text(&page.text(&mut rows))?;
     }
-    keep_on(follow, hand, &zone)
+    keep_on(follow, hand, &mut rows)
 }
 
-fn keep_on(mut follow: rr_journal::Follow, hand: &Hand, zone: &TimeZone) -> Result<(), Failure> {
+fn rows(wide: bool, hosts: bool, zone: TimeZone) -> Rows {
+    let columns = out::columns().filter(|_| !wide).map(usize::from);
+    Rows::new(columns, out::has_colours(), hosts, zone)
+}
+
+fn keep_on(mut follow: rr_journal::Follow, hand: &Hand, rows: &mut Rows) -> Result<(), Failure> {
     loop {
         for find in follow.poll() {
             match find {
                 Ok((sequence, entry)) if hand.wants_json() => out::json(&rr_journal::json::of(sequence, &entry))?,
-                Ok((sequence, entry)) => out::text(&format!("{}\n", row(sequence, &entry, zone).join("  ")))?,
+                Ok((sequence, entry)) => out::text(&rows.row(&rr_journal::json::of(sequence, &entry)))?,
                 Err(damage) => eprintln!("damaged: {damage}"),
             }
         }
@@ -96,7 +106,7 @@ fn filter(args: &Args, reader: &Reader, now_unix_ms: u64, zone: &TimeZone) -> Re
     let time = |typed: &Option<String>| typed.as_ref().map(|typed| when::parse(typed, now_unix_ms, zone)).transpose();
     let (since_unix_ms, until_unix_ms) = (time(&args.since)?, time(&args.until)?);
     if since_unix_ms.zip(until_unix_ms).is_some_and(|(since, until)| since >= until) {
-        return Err(Failure::new(Kind::Usage, "--since is not before --until"));
+        return Err(Failure::new(Kind::Usage, "--since is not before --until").hint("such as --since 2h --until 1h"));
     }
     Ok(Filter {
         session: args.session.as_deref().map(|typed| journal::sessions(reader, typed)).transpose()?,
@@ -139,7 +149,7 @@ impl Page {
         json!({ "entries": entries, "more": self.more, "damage": damage })
     }
 
-    fn text(&self, zone: &TimeZone, columns: Option<u16>) -> String {
+    fn text(&self, rows: &mut Rows) -> String {
         let mut text = String::new();
         if self.more {
             text.push_str("There are older entries: --limit, --since and --until show them.\n\n");
@@ -147,25 +157,15 @@ impl Page {
         if self.entries.is_empty() {
             text.push_str("Nothing of that is in the journal.\n");
         } else {
-            let rows = self.entries.iter().map(|(sequence, entry)| row(*sequence, entry, zone));
-            text.push_str(&table(&["NUMBER", "TIME", "SESSION", "KIND", "WHAT"], rows, columns));
+            text.push_str(&rows.heading());
+            let row = |(sequence, entry): &(u64, Entry)| rows.row(&rr_journal::json::of(*sequence, entry));
+            text.extend(self.entries.iter().map(row));
         }
         for damage in &self.damage {
             text.push_str(&format!("\ndamaged: {damage}\n"));
         }
         text
     }
-}
-
-fn row(sequence: u64, entry: &Entry, zone: &TimeZone) -> Vec<String> {
-    let session = entry.session.as_ref().map_or("-", |session| session.short());
-    vec![
-        sequence.to_string(),
-        when::show(entry.at_unix_ms, zone),
-        session.to_owned(),
-        entry.event.kind().word().to_owned(),
-        words::of(&entry.event),
-    ]
 }
 
 #[cfg(test)]
@@ -183,16 +183,17 @@ mod tests {
     #[test]
     fn entries_are_a_plain_table() {
         let expected = "\
-NUMBER  TIME                 SESSION   KIND     WHAT
-1       2023-11-14 22:13:20  01010101  intent   Edit src/a.rs
-2       2023-11-14 22:13:20  01010101  verdict  passed
-3       2023-11-14 22:13:20  01010101  snapped  kept src/a.rs
-4       2023-11-14 22:13:20  01010101  started  may run
-5       2023-11-14 22:13:20  01010101  done     changed src/a.rs
+NUMBER  TIME                 SESSION   KIND             WHAT
+1       2023-11-14 22:13:20  01010101  intent           Edit src/a.rs
+2       2023-11-14 22:13:20  01010101  verdict          passed
+3       2023-11-14 22:13:20  01010101  snapped          kept src/a.rs
+4       2023-11-14 22:13:20  01010101  started          may run
+5       2023-11-14 22:13:20  01010101  done             changed src/a.rs
 ";
-        assert_eq!(page().text(&TimeZone::UTC, None), expected);
+        let mut rows = Rows::new(None, false, false, TimeZone::UTC);
+        assert_eq!(page().text(&mut rows), expected);
         let empty = Page { entries: vec![], damage: vec![], more: true };
-        assert!(empty.text(&TimeZone::UTC, None).starts_with("There are older entries"));
+        assert!(empty.text(&mut rows).starts_with("There are older entries"));
     }
 
     #[test]
@@ -206,6 +207,7 @@ NUMBER  TIME                 SESSION   KIND     WHAT
             follow: false,
             all_hosts: false,
             limit: 5,
+            wide: false,
         };
         let empty = tempfile::tempdir().expect("folder");
         let reader = Reader::open(empty.path());

@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 
 use crate::door::Door;
 use crate::exit::Failure;
+use crate::follow::{More, follow};
 use crate::hand::Hand;
 use crate::out;
 use crate::table::{plain, table};
 use crate::watch::finding::{TOLD_FROM, rows, view};
-use crate::watch::{CELL_CHARS_MAX, More, count, cut, follow, tree};
+use crate::watch::{CELL_CHARS_MAX, count, cut, tree};
 
 /// Show where live work trees are in each other's way: same lines, same symbols, merges that fail a check
 ///

@@ -1,14 +1,16 @@
 //! `rrctl replay`: what a session did, played on a terminal or told as text. It owns the terminal while it plays, and gives it
 //! back however it ends; what is shown is decided in `journal::{player, screen}`.
 
-use std::io::{IsTerminal as _, Stdout, Write as _, stdout};
+use std::collections::BTreeMap;
+use std::io::{IsTerminal as _, Stdout, Write as _, stdin, stdout};
 use std::time::{Duration, Instant};
 
-use crossterm::event::{self, Event as Input, KeyCode, KeyEventKind, KeyModifiers};
+use crossterm::event::{self as input, Event as Input, KeyCode, KeyEventKind, KeyModifiers};
 use crossterm::style::{Color, Print, ResetColor, SetForegroundColor};
 use crossterm::{cursor, queue, terminal};
 use jiff::tz::TimeZone;
-use rr_journal::{Contents, Entry, Filter};
+use rr_core::id::SessionId;
+use rr_journal::{Contents, Damage, Entry, Event, Filter, Kind as EntryKind, Reader};
 use rr_runtime::clock::unix_ms;
 use serde_json::json;
 
@@ -50,21 +52,55 @@ pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     }
     let from = args.from.as_deref().map(|typed| begin(typed, unix_ms(), &zone)).transpose()?;
     let session = journal::session(&reader, &args.session)?;
-    let filter = Filter { session: Some(session.to_string()), ..Filter::default() };
-    let entries: Vec<(u64, Entry)> = reader.query(&filter).flatten().collect();
+    let Found { entries, damage } = found(&reader, &session);
     let scenes = scenes(entries);
     let contents = journal::contents(&hand.dirs);
     if hand.wants_json() {
         let shown: Vec<_> = cut(&scenes, from).iter().map(|scene| scene.json(&*contents)).collect();
-        return out::json(&json!({ "session": session, "scenes": shown }));
+        let damage: Vec<_> = damage.iter().map(rr_journal::json::damage).collect();
+        return out::json(&json!({ "session": session, "scenes": shown, "damage": damage }));
     }
-    if args.plain || !stdout().is_terminal() {
+    damage.iter().for_each(|damage| eprintln!("damaged: {damage}"));
+    if args.plain || !stdout().is_terminal() || !stdin().is_terminal() {
         return cut(&scenes, from).iter().try_for_each(|scene| out::text(&screen::plain(scene, &*contents, &zone)));
     }
     let at = scenes.len() - cut(&scenes, from).len();
     let mut player = Player::new(scenes, args.speed);
     player.at = at.min(player.scenes.len().saturating_sub(1));
     play(&mut player, &*contents, &zone).map_err(|e| Failure::at("use the terminal", &e).hint("--plain"))
+}
+
+/// What is on record of a session.
+struct Found {
+    entries: BTreeMap<u64, Entry>,
+    damage: Vec<Damage>,
+}
+
+/// Its own entries; and what happened to it by others: pauses while it lived, and rollbacks of it.
+fn found(reader: &Reader, session: &SessionId) -> Found {
+    let (mut entries, mut damage) = (BTreeMap::new(), Vec::new());
+    let own = Filter { session: Some(session.to_string()), ..Filter::default() };
+    for find in reader.query(&own) {
+        match find {
+            Ok((sequence, entry)) => drop(entries.insert(sequence, entry)),
+            Err(found) => damage.push(found),
+        }
+    }
+    let lived = entries.first_key_value().map_or(0, |(first, _)| *first)
+        ..=entries.last_key_value().map_or(0, |(last, _)| *last);
+    let others =
+        Filter { kinds: Some(vec![EntryKind::Paused, EntryKind::Resumed, EntryKind::RolledBack]), ..Filter::default() };
+    for (sequence, entry) in reader.query(&others).flatten() {
+        let is_meant = match &entry.event {
+            Event::RolledBack { of, .. } => of == session,
+            _ => lived.contains(&sequence),
+        };
+        if is_meant && entry.session.as_ref() != Some(session) {
+            // The call is another session's.
+            entries.insert(sequence, Entry { call: None, ..entry });
+        }
+    }
+    Found { entries, damage }
 }
 
 /// Where to begin.
@@ -93,7 +129,7 @@ fn play(player: &mut Player, contents: &dyn Contents, zone: &TimeZone) -> std::i
     let mut looked = Instant::now();
     terminal.show(player, contents, zone)?;
     loop {
-        let turn = if event::poll(TICK)? { heard(player, &event::read()?) } else { Turn::Same };
+        let turn = if input::poll(TICK)? { heard(player, &input::read()?) } else { Turn::Same };
         let passed = looked.elapsed();
         looked = Instant::now();
         match (turn, player.pass(passed)) {
@@ -138,30 +174,33 @@ fn key_of(code: KeyCode) -> Option<Key> {
 }
 
 /// The terminal while it is ours.
-struct Terminal(Stdout);
+struct Terminal {
+    out: Stdout,
+    colours: bool,
+}
 
 impl Terminal {
     fn take() -> std::io::Result<Self> {
         terminal::enable_raw_mode()?;
         // From here on it is given back, whatever fails.
-        let mut taken = Self(stdout());
-        queue!(taken.0, terminal::EnterAlternateScreen, cursor::Hide)?;
-        taken.0.flush()?;
+        let mut taken = Self { out: stdout(), colours: out::has_colours() };
+        queue!(taken.out, terminal::EnterAlternateScreen, cursor::Hide)?;
+        taken.out.flush()?;
         Ok(taken)
     }
 
-    fn show(&mut self, player: &Player, contents: &dyn Contents, zone: &TimeZone) -> std::io::Result<()> {
+    fn show(&mut self, player: &mut Player, contents: &dyn Contents, zone: &TimeZone) -> std::io::Result<()> {
         let (columns, rows) = terminal::size()?;
         let lines = screen::screen(player, contents, zone, usize::from(columns), usize::from(rows));
         for (row, (mark, line)) in (0..rows).zip(lines) {
             let clear = terminal::Clear(terminal::ClearType::CurrentLine);
-            queue!(self.0, cursor::MoveTo(0, row), clear)?;
-            match colour(mark) {
-                Some(colour) => queue!(self.0, SetForegroundColor(colour), Print(line), ResetColor)?,
-                None => queue!(self.0, Print(line))?,
+            queue!(self.out, cursor::MoveTo(0, row), clear)?;
+            match colour(mark).filter(|_| self.colours) {
+                Some(colour) => queue!(self.out, SetForegroundColor(colour), Print(line), ResetColor)?,
+                None => queue!(self.out, Print(line))?,
             }
         }
-        self.0.flush()
+        self.out.flush()
     }
 }
 
@@ -177,7 +216,7 @@ const fn colour(mark: Mark) -> Option<Color> {
 impl Drop for Terminal {
     fn drop(&mut self) {
         // A terminal that is gone needs nothing back.
-        let _ = queue!(self.0, cursor::Show, terminal::LeaveAlternateScreen).and_then(|()| self.0.flush());
+        let _ = queue!(self.out, cursor::Show, terminal::LeaveAlternateScreen).and_then(|()| self.out.flush());
         let _ = terminal::disable_raw_mode();
     }
 }
@@ -185,15 +224,10 @@ impl Drop for Terminal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::story::End;
-
-    fn scene(first: u64, at_unix_ms: u64) -> Scene {
-        Scene { first, at_unix_ms, title: String::new(), verdict: None, facts: vec![], changes: vec![], end: End::None }
-    }
 
     #[test]
     fn it_begins_where_it_was_asked_to() {
-        let scenes = [scene(10, 100), scene(20, 200), scene(30, 300)];
+        let scenes = [(10, 100), (20, 200), (30, 300)].map(|(first, at)| Scene::bare(first, at));
         let first = |from| cut(&scenes, from).first().map(|scene| scene.first);
         assert_eq!(first(None), Some(10));
         assert_eq!((first(Some(From::Number(25))), first(Some(From::Number(1)))), (Some(20), Some(10)));

@@ -5,13 +5,11 @@ use serde_json::{Value, json};
 
 use crate::door::Door;
 use crate::exit::Failure;
+use crate::follow::{More, follow};
 use crate::hand::Hand;
 use crate::out;
 use crate::table::{age, table};
 use crate::view::short;
-
-/// Cursor home, clear to the end of the screen.
-const CLEAR: &str = "\u{1b}[H\u{1b}[J";
 
 /// List who has a counted slot of which host, and who waits for one
 #[derive(Debug, clap::Args)]
@@ -26,15 +24,7 @@ pub(crate) async fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     if !args.watch {
         return show(&door.slots().await?, hand);
     }
-    let screen = out::columns().is_some() && !hand.wants_json();
-    let mut pictures = door.watch_slots().await?;
-    loop {
-        let latest = pictures.next().await?;
-        if screen {
-            out::text(CLEAR)?;
-        }
-        show(&latest, hand)?;
-    }
+    follow(door.watch_slots().await?, hand, |reply| show(reply, hand).map(|()| More::ToCome)).await
 }
 
 fn show(reply: &v1::SlotsReply, hand: &Hand) -> Result<(), Failure> {

@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     if args.background {
         detach::leave_session()?;
     }
-    hand.dirs.prepare().map_err(|e| Failure::at("prepare this user's folders", &e))?;
+    rr_runtime::program::prepare(&hand.dirs)?;
     let log = args.background.then(|| hand.dirs.log_file());
     rr_runtime::telemetry::init("info", log.as_deref()).map_err(|e| Failure::at("set up the log", &e))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("railroad").build();

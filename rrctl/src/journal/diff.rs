@@ -25,7 +25,7 @@ pub(crate) enum Mark {
 }
 
 pub(crate) fn of(change: &FileChange, contents: &dyn Contents) -> Vec<(Mark, String)> {
-    let mut lines = vec![(Mark::Head, format!("{} ({})", plain(change.path.shown()), how(change)))];
+    let mut lines = vec![(Mark::Head, head(change))];
     let (Some(before), Some(after)) = (bytes(change.before, contents), bytes(change.after, contents)) else {
         lines.push((Mark::Head, "its bytes are not kept".to_owned()));
         return lines;
@@ -35,6 +35,12 @@ pub(crate) fn of(change: &FileChange, contents: &dyn Contents) -> Vec<(Mark, Str
         _ => lines.push((Mark::Head, format!("no text to compare: {} bytes, then {}", before.len(), after.len()))),
     }
     lines
+}
+
+/// Which path it is, and how it changed.
+pub(crate) fn head(change: &FileChange) -> String {
+    let unforeseen = if change.foreseen { "" } else { ", unforeseen" };
+    format!("{} ({}{unforeseen})", plain(change.path.shown()), how(change))
 }
 
 /// Of a path where nothing is there are no bytes.
@@ -54,6 +60,9 @@ pub(crate) fn text(bytes: &[u8]) -> Option<&str> {
 fn how(change: &FileChange) -> &'static str {
     match (change.before, change.after) {
         (Content::Absent, Content::Absent) => "nothing",
+        (Content::Absent, Content::Folder) => "new folder",
+        (Content::Folder, Content::Absent) => "deleted folder",
+        (Content::Absent, Content::Link { .. }) => "new link",
         (Content::Absent, _) => "new",
         (_, Content::Absent) => "deleted",
         (Content::File { blob: a, .. }, Content::File { blob: b, .. }) if a == b => "mode changed",

@@ -152,15 +152,10 @@ impl Player {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::story::End;
-
-    fn scene(first: u64, at_unix_ms: u64) -> Scene {
-        let title = format!("scene {first}");
-        Scene { first, at_unix_ms, title, verdict: None, facts: vec![], changes: vec![], end: End::None }
-    }
 
     fn player() -> Player {
-        Player::new(vec![scene(10, 0), scene(20, 1_000), scene(30, 1_000), scene(40, 900_000)], 1.0)
+        let scenes = [(10, 0), (20, 1_000), (30, 1_000), (40, 900_000)].map(|(first, at)| Scene::bare(first, at));
+        Player::new(scenes.into(), 1.0)
     }
 
     #[test]

@@ -51,14 +51,20 @@ fn with_no_room_for_snapshots_changes_are_refused_what_reads_passes_and_it_recov
     });
 }
 
-fn without_snapshots() {
+/// A machine that keeps this on a disk of its own, and the folder; none where mounting is not permitted.
+fn on_a_small_disk(what: &str) -> Option<(Sandbox, PathBuf)> {
     let sandbox = Sandbox::new();
-    let folder = sandbox.state.join("snapshots.git");
+    let folder = sandbox.state.join(what);
     if !mounted(&folder) {
         eprintln!("SKIPPED: mounting a small disk is not permitted here");
-        return;
+        return None;
     }
     sandbox.commit(&[("a.txt", "0\n"), ("read.txt", "1\n")]);
+    Some((sandbox, folder))
+}
+
+fn without_snapshots() {
+    let Some((sandbox, folder)) = on_a_small_disk("snapshots.git") else { return };
     let daemon = Daemon::start(&sandbox);
     let mut one = Agent::start(&sandbox, "first");
     one.shell("echo 1 > a.txt").must_pass();
@@ -88,13 +94,7 @@ fn without_snapshots() {
 }
 
 fn story() {
-    let sandbox = Sandbox::new();
-    let folder = sandbox.state.join("journal");
-    if !mounted(&folder) {
-        eprintln!("SKIPPED: mounting a small disk is not permitted here");
-        return;
-    }
-    sandbox.commit(&[("a.txt", "0\n"), ("read.txt", "1\n")]);
+    let Some((sandbox, folder)) = on_a_small_disk("journal") else { return };
     let daemon = Daemon::start(&sandbox);
     let mut one = Agent::start(&sandbox, "first");
     let filler = fill(&folder);

@@ -48,9 +48,10 @@ pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
         "allow": count(RuleKind::Allow), "scopes": source.scopes.len(), "contradictions": wrong, "rules": rows,
     });
     hand.answer(&value, || {
+        let place = plain(&file.display().to_string());
+        let is_there = if file.exists() { "" } else { " (not there)" };
         let mut text = format!(
-            "{}: {} refused, {} asked, {} allowed, {} scopes, {built_in} built-in rules.\n",
-            plain(&file.display().to_string()),
+            "{place}{is_there}: {} refused, {} asked, {} allowed, {} scopes, {built_in} built-in rules.\n",
             count(RuleKind::Block),
             count(RuleKind::Approve),
             count(RuleKind::Allow),
