@@ -19,7 +19,6 @@ use crate::repos::{Repo, Shared};
 use crate::service::Service;
 use crate::table::{AgentSession, Change, EARLIER_CALL, HeldLock, InFlight, LostClaim};
 use crate::versions::Version;
-use crate::view::current;
 
 /// What others changed this recently may still be half of something.
 const UNSETTLED: Span = Span::from_secs(60);
@@ -353,8 +352,7 @@ impl Service {
 
     /// A holder learns that somebody waits for what it holds.
     fn tell_who_waits(&self, who: &AgentSession) {
-        let view = current(&self.view);
-        for waiter in view.waiters().iter().filter(|w| w.session != *who.sid()) {
+        for waiter in self.view.waiters().iter().filter(|w| w.session != *who.sid()) {
             let mut inner = who.lock();
             let held =
                 inner.locks.iter().filter(|l| l.is_file()).map(HeldLock::shown).find(|s| waiter.shown.contains(s));

@@ -26,7 +26,6 @@ use crate::service::{Belongings, Service};
 use crate::snapshots::Snapshots;
 use crate::socket::{self, SocketError};
 use crate::undo::Plans;
-use crate::view::{self, SharedView};
 
 /// Its name as a program of its own.
 pub const PROGRAM: &str = "rr-sidecar";
@@ -95,7 +94,6 @@ pub enum SidecarError {
 /// If its socket cannot be opened, or the store cannot be read as a fleet's.
 pub async fn run(setup: Setup) -> Result<(), SidecarError> {
     let Setup { fleet, name, dirs, host, ready, metrics, shutdown } = setup;
-    let view = SharedView::default();
     let guarded = Guarded::new(&[dirs.state.clone(), dirs.runtime.clone()]);
     let history = History::load(&dirs.state);
     let memory = Memory::read(&dirs.state);
@@ -115,7 +113,6 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
     let belongings = Belongings {
         name,
         host,
-        view: view.clone(),
         guarded,
         history,
         metrics,
@@ -136,7 +133,7 @@ pub async fn run(setup: Setup) -> Result<(), SidecarError> {
         Some(adopted) => adopted.map_err(SidecarError::Adopt)?,
     }
     service.read_permit().await;
-    view::refresh(&fleet, &view).await;
+    service.view.refresh(&fleet).await;
     let listener = socket::listen(&dirs.hook_socket())?;
     service.clone().count();
     ready.is_up(PART);

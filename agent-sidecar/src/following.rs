@@ -1,21 +1,16 @@
-//! Following the fleet: who is here and who holds what, from the store's watches and never by asking again. It draws the view
-//! that texts are made from, and notices at once when a lock of ours was taken away (X10).
+//! Following the fleet: who is here and who holds what, from the store's watches and never by asking again. It keeps the view
+//! up to date that texts are made from, and notices at once when a lock of ours was taken away (X10).
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rr_core::lock::LockEvent;
-use rr_fleet::{Follower, GrantedLock};
+use rr_fleet::{FleetError, Follower, GrantedLock, Moved, Now};
 use tokio_util::sync::CancellationToken;
 
 use crate::service::Service;
 use crate::table::AgentSession;
-use crate::view;
 
-/// A burst of changes is drawn at once.
-const SETTLE: Duration = Duration::from_millis(50);
-/// And drawing takes at most one part in so many of a core, however large the fleet.
-const REST_PER_DRAW: u32 = 20;
 /// Pause before a store that did not answer is asked again.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
@@ -23,7 +18,7 @@ impl Service {
     /// Follows the fleet until shutdown.
     pub(crate) async fn follow_work(self: Arc<Self>, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
-            match self.fleet.follow_work().await {
+            match self.begin_to_follow().await {
                 Ok(follower) => {
                     // What went before the watch began is found by asking.
                     for who in self.all() {
@@ -42,33 +37,20 @@ impl Service {
         }
     }
 
+    async fn begin_to_follow(&self) -> Result<Follower, FleetError> {
+        let revision = self.view.begin(&self.fleet).await?;
+        self.fleet.follow_work(revision).await
+    }
+
     /// Until a watch ends.
     async fn follow_with(&self, mut follower: Follower) {
-        let mut rest = SETTLE;
-        let mut draw_at = Some(tokio::time::Instant::now());
-        loop {
-            let drawn = async {
-                match draw_at {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                changed = follower.changed() => {
-                    let Ok(gone) = changed else { return };
-                    gone.iter().for_each(|key| self.key_gone(key));
-                    draw_at = draw_at.or_else(|| Some(tokio::time::Instant::now() + rest));
-                }
-                () = drawn => {
-                    draw_at = None;
-                    let began = Instant::now();
-                    match follower.overview() {
-                        Ok(all) => view::show(&self.view, all),
-                        Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "draw the fleet"),
-                    }
-                    rest = SETTLE.max(began.elapsed() * REST_PER_DRAW);
+        while let Ok(moves) = follower.changed().await {
+            for moved in &moves.moved {
+                if let Moved::Lock { key, now: Now::Gone, .. } = moved {
+                    self.key_gone(key);
                 }
             }
+            self.view.take_in(moves);
         }
     }
 

@@ -16,7 +16,6 @@ use crate::record::lock_step;
 use crate::repos::{Repo, Shared};
 use crate::service::Service;
 use crate::table::{AgentSession, HeldLock, LostClaim, Waiting};
-use crate::view::current;
 
 /// How often and how long a hand-over under way is waited for: together well below the hook's budget.
 const HAND_OVER_LOOKS: u32 = 30;
@@ -129,12 +128,11 @@ impl Service {
     }
 
     fn still_waiting(&self, who: &AgentSession, need: &Need, shown: &str, waited: rr_core::time::Span) -> String {
-        let view = current(&self.view);
         let path = match &need.claim.scope {
-            rr_core::scope::Scope::Path(p) => view.holder(&need.repo.id, p, who.sid()),
+            rr_core::scope::Scope::Path(p) => self.view.holder(&need.repo.id, p, who.sid()),
             _ => None,
         };
-        let by = path.map(|row| self.who(&row.session, Some(row.since_unix_ms)));
+        let by = path.map(|holder| self.who(&holder.session, Some(holder.since_unix_ms)));
         messages::still_waiting(shown, by.as_ref(), waited)
     }
 
@@ -280,12 +278,8 @@ impl Service {
         let named = whole.then(|| blockers.first()).flatten();
         let reason = match named {
             Some(b) => {
-                let view = current(&self.view);
-                let held =
-                    view.others(&needs[0].repo.id, &needs[0].repo.tree.root.display().to_string(), &no_session());
-                let files =
-                    held.iter().find(|(sid, ..)| *sid == b.session()).map(|(.., f)| f.join(", ")).unwrap_or_default();
-                messages::tree_in_use(&self.who(b.session(), None), &files)
+                let files = self.view.held_by(b.session(), &needs[0].repo.id);
+                messages::tree_in_use(&self.who(b.session(), None), &files.join(", "))
             }
             None => self.held_by(what, blockers),
         };
@@ -302,20 +296,21 @@ impl Service {
     /// Who stands in the way may have come a moment ago, on another host: then the picture of the fleet is older than that.
     async fn get_to_know(&self, blockers: &[Blocker]) {
         if blockers.iter().any(|b| self.since(b).is_none()) {
-            crate::view::refresh(&self.fleet, &self.view).await;
+            self.view.refresh(&self.fleet).await;
         }
     }
 
     /// Since when a blocker is one, by the wall clock.
     fn since(&self, blocker: &Blocker) -> Option<u64> {
-        let view = current(&self.view);
         match blocker {
             Blocker::Holder(h) => {
                 let local = self.all().into_iter().find(|s| *s.sid() == h.session);
                 let known = local.and_then(|s| s.lock().granted_at(h.token));
-                known.or_else(|| view.lock_since(&h.session, h.token))
+                known.or_else(|| self.view.lock_since(&h.session, h.token))
             }
-            Blocker::Ahead(w) => view.waiters().iter().find(|row| row.since == w.since).map(|row| row.since_unix_ms),
+            Blocker::Ahead(w) => {
+                self.view.waiters().iter().find(|row| row.since == w.since).map(|row| row.since_unix_ms)
+            }
         }
     }
 
@@ -324,10 +319,9 @@ impl Service {
         if repo.config().0.locks.across_worktrees != rr_runtime::config::AcrossWorktrees::Warn {
             return false;
         }
-        let view = current(&self.view);
         let root = repo.tree.root.display().to_string();
         let beside = |b: &Blocker| {
-            view.session(b.session()).is_some_and(|s| s.host != self.host || !s.workspace.starts_with(&root))
+            self.view.session(b.session()).is_some_and(|s| s.host != self.host || !s.workspace.starts_with(&root))
         };
         !blockers.is_empty() && blockers.iter().all(beside)
     }

@@ -4,7 +4,9 @@
 //! of before is left to ask for it.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +14,7 @@ use rr_core::glob::Glob;
 use rr_core::id::{RepoId, Token};
 use rr_core::path::RepoPath;
 use rr_core::scope::{Claim, Scope};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer as _};
 
 use crate::service::Service;
 use crate::table::{AgentKey, HeldLock, LostClaim};
@@ -79,45 +81,45 @@ impl Memory {
 
     /// Writes down what every session has locked and lost, if that has changed.
     pub(crate) fn keep(&self, service: &Service) {
-        let mut sessions = Vec::new();
+        let all = service.all();
         let mut hasher = DefaultHasher::new();
-        for who in service.all() {
+        for who in &all {
             let inner = who.lock();
-            let held = inner.locks.iter().filter(|l| l.is_file()).map(|l| (LostClaim::of(&l.grant), false));
-            let all: Vec<_> = held.chain(inner.lost.iter().map(|l| (l.clone(), true))).collect();
-            (&who.key, all.len()).hash(&mut hasher);
-            all.iter().for_each(|(claim, lost)| (claim.token, lost, claim.claim.scope.anchor_key()).hash(&mut hasher));
-            sessions.push((who.key.clone(), all));
+            who.key.hash(&mut hasher);
+            inner.locks.iter().filter(|l| l.is_file()).for_each(|l| l.grant.token.hash(&mut hasher));
+            inner.lost.iter().for_each(|l| (&l.repo, l.token, &l.claim).hash(&mut hasher));
         }
         let fingerprint = hasher.finish();
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if *written == fingerprint {
             return;
         }
+        let sessions = all.iter().map(|who| {
+            let inner = who.lock();
+            let held = inner.locks.iter().filter(|l| l.is_file()).map(|l| Kept::of(&LostClaim::of(&l.grant), false));
+            let files = held.chain(inner.lost.iter().map(|l| Kept::of(l, true))).collect();
+            (who.key.clone(), files)
+        });
         match self.write(sessions) {
             Ok(()) => *written = fingerprint,
             Err(error) => tracing::debug!(file = %self.file.display(), %error, "note what sessions have locked"),
         }
     }
 
-    fn write(&self, sessions: Vec<(AgentKey, Vec<(LostClaim, bool)>)>) -> std::io::Result<()> {
-        let mut all: Vec<KeptSession> = sessions
-            .into_iter()
-            .map(|(key, files)| KeptSession {
-                agent: key.agent,
-                session: key.session,
-                files: files.into_iter().map(|(claim, lost)| Kept::of(&claim, lost)).collect(),
-            })
-            .collect();
+    /// One session after the other: all of them as one text would be more than all that is kept of them.
+    fn write(&self, sessions: impl Iterator<Item = (AgentKey, Vec<Kept>)>) -> std::io::Result<()> {
         // Those that have not come back yet may still do so.
-        all.extend(self.earlier().iter().map(|(key, files)| KeptSession {
-            agent: key.agent.clone(),
-            session: key.session.clone(),
-            files: files.clone(),
-        }));
+        let earlier: Vec<_> = self.earlier().iter().map(|(key, files)| (key.clone(), files.clone())).collect();
         let draft = self.file.with_extension("draft");
-        // Not flushed: it has to outlive this process, not this boot.
-        std::fs::write(&draft, serde_json::to_vec(&all)?)?;
+        let mut file = BufWriter::new(File::create(&draft)?);
+        let mut list = serde_json::Serializer::new(&mut file);
+        list.collect_seq(sessions.chain(earlier).map(|(key, files)| KeptSession {
+            agent: key.agent,
+            session: key.session,
+            files,
+        }))?;
+        // Not synced: it has to outlive this process, not this boot.
+        file.flush()?;
         std::fs::rename(&draft, &self.file)
     }
 }
@@ -163,11 +165,12 @@ mod tests {
         let file = lost(Scope::Path(path("src/Ä b.rs")), 7);
         let pattern = lost(Scope::Glob { folder: path("src"), glob: Glob::parse("*.rs/**").expect("legal") }, 8);
         let memory = Memory::read(dir.path());
-        memory.write(vec![(key("one"), vec![(file.clone(), false), (pattern.clone(), true)])]).expect("written");
+        let files = vec![Kept::of(&file, false), Kept::of(&pattern, true)];
+        memory.write([(key("one"), files)].into_iter()).expect("written");
         let later = Memory::read(dir.path());
         assert!(later.lost_by(&key("two"), &[]).is_empty());
         // One that has not come back yet is not forgotten by what is written meanwhile.
-        later.write(vec![(key("two"), vec![])]).expect("written");
+        later.write([(key("two"), vec![])].into_iter()).expect("written");
         let last = Memory::read(dir.path());
         assert_eq!(last.lost_by(&key("one"), &[]), [file, pattern]);
         assert!(last.lost_by(&key("one"), &[]).is_empty());

@@ -22,7 +22,6 @@ use crate::repos::Repo;
 use crate::service::Service;
 use crate::snapshots::{Before, repo_path};
 use crate::table::{AgentKey, AgentSession, InFlight};
-use crate::view::current;
 use window::{Accounted, Stood, Window};
 
 /// With more that differs from the last commit, a work tree is not looked at for saves: each of those files would have to be kept.
@@ -203,9 +202,8 @@ impl Service {
     /// Whether sessions of another machine work in a folder of this name: it may be this one, over a network file system, and what they
     /// change here is no call that we know of.
     fn may_be_shared(&self, repo: &Repo) -> bool {
-        let view = current(&self.view);
-        view.records()
-            .any(|record| record.host != self.host && Path::new(&record.workspace).starts_with(&repo.tree.root))
+        self.view
+            .any_session(|record| record.host != self.host && Path::new(&record.workspace).starts_with(&repo.tree.root))
     }
 
     /// Whether something runs that an agent's shell has started here: it may write at any time.

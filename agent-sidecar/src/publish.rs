@@ -24,7 +24,6 @@ use crate::repos::Repo;
 use crate::service::Service;
 use crate::socket::Question;
 use crate::table::{AgentSession, Inner};
-use crate::view::current;
 
 /// How a git hook names itself where an agent's hook names its agent.
 pub(crate) const GIT_HOOK: &str = "git";
@@ -217,8 +216,8 @@ impl Service {
     /// Whether this repository only warns of what a session does, because it works in another work tree.
     fn is_beside(&self, repo: &Repo, other: &SessionId) -> bool {
         let root = repo.tree.root.display().to_string();
-        let view = current(&self.view);
-        let elsewhere = view.session(other).is_some_and(|s| s.host != self.host || !s.workspace.starts_with(&root));
+        let elsewhere =
+            self.view.session(other).is_some_and(|s| s.host != self.host || !s.workspace.starts_with(&root));
         elsewhere && repo.config().0.locks.across_worktrees == AcrossWorktrees::Warn
     }
 

@@ -32,7 +32,7 @@ use crate::snapshots::Snapshots;
 use crate::socket::Question;
 use crate::table::{AgentKey, AgentSession, Changes};
 use crate::undo::Plans;
-use crate::view::{SharedView, current, in_words};
+use crate::view::{View, in_words};
 
 pub(crate) struct Service {
     pub fleet: Fleet,
@@ -45,7 +45,7 @@ pub(crate) struct Service {
     pub clock: Arc<dyn Clock>,
     pub repos: Repos,
     pub guarded: Guarded,
-    pub view: SharedView,
+    pub view: View,
     pub tasks: tokio_util::task::TaskTracker,
     sessions: Mutex<HashMap<AgentKey, Arc<AgentSession>>>,
     /// One registration at a time: hooks of a new session come in bursts.
@@ -78,7 +78,6 @@ pub(crate) struct Service {
 pub(crate) struct Belongings {
     pub name: FleetName,
     pub host: HostId,
-    pub view: SharedView,
     pub guarded: Guarded,
     pub history: History,
     pub metrics: Metrics,
@@ -97,7 +96,6 @@ impl Service {
         let Belongings {
             name,
             host,
-            view,
             guarded,
             history,
             metrics,
@@ -120,7 +118,7 @@ impl Service {
             fleet,
             repos: Repos::default(),
             guarded,
-            view,
+            view: View::default(),
             tasks: tokio_util::task::TaskTracker::new(),
             sessions: Mutex::default(),
             registering: tokio::sync::Mutex::default(),
@@ -179,7 +177,7 @@ impl Service {
         if let Some(state) = &*self.state() {
             self.metrics.fleet_state(state.is_paused(), state.epoch.0);
         }
-        self.metrics.fleet_size(current(&self.view).sizes());
+        self.metrics.fleet_size(self.view.sizes());
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
@@ -202,8 +200,7 @@ impl Service {
     /// A session in words. Those of this machine are known at first hand, others from the view.
     pub(crate) fn who(&self, sid: &SessionId, since_unix_ms: Option<u64>) -> Who {
         let local = self.all().into_iter().find(|s| s.sid() == sid).map(|s| s.lock().record.clone());
-        let view = current(&self.view);
-        in_words(sid, local.as_ref().or(view.session(sid)), since_unix_ms)
+        in_words(sid, local.or_else(|| self.view.session(sid)).as_ref(), since_unix_ms)
     }
 
     pub(crate) fn permit(&self) -> MutexGuard<'_, PermitView> {

@@ -23,7 +23,6 @@ use crate::processes::{Process, survivors, words_of};
 use crate::repos::{Place, Repo};
 use crate::service::Service;
 use crate::table::{AgentSession, EARLIER_CALL};
-use crate::view::{current, refresh};
 
 /// A slot that is given back at this moment is worth waiting for: a tenth of the hook's budget or so.
 const MOMENT: Duration = Duration::from_millis(250);
@@ -93,9 +92,8 @@ impl Service {
         if !needed.is_empty() {
             // What a build makes of a lock file is seen afterwards: two that may run at a time must not keep each other out.
             // What somebody has locked just now counts as well.
-            refresh(&self.fleet, &self.view).await;
-            let view = current(&self.view);
-            let is_free = |p: &&Place| is_lock_file(p) && view.holder(&p.repo.id, &p.path, who.sid()).is_none();
+            self.view.refresh(&self.fleet).await;
+            let is_free = |p: &&Place| is_lock_file(p) && self.view.holder(&p.repo.id, &p.path, who.sid()).is_none();
             found.made = found.writes.iter().filter(is_free).map(|p| p.disk.clone()).collect();
         }
         match self.built_on(who, found).await {

@@ -304,9 +304,7 @@ impl Inner {
 
     /// Locks that nothing needs any more: out of the table, to be given back to the store.
     pub(crate) fn take_locks(&mut self, over: impl Fn(&HeldLock) -> bool) -> Vec<GrantedLock> {
-        let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.locks).into_iter().partition(|l| over(l));
-        self.locks = kept;
-        let mut gone: Vec<GrantedLock> = gone.into_iter().map(|l| l.grant).collect();
+        let mut gone: Vec<GrantedLock> = self.locks.extract_if(.., |l| over(l)).map(|l| l.grant).collect();
         gone.extend(self.take_idle_shares());
         gone
     }
@@ -326,10 +324,8 @@ impl Inner {
             .filter(|l| l.grant.claim.mode == Mode::Exclusive)
             .map(|l| l.repo.tree.root.clone())
             .collect();
-        let idle = |l: &HeldLock| l.grant.claim.mode == Mode::Shared && !used.contains(&l.repo.tree.root);
-        let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.locks).into_iter().partition(|l| idle(l));
-        self.locks = kept;
-        gone.into_iter().map(|l| l.grant).collect()
+        let idle = |l: &mut HeldLock| l.grant.claim.mode == Mode::Shared && !used.contains(&l.repo.tree.root);
+        self.locks.extract_if(.., idle).map(|l| l.grant).collect()
     }
 }
 

@@ -16,7 +16,7 @@ use crate::processes::{Process, agent_in, chain};
 use crate::service::Service;
 use crate::socket::Question;
 use crate::table::{AgentKey, AgentSession, Inner, LostClaim};
-use crate::view::current;
+use crate::view::Other;
 
 /// Others named in one awareness text: the rest is counted.
 const OTHERS_SHOWN_MAX: usize = 8;
@@ -121,7 +121,7 @@ impl Service {
         if let Some(lost) = lost.filter(|l| !l.is_empty()) {
             who.notify(messages::session_lost(&lost));
         }
-        crate::view::refresh(&self.fleet, &self.view).await;
+        self.view.refresh(&self.fleet).await;
         Ok(who)
     }
 
@@ -247,9 +247,8 @@ impl Service {
             return "Railroad is active. This folder is in no git repository, so nothing is coordinated here."
                 .to_owned();
         };
-        let view = current(&self.view);
         let root = repo.tree.root.display().to_string();
-        let others = view.others(&repo.id, &root, who.sid());
+        let others = self.view.others(&repo.id, &root, who.sid());
         let me = who.sid().short();
         if others.is_empty() {
             return format!(
@@ -257,14 +256,14 @@ impl Service {
             );
         }
         let mut text = format!("Railroad coordinates the agents in this repository (you are session {me}). Also here:");
-        for (sid, record, held) in others.iter().take(OTHERS_SHOWN_MAX) {
+        for Other { session, record, held } in others.iter().take(OTHERS_SHOWN_MAX) {
             let task = if record.task.is_empty() { String::new() } else { format!(" on \"{}\"", record.task) };
-            let files = held.iter().take(FILES_SHOWN_MAX).copied().collect::<Vec<_>>().join(", ");
+            let files = held[..held.len().min(FILES_SHOWN_MAX)].join(", ");
             let more = held.len().saturating_sub(FILES_SHOWN_MAX);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             let files = if held.is_empty() { "holds no file".to_owned() } else { format!("holds {files}{more}") };
             let agent = record.person().map_or_else(|| record.agent.clone(), |user| format!("{user}, a person"));
-            text.push_str(&format!("\n- session {} ({agent}, {}){task}: {files}", sid.short(), record.host_name));
+            text.push_str(&format!("\n- session {} ({agent}, {}){task}: {files}", session.short(), record.host_name));
         }
         if others.len() > OTHERS_SHOWN_MAX {
             text.push_str(&format!("\n- and {} more (rrctl sessions)", others.len() - OTHERS_SHOWN_MAX));

@@ -1,7 +1,9 @@
 //! Names of things: sessions, hosts, operations, repositories. Each is a short text that is safe inside a store key.
-//! Randomness comes from outside (`from_random`), so a simulation can choose every name.
+//! Randomness comes from outside (`from_random`), so a simulation can choose every name. A copy shares the text: each of
+//! thousands of locks names its session and its repository.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,14 +21,14 @@ macro_rules! id {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             #[doc = concat!("# Errors\nIf `text` is not ", $rule, ".")]
             pub fn parse(text: &str) -> Result<Self, IdError> {
                 let is_one: fn(&str) -> bool = $is_one;
                 if is_one(text) {
-                    Ok(Self(text.to_owned()))
+                    Ok(Self(text.into()))
                 } else {
                     Err(IdError { kind: $kind, rule: $rule, got: text.chars().take(80).collect() })
                 }
@@ -53,7 +55,7 @@ macro_rules! id {
 
         impl From<$name> for String {
             fn from(id: $name) -> Self {
-                id.0
+                id.as_str().to_owned()
             }
         }
     };
@@ -66,7 +68,7 @@ macro_rules! random_id {
         impl $name {
             #[must_use]
             pub fn from_random(bits: [u8; 16]) -> Self {
-                Self(hex(&bits))
+                Self(hex(&bits).into())
             }
 
             /// The first eight digits, for people.
@@ -141,7 +143,7 @@ id!(
 
 impl Default for FleetName {
     fn default() -> Self {
-        Self("default".to_owned())
+        Self("default".into())
     }
 }
 

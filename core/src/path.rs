@@ -7,6 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use unicode_normalization::UnicodeNormalization as _;
 
@@ -14,14 +15,15 @@ use crate::limits::{PART_BYTES_MAX, PATH_BYTES_MAX, PATH_PARTS_MAX};
 
 /// A path relative to the repository's root. The root itself is the empty path.
 ///
-/// Equality and order are those of the conflict key, so `README` and `readme` are equal; `Display` shows it as given.
+/// Equality and order are those of the conflict key, so `README` and `readme` are equal; `Display` shows it as given. A copy
+/// shares its text.
 #[derive(Clone, Debug)]
 pub struct RepoPath {
-    shown: String,
+    shown: Arc<str>,
     /// Its bytes, where they are not those of `shown`.
-    bytes: Option<Box<[u8]>>,
+    bytes: Option<Arc<[u8]>>,
     /// Conflict form of each part, percent-encoded: what the store's keys are made of.
-    key: Vec<String>,
+    key: Arc<[String]>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +53,7 @@ pub enum PathError {
 impl RepoPath {
     #[must_use]
     pub fn root() -> Self {
-        Self { shown: String::new(), bytes: None, key: Vec::new() }
+        Self { shown: Arc::default(), bytes: None, key: Arc::default() }
     }
 
     /// Takes a repository-relative path as bytes, parts separated by `/`. The empty path is the root.
@@ -89,10 +91,10 @@ impl RepoPath {
         Ok(Self::of_bytes(path, key))
     }
 
-    fn of_bytes(path: &[u8], key: Vec<String>) -> Self {
+    fn of_bytes(path: &[u8], key: Arc<[String]>) -> Self {
         let shown = show(Path::new(OsStr::from_bytes(path)));
         let bytes = (shown.as_bytes() != path).then(|| path.into());
-        Self { shown, bytes, key }
+        Self { shown: shown.into(), bytes, key }
     }
 
     /// Builds a path from what [`RepoPath::key`] gave, and the text to show for it. `None` if `key` was not made here.
@@ -104,7 +106,7 @@ impl RepoPath {
         let clean = |part: &str| !part.is_empty() && part.bytes().all(|b| is_key_byte(b) || b == b'%');
         let parts: Vec<String> = key.split('/').map(str::to_owned).collect();
         let path = typed(OsStr::new(shown));
-        parts.iter().all(|p| clean(p)).then(|| Self::of_bytes(path.as_os_str().as_bytes(), parts))
+        parts.iter().all(|p| clean(p)).then(|| Self::of_bytes(path.as_os_str().as_bytes(), parts.into()))
     }
 
     /// The path as it was given, to the byte: where the file stands below the root.

@@ -1,94 +1,200 @@
-//! The fleet's picture kept up to date: read once, then changed by what the watches tell. Whoever looks often (a sidecar at
-//! each call, a page) asks this and not the store. It is a hint: what decides is always the store's own answer.
-
-use std::collections::BTreeMap;
+//! What moves in a fleet, as it moves: everything that is there, then each change as the watches tell it. Whoever looks often (a
+//! sidecar at each call) keeps what it needs of that and does not ask the store. Here nothing is kept. It is a hint: what decides
+//! is always the store's own answer.
 
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream, SelectAll};
-use rr_store::{Change, Keys, Revision, StoreError, WatchEvent};
+use rr_core::id::{RepoId, SessionId};
+use rr_store::{Change, KeyValue, Keys, Op, OpReply, Revision, StoreError, Txn, WatchEvent};
 
-use crate::overview::Row;
-use crate::{Doing, Fleet, FleetError, Overview};
+use crate::keys::{HOLDERS, Tree};
+use crate::records::{SessionRecord, decode};
+use crate::{Doing, Fleet, FleetError, LockRow, WaiterRow};
 
-/// A picture that follows the store.
-pub struct Follower {
-    fleet: Fleet,
-    rows: BTreeMap<String, Row>,
-    revision: Revision,
-    watches: SelectAll<BoxStream<'static, Result<WatchEvent, StoreError>>>,
+/// A part of the fleet's work. Each is told in the order of its revisions, and two of them in no order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    Sessions,
+    Waiters,
+    /// Exclusive locks.
+    Locks,
+    SharedLocks,
 }
 
+/// What one part is at a revision, or what changed in it there.
+#[derive(Clone, Debug)]
+pub struct Moves {
+    pub part: Part,
+    pub revision: Revision,
+    /// This is all there is of it.
+    pub is_whole: bool,
+    pub moved: Vec<Moved>,
+}
+
+/// Something that came, changed or went.
+#[derive(Clone, Debug)]
+pub enum Moved {
+    Session(SessionId, Now<SessionRecord>),
+    /// Under its key, which tells the repository, where in it, and the holder.
+    Lock {
+        key: String,
+        repo: RepoId,
+        anchor: String,
+        session: SessionId,
+        now: Now<LockRow>,
+    },
+    /// Under its key.
+    Waiter(String, Now<WaiterRow>),
+}
+
+/// What stands under a key.
+#[derive(Clone, Debug)]
+pub enum Now<T> {
+    Is(T),
+    /// Something, but this program cannot read it.
+    Unreadable,
+    Gone,
+}
+
+/// The changes from one revision on.
+pub struct Follower {
+    fleet: Fleet,
+    changes: Changes,
+}
+
+/// How many locks there are, as they come and go.
+pub struct LockCount {
+    locks: usize,
+    changes: Changes,
+}
+
+type Changes = SelectAll<BoxStream<'static, (Part, Result<WatchEvent, StoreError>)>>;
+
+const WORK: [Part; 4] = [Part::Sessions, Part::Waiters, Part::Locks, Part::SharedLocks];
+
 impl Fleet {
-    /// Follows who is here and who has or waits for what; not how far each has followed a pause.
+    /// Who is here, and who has or waits for what.
     ///
     /// # Errors
     /// If the store does not answer.
-    pub async fn follow_work(&self) -> Result<Follower, FleetError> {
-        self.follow_below(self.work_prefixes()).await
+    pub async fn work(&self) -> Result<Vec<Moves>, FleetError> {
+        let (parts, revision) = self.all_of(&WORK).await?;
+        let whole = |(part, kvs): (Part, Vec<KeyValue>)| {
+            let moved = kvs.into_iter().filter_map(|kv| self.moved(&Change::Put(kv))).collect();
+            Moves { part, revision, is_whole: true, moved }
+        };
+        Ok(WORK.into_iter().zip(parts).map(whole).collect())
     }
 
-    /// Follows everything that an overview shows.
+    /// Whatever changes of it, after what [`Fleet::work`] told at this revision.
+    ///
+    /// # Errors
+    /// If the store does not answer, or has forgotten that revision.
+    pub async fn follow_work(&self, after: Revision) -> Result<Follower, FleetError> {
+        Ok(Follower { fleet: self.clone(), changes: self.changes(&WORK, after).await? })
+    }
+
+    /// Counts the fleet's locks, and goes on counting.
     ///
     /// # Errors
     /// If the store does not answer.
-    pub async fn follow(&self) -> Result<Follower, FleetError> {
-        self.follow_below(self.seen_prefixes()).await
+    pub async fn count_locks(&self) -> Result<LockCount, FleetError> {
+        let trees = [Part::Locks, Part::SharedLocks];
+        let (parts, revision) = self.all_of(&trees).await?;
+        Ok(LockCount { locks: parts.iter().map(Vec::len).sum(), changes: self.changes(&trees, revision).await? })
     }
 
-    async fn follow_below(&self, prefixes: Vec<String>) -> Result<Follower, FleetError> {
-        let (rows, revision) = self.rows(prefixes.clone()).await?;
-        let mut watches = SelectAll::new();
-        for prefix in prefixes {
-            // From the read on: nothing can fall between.
-            let watch = self.store.watch(Keys::prefix(prefix), revision + 1).await.doing("watch the store")?;
+    /// What lies in each of these parts, all at one revision.
+    async fn all_of(&self, parts: &[Part]) -> Result<(Vec<Vec<KeyValue>>, Revision), FleetError> {
+        let reads = parts.iter().map(|part| Op::Get(Keys::prefix(self.prefix_of(*part)))).collect();
+        let reply = self.store.txn(Txn::default().then(reads)).await.doing("read the fleet's work")?;
+        Ok((reply.replies.into_iter().map(OpReply::into_keys).collect(), reply.revision))
+    }
+
+    async fn changes(&self, parts: &[Part], after: Revision) -> Result<Changes, FleetError> {
+        let mut all = SelectAll::new();
+        for part in parts.iter().copied() {
+            let keys = Keys::prefix(self.prefix_of(part));
+            let watch = self.store.watch(keys, after + 1).await.doing("watch the fleet's work")?;
             // One that ends alone must be noticed: its part of the picture would stand still.
-            watches.push(watch.chain(stream::once(async { Err(ended()) })).boxed());
+            let watch = watch.chain(stream::once(async { Err(ended()) }));
+            all.push(watch.map(move |event| (part, event)).boxed());
         }
-        Ok(Follower { fleet: self.clone(), rows: rows.into_iter().collect(), revision, watches })
+        Ok(all)
+    }
+
+    fn prefix_of(&self, part: Part) -> String {
+        match part {
+            Part::Sessions => self.keys.sessions(),
+            Part::Waiters => self.keys.queues(),
+            Part::Locks => self.keys.tree(Tree::Exclusive),
+            Part::SharedLocks => self.keys.tree(Tree::Shared),
+        }
+    }
+
+    /// `None`: under no key that this program knows.
+    fn moved(&self, change: &Change) -> Option<Moved> {
+        let key = change.key();
+        if let Some(sid) = key.strip_prefix(&self.keys.sessions()) {
+            return Some(Moved::Session(SessionId::parse(sid).ok()?, Now::of(change, |kv| decode(kv).ok())));
+        }
+        if key.starts_with(&self.keys.queues()) {
+            self.keys.parse_waiter(key)?;
+            return Some(Moved::Waiter(key.to_owned(), Now::of(change, |kv| self.waiter_row(kv).ok().flatten())));
+        }
+        let (repo, anchor, session, _) = HOLDERS.iter().find_map(|tree| self.keys.parse_holder(*tree, key))?;
+        let now = Now::of(change, |kv| self.lock_row(kv).ok().flatten());
+        Some(Moved::Lock { key: key.to_owned(), repo, anchor, session, now })
+    }
+}
+
+impl<T> Now<T> {
+    fn of(change: &Change, read: impl Fn(&KeyValue) -> Option<T>) -> Self {
+        match change {
+            Change::Put(kv) => read(kv).map_or(Self::Unreadable, Self::Is),
+            Change::Delete { .. } => Self::Gone,
+        }
     }
 }
 
 impl Follower {
-    /// Takes in the next change and answers the keys that went. After an error the picture no longer follows: start again.
+    /// The next changes, of one part at one revision. After an error nothing more comes: start again.
     ///
     /// # Errors
     /// If a watch ended, for whatever reason.
-    pub async fn changed(&mut self) -> Result<Vec<String>, FleetError> {
-        let event = self.watches.next().await.unwrap_or_else(|| Err(ended())).doing("follow the store")?;
-        self.revision = self.revision.max(event.revision);
-        Ok(event.changes.into_iter().filter_map(|change| self.take_in(change)).collect())
+    pub async fn changed(&mut self) -> Result<Moves, FleetError> {
+        let (part, event) = next(&mut self.changes).await?;
+        let moved = event.changes.iter().filter_map(|change| self.fleet.moved(change)).collect();
+        Ok(Moves { part, revision: event.revision, is_whole: false, moved })
     }
+}
 
-    fn take_in(&mut self, change: Change) -> Option<String> {
-        match change {
-            Change::Put(kv) => {
-                let key = kv.key.clone();
-                match self.fleet.row(kv) {
-                    Some(row) => self.rows.insert(key, row),
-                    None => self.rows.remove(&key),
-                };
-                None
-            }
-            Change::Delete { key } => {
-                self.rows.remove(&key);
-                Some(key)
-            }
-        }
-    }
-
-    /// How many locks there are.
+impl LockCount {
     #[must_use]
     pub fn locks(&self) -> usize {
-        self.rows.values().filter(|row| matches!(row, Row::Lock(_))).count()
+        self.locks
     }
 
-    /// The picture as far as it has come.
+    /// Takes in the next changes. After an error nothing more comes: start again.
     ///
     /// # Errors
-    /// If the run state cannot be read.
-    pub fn overview(&self) -> Result<Overview, FleetError> {
-        self.fleet.draw(self.rows.values().cloned(), self.revision)
+    /// If a watch ended, for whatever reason.
+    pub async fn changed(&mut self) -> Result<(), FleetError> {
+        for change in next(&mut self.changes).await?.1.changes {
+            match change {
+                // Its first version: it was not there before.
+                Change::Put(kv) if kv.version == 1 => self.locks += 1,
+                Change::Put(_) => {}
+                Change::Delete { .. } => self.locks = self.locks.saturating_sub(1),
+            }
+        }
+        Ok(())
     }
+}
+
+async fn next(changes: &mut Changes) -> Result<(Part, WatchEvent), FleetError> {
+    let (part, event) = changes.next().await.unwrap_or_else(|| (Part::Sessions, Err(ended())));
+    Ok((part, event.doing("follow the fleet's work")?))
 }
 
 fn ended() -> StoreError {

@@ -21,6 +21,9 @@ pub(crate) enum Tree {
     Mark,
 }
 
+/// The trees whose keys are locks.
+pub(crate) const HOLDERS: [Tree; 2] = [Tree::Exclusive, Tree::Shared];
+
 impl Tree {
     const fn name(self) -> &'static str {
         match self {

@@ -1,11 +1,11 @@
 //! The whole fleet at one revision, for people and programs that look: sessions, locks, waiters, the run state. A value that
-//! cannot be read is listed, and hides nothing else. `follow` keeps such a picture up to date.
+//! cannot be read is listed, and hides nothing else. `follow` tells what changes of it.
 
 use rr_core::id::{RepoId, SessionId, Token};
 use rr_core::scope::{Claim, Mode};
-use rr_store::{KeyValue, Keys, Op, Revision, Txn};
+use rr_store::{KeyValue, Keys, Op, OpReply, Revision, Txn};
 
-use crate::keys::Tree;
+use crate::keys::HOLDERS;
 use crate::permit::FleetState;
 use crate::records::{AckRecord, HolderRecord, QueueRecord, SessionRecord, decode};
 use crate::{Doing, Fleet, FleetError};
@@ -52,7 +52,6 @@ pub struct Overview {
 }
 
 /// One key of the store as people see it.
-#[derive(Clone, Debug)]
 pub(crate) enum Row {
     State(KeyValue),
     Session(SessionRow),
@@ -68,29 +67,13 @@ impl Fleet {
     /// # Errors
     /// If the store does not answer, or the run state cannot be read.
     pub async fn overview(&self) -> Result<Overview, FleetError> {
-        let (rows, revision) = self.rows(self.seen_prefixes()).await?;
-        self.draw(rows.into_iter().map(|(_, row)| row), revision)
-    }
-
-    /// Below these lies all that an overview shows.
-    pub(crate) fn seen_prefixes(&self) -> Vec<String> {
-        [self.work_prefixes(), vec![self.keys.acks()]].concat()
-    }
-
-    /// The same without what each session writes at a pause: a thousand of those would wake everybody a thousand times.
-    pub(crate) fn work_prefixes(&self) -> Vec<String> {
-        let trees = [Tree::Exclusive, Tree::Shared].map(|tree| self.keys.tree(tree));
-        [vec![self.keys.fleet(), self.keys.generation(), self.keys.sessions(), self.keys.queues()], trees.to_vec()]
-            .concat()
-    }
-
-    /// Every row below some prefixes at one revision, with its key.
-    pub(crate) async fn rows(&self, prefixes: Vec<String>) -> Result<(Vec<(String, Row)>, Revision), FleetError> {
-        let reads = prefixes.into_iter().map(|p| Op::Get(Keys::prefix(p))).collect();
+        let run = [self.keys.fleet(), self.keys.generation(), self.keys.acks()];
+        let work =
+            [self.keys.sessions(), self.keys.queues()].into_iter().chain(HOLDERS.map(|tree| self.keys.tree(tree)));
+        let reads = run.into_iter().chain(work).map(|prefix| Op::Get(Keys::prefix(prefix))).collect();
         let reply = self.store.txn(Txn::default().then(reads)).await.doing("read the overview")?;
-        let kvs = reply.replies.into_iter().flat_map(rr_store::OpReply::into_keys);
-        let rows = kvs.filter_map(|kv| Some((kv.key.clone(), self.row(kv)?))).collect();
-        Ok((rows, reply.revision))
+        let kvs = reply.replies.into_iter().flat_map(OpReply::into_keys);
+        self.draw(kvs.filter_map(|kv| self.row(kv)), reply.revision)
     }
 
     /// What a key stands for. `None`: for nothing that is shown.
@@ -113,7 +96,7 @@ impl Fleet {
         read.unwrap_or_else(|error| Some(Row::Unreadable(error.to_string())))
     }
 
-    fn waiter_row(&self, kv: &KeyValue) -> Result<Option<WaiterRow>, FleetError> {
+    pub(crate) fn waiter_row(&self, kv: &KeyValue) -> Result<Option<WaiterRow>, FleetError> {
         let Some((repo, session, _)) = self.keys.parse_waiter(&kv.key) else { return Ok(None) };
         let record: QueueRecord = decode(kv)?;
         let shown = record.claims.iter().map(|c| show(&c.shown, c.glob.as_deref())).collect();
@@ -121,8 +104,8 @@ impl Fleet {
         Ok(Some(WaiterRow { repo, shown, session, since: kv.create_revision, since_unix_ms }))
     }
 
-    fn lock_row(&self, kv: &KeyValue) -> Result<Option<LockRow>, FleetError> {
-        let parsed = [Tree::Exclusive, Tree::Shared].iter().find_map(|t| self.keys.parse_holder(*t, &kv.key));
+    pub(crate) fn lock_row(&self, kv: &KeyValue) -> Result<Option<LockRow>, FleetError> {
+        let parsed = HOLDERS.iter().find_map(|t| self.keys.parse_holder(*t, &kv.key));
         let Some((repo, anchor, session, _)) = parsed else { return Ok(None) };
         let record: HolderRecord = decode(kv)?;
         let garbage = || FleetError::Garbage { key: kv.key.clone(), why: "its scope is unreadable".to_owned() };
@@ -140,7 +123,7 @@ impl Fleet {
         }))
     }
 
-    pub(crate) fn draw(&self, rows: impl Iterator<Item = Row>, revision: Revision) -> Result<Overview, FleetError> {
+    fn draw(&self, rows: impl Iterator<Item = Row>, revision: Revision) -> Result<Overview, FleetError> {
         let (mut sessions, mut locks, mut waiters) = (vec![], vec![], vec![]);
         let (mut acks, mut unreadable, mut run) = (vec![], vec![], vec![]);
         for row in rows {

@@ -1,34 +1,92 @@
-//! The picture that follows the store shows what a fresh reading shows, whatever happened meanwhile, and says when it can no
-//! longer follow.
+//! Who follows the fleet's work comes to what a fresh reading shows, whatever happened meanwhile, and is told when it can no
+//! longer follow; and locks are counted without keeping any.
 
 mod common;
+
+use std::collections::BTreeMap;
 
 use common::{Stage, write};
 use futures::FutureExt as _;
 use rr_core::id::Epoch;
-use rr_fleet::{Ending, Hold, HoldKind, Overview, PauseDone};
+use rr_fleet::{Ending, Follower, Hold, HoldKind, Moved, Moves, Now, Overview, PauseDone};
 use rr_store::{Keys, Op, Store as _, Txn};
 
-fn told(all: &Overview) -> String {
-    let Overview { state, sessions, locks, waiters, acks, unreadable } = all;
-    let paused = state.is_paused();
-    format!(
-        "{paused} {:?} {:?}\n{sessions:?}\n{locks:?}\n{waiters:?}\n{acks:?}\n{unreadable:?}",
-        state.epoch, state.holds
-    )
+/// What a follower's listener keeps, beside what a fresh reading shows.
+#[derive(Default)]
+struct Picture {
+    sessions: BTreeMap<String, String>,
+    locks: BTreeMap<String, String>,
+    waiters: BTreeMap<String, String>,
+    unreadable: usize,
+    gone: Vec<String>,
+}
+
+impl Picture {
+    async fn of(stage: &Stage) -> (Self, Follower) {
+        let (mut picture, all) = (Self::default(), stage.fleet.work().await.unwrap());
+        let revision = all[0].revision;
+        all.into_iter().for_each(|moves| picture.take_in(moves));
+        (picture, stage.fleet.follow_work(revision).await.unwrap())
+    }
+
+    fn take_in(&mut self, moves: Moves) {
+        for moved in moves.moved {
+            match moved {
+                Moved::Session(sid, now) => keep(&mut self.sessions, sid.to_string(), &now, &mut self.unreadable),
+                Moved::Waiter(key, now) => keep(&mut self.waiters, key, &now, &mut self.unreadable),
+                Moved::Lock { key, session, now, .. } => {
+                    assert!(key.contains(session.as_str()), "{key}");
+                    if let Now::Gone = now {
+                        self.gone.push(key.clone());
+                    }
+                    keep(&mut self.locks, key, &now, &mut self.unreadable);
+                }
+            }
+        }
+    }
+
+    fn told(&self) -> String {
+        let Self { sessions, locks, waiters, .. } = self;
+        format!("{sessions:?}\n{:?}\n{:?}", locks.values(), waiters.values())
+    }
+}
+
+fn keep<T: std::fmt::Debug>(of: &mut BTreeMap<String, String>, key: String, now: &Now<T>, unreadable: &mut usize) {
+    match now {
+        Now::Is(value) => drop(of.insert(key, format!("{value:?}"))),
+        Now::Unreadable => {
+            *unreadable += 1;
+            of.remove(&key);
+        }
+        Now::Gone => drop(of.remove(&key)),
+    }
+}
+
+async fn fresh(stage: &Stage) -> String {
+    let Overview { sessions, locks, waiters, .. } = stage.fleet.overview().await.unwrap();
+    let sessions: BTreeMap<_, _> =
+        sessions.iter().map(|row| (row.sid.to_string(), format!("{:?}", row.record))).collect();
+    let locks: BTreeMap<_, _> = locks.iter().map(|row| (&row.key, format!("{row:?}"))).collect();
+    let waiters: Vec<String> = waiters.iter().map(|row| format!("{row:?}")).collect();
+    format!("{sessions:?}\n{:?}\n{waiters:?}", locks.values())
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_follower_shows_what_a_fresh_reading_shows() {
+async fn what_is_followed_comes_to_what_a_fresh_reading_shows() {
     let stage = Stage::new().await;
     let early = stage.session(1).await;
     let kept = stage.lock(&early, write("src/a")).await;
-    let mut follower = stage.fleet.follow().await.unwrap();
-    assert_eq!(told(&follower.overview().unwrap()), told(&stage.fleet.overview().await.unwrap()));
+    let (mut picture, mut follower) = Picture::of(&stage).await;
+    assert_eq!(picture.told(), fresh(&stage).await);
 
     let late = stage.session(2).await;
     let lock = stage.lock(&late, write("src/b")).await;
     let waiter = stage.queued(&early, &[write("src/b")]).await;
+    let waits = fresh(&stage).await;
+    assert!(waits.contains("WaiterRow"), "{waits}");
+    while picture.told() != waits {
+        picture.take_in(follower.changed().await.unwrap());
+    }
     stage.fleet.release(&lock).await.unwrap();
     stage.fleet.cancel(&early, &waiter).await;
     stage.fleet.force_release(&kept.key, kept.token).await.unwrap();
@@ -39,34 +97,57 @@ async fn a_follower_shows_what_a_fresh_reading_shows() {
         .await
         .unwrap();
 
-    let now = stage.fleet.overview().await.unwrap();
-    let mut gone = Vec::new();
-    while told(&follower.overview().unwrap()) != told(&now) {
-        gone.extend(follower.changed().await.unwrap());
+    let now = fresh(&stage).await;
+    while picture.told() != now || picture.unreadable == 0 {
+        picture.take_in(follower.changed().await.unwrap());
     }
-    assert!(gone.contains(&lock.key) && gone.contains(&kept.key), "{gone:?}");
-    assert_eq!(now.unreadable.len(), 1, "garbage is named and hides nothing: {:?}", now.unreadable);
-    assert_eq!(now.sessions.len(), 1);
+    assert!(picture.gone.contains(&lock.key) && picture.gone.contains(&kept.key), "{:?}", picture.gone);
+    assert_eq!((picture.unreadable, picture.sessions.len()), (1, 1), "garbage hides nothing else");
+}
+
+#[tokio::test(start_paused = true)]
+async fn locks_are_counted_as_they_come_and_go() {
+    let stage = Stage::new().await;
+    let session = stage.session(1).await;
+    let first = stage.lock(&session, write("src/a")).await;
+    let mut count = stage.fleet.count_locks().await.unwrap();
+    assert_eq!(count.locks(), 1);
+    stage.lock(&session, write("src/b")).await;
+    // A value written anew is no other lock.
+    let stored = stage.direct.range(Keys::one(&*first.key)).await.unwrap().kvs.remove(0);
+    stage.direct.txn(Txn::default().then(vec![Op::put(&*first.key, stored.value)])).await.unwrap();
+    stage.fleet.release(&first).await.unwrap();
+    stage.lock(&session, write("src/c")).await;
+    stage.fleet.end(&session, Ending::Clean).await.unwrap();
+    // Each of them a change of its own, but for the end, which takes both that are left.
+    let mut counts = Vec::new();
+    while counts.last() != Some(&0) {
+        count.changed().await.unwrap();
+        counts.push(count.locks());
+    }
+    assert_eq!(counts, [2, 2, 1, 2, 0]);
+    assert!(count.changed().now_or_never().is_none(), "nothing is left to count");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_follower_whose_watch_was_overtaken_by_compaction_says_so() {
     let stage = Stage::new().await;
     let session = stage.session(1).await;
-    let mut follower = stage.fleet.follow_work().await.unwrap();
+    let (mut picture, mut follower) = Picture::of(&stage).await;
     // What it has not asked for yet is forgotten under it.
     for n in 0..5 {
         stage.lock(&session, write(&format!("f{n}"))).await;
     }
     let all = stage.fleet.overview().await.unwrap();
     stage.direct.compact(all.state.revision).await.unwrap();
-    let mut fresh = stage.fleet.follow_work().await.unwrap();
-    assert_eq!(told(&fresh.overview().unwrap()), told(&all));
-    assert!(fresh.changed().now_or_never().is_none(), "nothing is left to tell");
+    let (again, mut later) = Picture::of(&stage).await;
+    assert_eq!(again.told(), fresh(&stage).await);
+    assert!(later.changed().now_or_never().is_none(), "nothing is left to tell");
     // The old one either got all of it before, or fails; it never stands still short of the present.
-    while follower.overview().unwrap().locks.len() < 5 {
-        if follower.changed().await.is_err() {
-            return;
+    while picture.locks.len() < 5 {
+        match follower.changed().await {
+            Ok(moves) => picture.take_in(moves),
+            Err(_) => return,
         }
     }
 }

@@ -23,19 +23,19 @@ pub(crate) async fn mind(fleet: &Fleet, leader: &Leader) -> Infallible {
 }
 
 async fn count(fleet: &Fleet, leader: &Leader, trouble: &mut Trouble) -> Result<Infallible, FleetError> {
-    let mut follower = fleet.follow_work().await?;
+    let mut count = fleet.count_locks().await?;
     let mut closed = fleet.is_closed().await?;
     trouble.worked();
     loop {
-        let full = Fleet::is_full(follower.locks(), closed);
+        let full = Fleet::is_full(count.locks(), closed);
         if full != closed && fleet.close(leader, full).await? {
-            tracing::warn!(locks = follower.locks(), full, "the fleet's room for locks changed");
+            tracing::warn!(locks = count.locks(), full, "the fleet's room for locks changed");
             closed = full;
         }
         let next = Instant::now() + COUNT_EVERY;
         loop {
             tokio::select! {
-                changed = follower.changed() => { changed?; }
+                changed = count.changed() => changed?,
                 () = sleep_until(next) => break,
             }
         }

@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     if args.detach {
         return detached(args, hand);
     }
-    rr_runtime::program::with_one_arena();
+    rr_runtime::program::with_lean_malloc();
     if args.background {
         detach::leave_session()?;
     }

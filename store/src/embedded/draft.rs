@@ -160,11 +160,13 @@ impl<'a> Draft<'a> {
         writes.changes.push(KeyChange::Delete(Arc::clone(key)));
     }
 
-    fn finish(&mut self, writes: Writes) {
+    fn finish(&mut self, mut writes: Writes) {
         if writes.changes.is_empty() {
             return;
         }
         self.revision = writes.revision;
+        // They stay in the history for long.
+        writes.changes.shrink_to_fit();
         self.records.push(Record::Commit { revision: writes.revision, changes: writes.changes });
     }
 
