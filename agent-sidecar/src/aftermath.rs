@@ -34,6 +34,7 @@ impl Service {
         ok: bool,
     ) -> Answer {
         // A failed call may have changed something before it failed: it is looked at all the same.
+        let end = self.ends.begin();
         let flight = who.lock().over(&call.id);
         let mut facts = Vec::new();
         match &call.action {
@@ -44,6 +45,7 @@ impl Service {
         if let Some(flight) = flight.as_ref().filter(|flight| !flight.recorded) {
             let seen = self.compare(who, Some(event), &call.id, flight).await;
             self.record(who, &call.id, flight, ok, &seen).await;
+            drop(end);
             facts.extend(seen.facts);
             if let Some((tree, glance)) = flight.before.tree.as_ref().zip(seen.glance) {
                 self.see_saves_after(&tree.repo, glance, (who.as_ref(), &call.id)).await;

@@ -12,6 +12,7 @@ mod call;
 mod earlier;
 mod effects;
 mod elsewhere;
+mod ends;
 mod following;
 mod gate;
 mod guard;

@@ -17,6 +17,7 @@ use rr_runtime::metrics::{CallWord, Metrics, SessionWord};
 use crate::asked::Met;
 use crate::call::{Answer, Event, Kind, Verdict};
 use crate::earlier::Earlier;
+use crate::ends::Ends;
 use crate::guarded::Guarded;
 use crate::history::History;
 use crate::holds::Holds;
@@ -72,6 +73,8 @@ pub(crate) struct Service {
     /// Where the mirrors of repositories are kept.
     pub mirrors: PathBuf,
     pub plans: Plans,
+    /// Of calls, being written down.
+    pub ends: Ends,
 }
 
 /// What is a sidecar's own, beside the fleet.
@@ -141,6 +144,7 @@ impl Service {
             holds,
             mirrors,
             plans,
+            ends: Ends::default(),
         }
     }
 

@@ -41,6 +41,8 @@ impl Service {
         self: &Arc<Self>,
         asked: &v1::RollbackRequest,
     ) -> Result<v1::RollbackReply, Declined> {
+        // An end that took its hook too long is on its way to the journal, though its agent has stopped long since.
+        self.ends.settled().await;
         let settled = self.journal.settled().await;
         let mut target = self.target(&asked.session)?;
         for further in &asked.with {

@@ -90,11 +90,12 @@ fn a_change_of_mode_alone_a_large_file_and_one_emptied_come_back() {
     sandbox.commit(&[("private.txt", "p\n"), ("tool.sh", "#!/bin/sh\n"), ("emptied.txt", "not for long\n")]);
     let mode = |file: &str| sandbox.repo.join(file).metadata().expect("it is there").permissions().mode() & 0o777;
     fs::set_permissions(sandbox.repo.join("private.txt"), fs::Permissions::from_mode(0o600)).expect("mode");
-    let large: Vec<u8> = (0..2_u32 << 20).map(|n| (n >> 12).to_le_bytes()[0]).collect();
+    let large: Vec<u8> = (0..16_u32 << 20).map(|n| (n >> 12).to_le_bytes()[0]).collect();
     fs::write(sandbox.repo.join("large.bin"), &large).expect("written");
     let _daemon = Daemon::start(&sandbox);
     let mut one = Agent::start(&sandbox, "first");
-    // The large file is kept before any command may run. That may take longer than a hook waits, and is not begun anew.
+    // The large file is kept before any command may run, and looked at after it. Either may take longer than a hook waits: the first is
+    // not begun anew, and a rollback waits for the second.
     until("its bytes are kept", || one.shell("chmod 644 private.txt; chmod 755 tool.sh; : > emptied.txt").passed());
     until("it may be changed", || one.shell("echo more >> large.bin").passed());
     one.session_end();
