@@ -26,6 +26,8 @@ const IGNORED_BYTES_MAX: u64 = 64 << 20;
 const ADOPT_AT_ONCE_MAX: usize = 64;
 /// A wall clock that went so much otherwise than time does was set meanwhile.
 const CLOCK_SET: Duration = Duration::from_secs(1);
+/// A file is dated by the kernel's last tick (10 ms apart at the most): one that looks so little older than a call may be its own.
+const TICK: Duration = Duration::from_millis(20);
 /// Files that are looked at for a command that outlived its sidecar: a start must not read a whole tree.
 pub(crate) const FOUND_MAX: usize = 1_000;
 
@@ -85,6 +87,10 @@ impl Began {
         self.steady.is_none_or(|steady| by_wall.abs_diff(steady.elapsed()) < CLOCK_SET)
     }
 
+    fn is_after(&self, dated: SystemTime) -> bool {
+        dated + TICK < self.wall
+    }
+
     /// What stood where git knew of nothing. That is not always nothing: a file that git ignored, and ignores no more, was there; one that
     /// is older than the call and was moved here from where git sees nothing must not be removed as if the call had made it.
     fn unheard_of(&self, disk: &Path, now: Content, gone: &Gone) -> Content {
@@ -92,12 +98,8 @@ impl Began {
         let nanos = u32::try_from(meta.ctime_nsec()).unwrap_or_default();
         let changed = SystemTime::UNIX_EPOCH + Duration::new(u64::try_from(meta.ctime()).unwrap_or_default(), nanos);
         match meta.created() {
-            Ok(made) if self.is_steady() && made < self.wall && !gone.may_be(disk, now) => {
-                if changed < self.wall {
-                    now
-                } else {
-                    Content::Unkept
-                }
+            Ok(made) if self.is_steady() && self.is_after(made) && !gone.may_be(disk, now) => {
+                if self.is_after(changed) { now } else { Content::Unkept }
             }
             // Where the disk does not say when a file was made, it was the call.
             _ => Content::Absent,
