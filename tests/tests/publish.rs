@@ -273,10 +273,12 @@ fn a_lock_that_is_lost_between_the_permission_and_the_commit_is_lost_for_the_com
     let mut one = Agent::start_in(&team.sandbox, "one", &left);
     one.edit("a.txt", "1\n", "one\n").must_pass();
     let call = one.pre("Bash", &serde_json::json!({"command": "git commit -qam one"})).must_pass();
+    // Without the daemon nobody could say whether the branch is whole: an agent's commit waits for that, and loses nothing.
     signal(daemon.pid(), Signal::STOP);
-    one.act(&call.id).must_pass();
+    assert!(!one.act(&call.id).ok.unwrap_or_default(), "not committed");
     signal(daemon.pid(), Signal::CONT);
     team.force_release("a.txt");
+    one.act(&call.id).must_pass();
     one.post(&call.id);
     assert!(
         fails(&mut one, "git push -q origin left").contains("its lock (token"),
