@@ -116,11 +116,10 @@ impl Sidecar {
         self.client.fleet.clock().now()
     }
 
-    /// Until [`Sidecar::stop`]. To drop this before is to kill it.
+    /// Until [`Sidecar::stop`], and until all that it asked for by then is answered: a call that nobody hears the answer of
+    /// counts as unknown. To drop this before is to kill it.
     pub async fn run(self: Arc<Self>) {
-        let others = futures::future::join3(self.keep(), self.follow_permit(), self.call_tools());
-        let work = std::pin::pin!(self.work());
-        futures::future::select(work, std::pin::pin!(others)).await;
+        futures::future::join4(self.work(), self.keep(), self.follow_permit(), self.call_tools()).await;
     }
 
     /// Gives everything back and ends its session, for a clean end of a test.
