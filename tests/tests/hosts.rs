@@ -242,7 +242,13 @@ fn namespaces_give_each_host_a_name_a_boot_and_a_clock_of_its_own() {
         assert!((uptime(two) - uptime(one)).abs() > 10_000, "{} and {}", uptime(one), uptime(two));
         assert_eq!(seen(one, "ip route"), "10.77.0.0/24 dev eth0 proto kernel scope link src 10.77.0.1");
 
-        let start = |host: &Host| host.command("sleep").arg("60").spawn().expect("start");
+        let start = |host: &Host| {
+            let mut sleep = host.command("sh");
+            let mut child = sleep.args(["-c", "echo; exec sleep 60"]).stdout(Stdio::piped()).spawn().expect("start");
+            // A program that is still on its way to the host would not lose its power.
+            child.stdout.take().expect("piped").read_exact(&mut [0]).expect("it runs there");
+            child
+        };
         let (mut lost, mut kept, before) = (start(one), start(two), seen(one, boot));
         one.lose_power();
         assert!(!lost.wait().expect("it ended").success());

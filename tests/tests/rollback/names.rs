@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use rr_tests::agent::Agent;
-use rr_tests::daemon::{Daemon, Sandbox};
+use rr_tests::daemon::{Daemon, Sandbox, until};
 use serde_json::{Value, json};
 
 use super::stage::{all_files, roll_back};
@@ -86,7 +86,10 @@ fn such_a_name_is_shown_in_one_line_and_typed_back_as_shown() {
     changed_by_a_command(&sandbox);
     let shown = ["odd/\\xff\\xfe", "odd/two\\x0alines", "odd/back\\x5cslash", "odd/a dot.", "odd/README"];
     for shown in shown {
-        let found = sandbox.json(&["log", "--kind", "done", "--path", shown]);
+        let found = || sandbox.json(&["log", "--kind", "done", "--path", shown]);
+        // On a busy machine the hook is answered before the look at what the command did has ended.
+        until("it is on record", || found()["entries"][0].is_object());
+        let found = found();
         let changes = found["entries"][0]["changes"].as_array().cloned().unwrap_or_default();
         assert!(changes.iter().any(|change| change["path"] == shown), "{shown}: {found}");
         let lines = sandbox.json(&["blame", shown])["lines"].clone();
