@@ -36,7 +36,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 /// Far above what any of this takes; only a hang reaches it.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// A coordinator with an authority, on a store and an address of its own.
@@ -422,6 +422,10 @@ async fn certificates_are_renewed_under_running_calls_and_none_fails() {
     let renewed = async {
         while seen.borrow_and_update().card.until < first + Duration::from_secs(12) {
             seen.changed().await.unwrap();
+        }
+        // A busy machine makes fewer calls in that time.
+        while calls.load(Ordering::Relaxed) <= 100 && !caller.is_finished() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
     soon(renewed).await;

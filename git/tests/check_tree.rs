@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mirrors::{Room, files, git, put, tree};
 use rr_core::id::ObjectId;
@@ -282,10 +282,14 @@ fn a_move_killed_anywhere_is_finished_or_undone_by_the_next() {
         child.args(["--exact", "moves_as_it_is_told_by_its_environment"]).env("CHECK_TREE", &told);
         child.stdout(std::process::Stdio::null()).spawn().expect("started")
     };
-    let started = Instant::now();
-    assert!(start().wait().expect("ended").success());
-    let whole = started.elapsed();
-    slot.move_to(&one).expect("moved");
+    let mut whole = Duration::MAX;
+    // The shorter of two: a machine that was held up during one would put all the deaths behind the end.
+    for _ in 0..2 {
+        let started = Instant::now();
+        assert!(start().wait().expect("ended").success());
+        whole = whole.min(started.elapsed());
+        slot.move_to(&one).expect("moved");
+    }
     let mut cut = 0;
     for part in 0..MOMENTS {
         let mut child = start();

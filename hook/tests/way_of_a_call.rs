@@ -27,6 +27,8 @@ impl Run {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("rr-hook-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(name);
+        // A run with this pid that was killed has left its own.
+        drop(fs::remove_dir_all(&folder));
         fs::create_dir(&folder).unwrap();
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
         Run(folder)

@@ -14,7 +14,7 @@ use rr_link::pem;
 use tokio::io::AsyncReadExt as _;
 
 /// Far above what any of this takes; only a hang reaches it.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 fn tls(material: &Material) -> Door {
     Door::Tls { material: material.clone(), strangers: false }

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use common::{Said, rrctl};
 
 /// Only a hang reaches it.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 /// What a hostile program puts into names.
 const HOSTILE: &str = "\u{1b}[2J\u{1b}]0;x\u{7}\r";
 

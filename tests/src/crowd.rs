@@ -13,7 +13,7 @@ use rr_core::path::RepoPath;
 use rr_core::scope::{Claim, Name, Scope};
 use rr_core::time::Span;
 use rr_fleet::Fleet;
-use rr_history::{Behaviour, Client, Dice, Halt, History, Recorder, Report, Sidecar, check};
+use rr_history::{Behaviour, Call, Client, Dice, Halt, History, Outcome, Recorder, Report, Sidecar, check};
 use rr_runtime::clock::BootClock;
 use rr_store::{EtcdOptions, EtcdStore};
 use tokio::task::JoinHandle;
@@ -32,7 +32,9 @@ pub const QUICK: Timing = Timing {
     claim_window: Span::from_secs(60),
 };
 /// Until a cluster that was hurt answers again.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at what a sidecar is doing.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// What an expired lease waits besides: etcd looks every half second, and has its end agreed on.
 const EXPIRY: Span = Span::from_secs(3);
 
@@ -43,6 +45,28 @@ pub struct Member {
     pub halt: Halt,
     pub store: Arc<EtcdStore>,
     task: JoinHandle<()>,
+}
+
+impl Member {
+    /// Stops it in the middle of a request.
+    ///
+    /// # Panics
+    /// If it makes none.
+    pub async fn stop_while_asking(&self) {
+        let stopped = async {
+            loop {
+                self.halt.stop();
+                // What runs at this moment comes to its next rest first.
+                tokio::time::sleep(LOOK_EVERY).await;
+                if self.sidecar.is_asking() {
+                    return;
+                }
+                self.halt.go_on();
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, stopped).await.expect("it asks for something");
+    }
 }
 
 pub struct Crowd {
@@ -126,6 +150,23 @@ impl Crowd {
 
     pub async fn pass(&self, secs: f64) {
         tokio::time::sleep(Duration::from_secs_f64(secs)).await;
+    }
+
+    /// Lets them go on until so many of their requests were granted: a busy machine takes longer for as much.
+    ///
+    /// # Panics
+    /// If they come to a stand.
+    pub async fn until_granted(&self, enough: usize) {
+        let granted = async {
+            loop {
+                let is_grant = |call: &&Call| matches!(call.outcome, Outcome::Granted { .. });
+                if self.recorder.so_far().0.iter().filter(is_grant).count() >= enough {
+                    return;
+                }
+                self.pass(0.2).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, granted).await.expect("they go on");
     }
 
     /// Everybody comes to an end; then what everybody did is judged. `elections`: each may have made every lease whole again.

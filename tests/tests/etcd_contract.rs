@@ -39,11 +39,9 @@ impl Harness for Etcd {
         tokio::time::sleep(span.as_std()).await;
     }
 
-    /// etcd grants no less than one and a half election timeouts; this leaves a second for a busy machine between three
-    /// quarters and the end.
+    /// Two fifths of it are what a restarted cluster has to be back in on a busy machine.
     fn ttl(&self) -> Span {
-        // A quarter of it is what a restarted cluster has to be back in.
-        Span::from_secs(8)
+        Span::from_secs(10)
     }
 }
 

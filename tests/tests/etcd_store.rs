@@ -25,7 +25,7 @@ use rr_store::{
 use rr_tests::etcd::EtcdCluster;
 
 /// Only a hang reaches it: an election under load takes a few seconds.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 fn options(cluster: &EtcdCluster) -> EtcdOptions {
     EtcdOptions { endpoints: cluster.endpoints(), ..EtcdOptions::default() }

@@ -32,6 +32,9 @@ fn seed() -> u64 {
     seed
 }
 
+/// Grants without which a history shows too little.
+const ENOUGH: usize = 30;
+
 /// How long trouble lasts.
 fn trouble(short: u64) -> Duration {
     Duration::from_secs(setting("RAILROAD_FAULTS_SECS", short))

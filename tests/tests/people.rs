@@ -70,6 +70,7 @@ fn a_save_is_attributed_kept_and_locked_and_can_be_taken_back() {
     assert_eq!(sandbox.text("a.txt"), "one\ntwo, by hand\n");
 
     let before = sandbox.git(&["rev-parse", "HEAD:a.txt"]);
+    until("it is on record", || !saves(&sandbox).is_empty());
     let (path, was, is) = saves(&sandbox).remove(0);
     assert!(path == "a.txt" && was.contains(before.trim()) && was != is, "{path} {was} {is}");
     let blame = String::from_utf8_lossy(&sandbox.rrctl(&["blame", "a.txt"]).stdout).into_owned();
@@ -134,6 +135,7 @@ fn who_holds_the_file_is_told_who_has_edited_it_before_it_writes_again() {
     assert_eq!(sandbox.holder("a.txt").as_deref(), Some("agent"), "and the lock is the agent's still");
     agent.read("a.txt").must_pass();
     agent.edit("a.txt", "two", "three").must_pass();
+    until("it is on record", || !saves(&sandbox).is_empty());
     let (_, was, is) = saves(&sandbox).remove(0);
     let name = |text: &str| {
         fs::write(sandbox.path().join("bytes"), text).expect("write");

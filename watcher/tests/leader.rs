@@ -19,7 +19,7 @@ use rr_store::{EmbeddedStore, Keys, Op, Options, Store, Txn};
 use tokio_util::sync::CancellationToken;
 
 /// Far above what any step needs; only a failing test waits for it.
-const LONG: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(60);
 
 struct House {
     store: Arc<dyn Store>,

@@ -80,6 +80,8 @@ pub struct Sidecar {
     lives: AtomicU64,
     life: Mutex<Option<Life>>,
     permit: Mutex<PermitView>,
+    /// A request for locks is under way.
+    asking: AtomicBool,
     over: AtomicBool,
 }
 
@@ -99,6 +101,7 @@ impl Sidecar {
             lives: AtomicU64::new(0),
             life: Mutex::default(),
             permit: Mutex::default(),
+            asking: AtomicBool::new(false),
             over: AtomicBool::new(false),
         })
     }
@@ -106,6 +109,12 @@ impl Sidecar {
     /// Its agent does nothing new from now on; [`Sidecar::run`] comes to its end.
     pub fn stop(&self) {
         self.over.store(true, Ordering::Release);
+    }
+
+    /// Whether a request of its agent is under way, for a test that stops it in the middle of one.
+    #[must_use]
+    pub fn is_asking(&self) -> bool {
+        self.asking.load(Ordering::Acquire)
     }
 
     fn is_over(&self) -> bool {
@@ -216,7 +225,10 @@ impl Sidecar {
         let repo = RepoId::parse("0123456789abcdef").unwrap_or_else(|_| unreachable!("a legal name"));
         let request = Request { repo, claims, doing: "simulated".into(), now_unix_ms: 0 };
         let patience = Span::from_millis(self.dice.below(self.behaviour.patience.as_millis() + 1));
-        if let Ok(Some(grant)) = self.client.acquire(session, request, patience).await {
+        self.asking.store(true, Ordering::Release);
+        let granted = self.client.acquire(session, request, patience).await;
+        self.asking.store(false, Ordering::Release);
+        if let Ok(Some(grant)) = granted {
             self.take_in(session, grant);
         }
     }
@@ -278,17 +290,19 @@ impl Sidecar {
 
     /// A tool call on everything it holds, if it may.
     fn try_to_pass(&self) {
-        let now = self.now();
-        let Ok(epoch) = locked(&self.permit).check(now, self.client.fleet.timing()) else { return };
+        let recorder = &self.client.recorder;
         let mut life = locked(&self.life);
         let Some(life) = life.as_mut() else { return };
+        // Dated before it is decided: what a busy machine takes for the decision does not make it a late one. And under the
+        // lock, so that no keep-alive is heard of in between.
+        let (at, now) = (recorder.now(), self.now());
+        let Ok(epoch) = locked(&self.permit).check(now, self.client.fleet.timing()) else { return };
         if !life.heartbeat.look(now).is_entitled() {
             return;
         }
         let usable = life.held.iter().filter(|held| held.state.is_usable());
         let locks = usable.map(|held| (held.lock.key.clone(), held.lock.token)).collect();
-        let recorder = &self.client.recorder;
-        recorder.passed(Pass { session: life.session.sid.clone(), at: recorder.now(), epoch, locks });
+        recorder.passed(Pass { session: life.session.sid.clone(), at, epoch, locks });
     }
 
     /// Leases renewed, fences lifted on proof, locks that have cooled made usable.

@@ -5,7 +5,7 @@ use rr_tests::daemon::{Daemon, Sandbox};
 use serde_json::{Value, json};
 
 use super::stage::{
-    QUICK_TIMES, TEST, commits, head, in_state, is_green, is_paused, notes, over, reverts, until_long, words_project,
+    Gate, QUICK_TIMES, TEST, commits, head, in_state, is_green, is_paused, notes, over, reverts, until_long, words_project,
 };
 
 /// The revert is made and checked: only its landing is left.
@@ -17,7 +17,8 @@ fn ready(sandbox: &Sandbox) -> Option<Value> {
 fn a_call_under_way_at_the_pause_ends_before_the_revert_is_landed() {
     let sandbox = Sandbox::new();
     sandbox.machine_config(QUICK_TIMES);
-    words_project(&sandbox, TEST, "");
+    let gate = Gate::new(&sandbox, "grep -q BROKEN src/two.txt");
+    words_project(&sandbox, &gate.check(), "");
     let _daemon = Daemon::start(&sandbox);
     let mut ann = Agent::start(&sandbox, "ann");
     until_long("the branch is known to be green", &sandbox, || is_green(&sandbox));
@@ -26,6 +27,7 @@ fn a_call_under_way_at_the_pause_ends_before_the_revert_is_landed() {
     // Let through while the check still runs, and made only when the revert is ready.
     let mend = json!({"file_path": "src/two.txt", "content": "mended by hand\n"});
     let call = ann.pre("Write", &mend).must_pass().id;
+    gate.release();
     until_long("the revert is ready", &sandbox, || ready(&sandbox).is_some());
     assert_eq!((head(&sandbox), is_paused(&sandbox)), (culprit.clone(), true), "it waits for the call");
     assert_eq!(ann.act(&call).ok, Some(true));

@@ -9,7 +9,7 @@ use rr_tests::hosts::{Apart, Host, World, play};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::stage::{QUICK_TIMES, TEST, config, in_state, incidents, is_paused, lines, notes, over, until_long};
+use super::stage::{Gate, QUICK_TIMES, config, in_state, incidents, is_paused, lines, notes, over, until_long};
 
 const LEADS: &str = "leading as the fleet's watcher";
 
@@ -44,17 +44,20 @@ fn pushes(agent: &mut Agent, host: &Host, path: &str, content: &str) -> String {
 
 struct Story {
     world: World,
+    gate: Gate,
 }
 
 impl Story {
-    fn new(apart: Apart) -> Self {
+    /// The check is held at the trees for which this succeeds.
+    fn held_at(apart: Apart, trees: &'static str) -> Self {
         let world = World::new(apart, 3, QUICK_TIMES).expect("a world");
         let first = &world.hosts[0];
-        let config = config(TEST, "");
+        let gate = Gate::new(first, trees);
+        let config = config(&gate.check(), "");
         first.commit(&[("src/one.txt", "one\n"), ("railroad.yaml", config.as_str())]);
         first.git(&["push", "-q", "origin", "HEAD:main"]);
         world.hosts[1..].iter().for_each(|host| drop(host.git(&["pull", "-q"])));
-        Self { world }
+        Self { world, gate }
     }
 }
 
@@ -74,21 +77,24 @@ fn nothing_is_lost(host: &Host, pushed: &[String], culprit: &str, incident: &Val
 }
 
 pub(crate) fn another_ends_it_when_the_acting_watcher_and_the_leader_of_etcd_are_killed(apart: Apart) {
-    let Story { mut world } = Story::new(apart);
+    let Story { mut world, gate } = Story::held_at(apart, "! [ -e src/bad.txt ]");
     let hosts = &world.hosts;
     let mut daemons: Vec<Daemon> = hosts.iter().map(|host| Daemon::start(host)).collect();
     let mut agents: Vec<Agent> = (0..3).map(|n| Agent::start(&hosts[n], &format!("agent-{n}"))).collect();
     until_long("the branch is known to be green", &hosts[0], || is_green(&hosts[0]));
+    gate.close();
     let mut pushed = vec![pushes(&mut agents[0], &hosts[0], "src/good-0.txt", "good\n")];
     let culprit = pushes(&mut agents[1], &hosts[1], "src/bad.txt", "BROKEN\n");
     pushed.push(culprit.clone());
     pushed.push(pushes(&mut agents[2], &hosts[2], "src/good-2.txt", "good\n"));
+    gate.open();
 
     until_long("the culprit is searched", &hosts[0], || in_state(&hosts[0], "searching").is_some());
     let dead = acting(hosts).expect("one leads");
     daemons[dead].kill9();
     let leader = world.etcd.leader();
     world.etcd.kill(leader);
+    gate.release();
     let left = &hosts[(dead + 1) % 3];
     until_long("the break is dealt with", left, || over(left).is_some());
     until_long("the fleet goes on", left, || !is_paused(left));
@@ -105,19 +111,22 @@ pub(crate) fn another_ends_it_when_the_acting_watcher_and_the_leader_of_etcd_are
 }
 
 pub(crate) fn a_watcher_frozen_in_the_middle_comes_back_and_does_nothing_twice(apart: Apart) {
-    let Story { world } = Story::new(apart);
+    let Story { world, gate } = Story::held_at(apart, "[ -e src/good-2.txt ] && ! [ -e src/bad.txt ]");
     let hosts = &world.hosts;
     let daemons: Vec<Daemon> = hosts.iter().map(|host| Daemon::start(host)).collect();
     let mut agents: Vec<Agent> = (0..3).map(|n| Agent::start(&hosts[n], &format!("agent-{n}"))).collect();
     until_long("the branch is known to be green", &hosts[0], || is_green(&hosts[0]));
+    gate.close();
     let mut pushed = vec![pushes(&mut agents[0], &hosts[0], "src/good-0.txt", "good\n")];
     let culprit = pushes(&mut agents[1], &hosts[1], "src/bad.txt", "BROKEN\n");
     pushed.push(culprit.clone());
     pushed.push(pushes(&mut agents[2], &hosts[2], "src/good-2.txt", "good\n"));
+    gate.open();
 
     until_long("the revert is about to be made", &hosts[0], || in_state(&hosts[0], "reverting").is_some());
     let frozen = acting(hosts).expect("one leads");
     signal(daemons[frozen].pid(), Signal::STOP);
+    gate.release();
     let left = &hosts[(frozen + 1) % 3];
     until_long("another has ended it", left, || over(left).is_some());
     until_long("the fleet goes on", left, || !is_paused(left));

@@ -7,32 +7,36 @@ use rr_tests::agent::Agent;
 use rr_tests::daemon::{Daemon, Sandbox};
 
 use super::stage::{
-    QUICK_TIMES, TEST, commits, head, in_state, incidents, is_green, is_paused, log_of, notes, over, reverts,
+    Gate, LONG, QUICK_TIMES, commits, head, in_state, incidents, is_green, is_paused, log_of, notes, over, reverts,
     until_long, words_project,
 };
-
-/// Longer than any check here.
-const STATE_COMES_WITHIN: Duration = Duration::from_secs(60);
 
 /// How it is known that a state has come.
 #[derive(Clone, Copy)]
 enum Seen {
-    /// It lasts for a check or longer: asked for.
-    Asked(&'static str),
+    /// It lasts for a check or longer: asked for, while its check is held at the trees that are built in it.
+    Asked { state: &'static str, held_at: &'static str },
     /// It is over in milliseconds: the word that is said just before it is stored.
     Said(&'static str),
 }
 
 impl Seen {
+    fn held_at(self) -> &'static str {
+        match self {
+            Self::Asked { held_at, .. } => held_at,
+            Self::Said(_) => "false",
+        }
+    }
+
     #[track_caller]
     fn wait(self, sandbox: &Sandbox) {
         let start = Instant::now();
         let holds = || match self {
-            Self::Asked(state) => in_state(sandbox, state).is_some(),
+            Self::Asked { state, .. } => in_state(sandbox, state).is_some(),
             Self::Said(word) => fs::read_to_string(sandbox.log()).unwrap_or_default().contains(word),
         };
         while !holds() {
-            assert!(start.elapsed() < STATE_COMES_WITHIN, "the state did not come\n{}", log_of(sandbox));
+            assert!(start.elapsed() < LONG, "the state did not come\n{}", log_of(sandbox));
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -42,18 +46,22 @@ impl Seen {
 fn killed_when(seen: Seen) {
     let sandbox = Sandbox::new();
     sandbox.machine_config(QUICK_TIMES);
-    words_project(&sandbox, TEST, "");
+    let gate = Gate::new(&sandbox, seen.held_at());
+    words_project(&sandbox, &gate.check(), "");
     let mut daemon = Daemon::start(&sandbox);
     let mut agents: Vec<Agent> = ["ann", "ben", "cleo"].iter().map(|n| Agent::start(&sandbox, n)).collect();
     until_long("the branch is known to be green", &sandbox, || is_green(&sandbox));
     agents[0].write("notes.txt", "half a thought\n").must_pass();
+    gate.close();
     commits(&mut agents[0], "src/one.txt", "one and a half\n", "one");
     commits(&mut agents[1], "src/two.txt", "BROKEN\n", "two");
     let culprit = head(&sandbox);
     commits(&mut agents[2], "src/three.txt", "three\n", "three");
+    gate.open();
 
     seen.wait(&sandbox);
     daemon.kill9();
+    gate.release();
     daemon.restart();
     until_long("the break is dealt with", &sandbox, || over(&sandbox).is_some());
     until_long("the fleet goes on", &sandbox, || !is_paused(&sandbox));
@@ -75,7 +83,7 @@ fn killed_when(seen: Seen) {
 
 #[test]
 fn killed_when_it_has_seen_a_break_another_confirms_and_ends_it() {
-    killed_when(Seen::Asked("seen"));
+    killed_when(Seen::Asked { state: "seen", held_at: "grep -q BROKEN src/two.txt" });
 }
 
 #[test]
@@ -90,12 +98,12 @@ fn killed_when_it_has_paused_another_goes_on_under_the_same_pause() {
 
 #[test]
 fn killed_while_it_searches_another_goes_on_with_the_builds_that_are_known() {
-    killed_when(Seen::Asked("searching"));
+    killed_when(Seen::Asked { state: "searching", held_at: "! grep -q BROKEN src/two.txt" });
 }
 
 #[test]
 fn killed_while_it_reverts_another_makes_the_same_revert_once() {
-    killed_when(Seen::Asked("reverting"));
+    killed_when(Seen::Asked { state: "reverting", held_at: "[ -e src/three.txt ] && ! grep -q BROKEN src/two.txt" });
 }
 
 #[test]

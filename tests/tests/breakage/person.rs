@@ -93,7 +93,7 @@ fn a_person_who_resumes_overrules_the_watcher_and_no_second_pause_comes() {
 #[test]
 fn agents_go_on_when_the_time_for_a_pause_is_over_and_the_incident_stays_open() {
     let sandbox = Sandbox::new();
-    let mut proposed = Proposed::in_sandbox(&sandbox, ", deadline: 3s");
+    let mut proposed = Proposed::in_sandbox(&sandbox, ", deadline: 10s");
     until_long("the fleet goes on", &sandbox, || !is_paused(&sandbox));
     proposed.ann.write("src/three.txt", "three\n").must_pass();
     let told = || in_state(&sandbox, "escalated").is_some_and(|i| notes(&i).contains("the time for a pause is over"));

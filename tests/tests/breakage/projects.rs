@@ -43,7 +43,13 @@ fn a_break_is_paused_its_culprit_proven_reverted_and_the_fleet_goes_on() {
     let broken = PRICE.replace("item: u32", "item: u32, tax: u32").replace("item * 2", "item * 2 + tax");
     commits(&mut agents[1], "src/price.rs", &broken, "price: tax");
     let culprit = head(&sandbox);
-    commits(&mut agents[2], "README.md", "# A shop\n", "readme");
+    // The pause may come at any time from here on, and be over when this is tried again.
+    until_long("a third commits", &sandbox, || {
+        agents[2].prompt("go on");
+        agents[2].write("README.md", "# A shop\n").passed()
+            && agents[2].shell("git add README.md && git commit -q -m readme").passed()
+    });
+    agents[2].stop();
 
     until_long("the break is dealt with", &sandbox, || over(&sandbox).is_some());
     until_long("the fleet goes on", &sandbox, || !is_paused(&sandbox));

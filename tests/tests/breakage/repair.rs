@@ -6,7 +6,7 @@ use rr_tests::daemon::{Daemon, Sandbox};
 use serde_json::Value;
 
 use super::stage::{
-    QUICK, QUICK_TIMES, commits, in_state, is_green, is_paused, notes, over, reverts, shown, until_long, with_rrctl,
+    Gate, QUICK, QUICK_TIMES, commits, in_state, is_green, is_paused, notes, over, reverts, shown, until_long, with_rrctl,
     words_project,
 };
 
@@ -107,18 +107,20 @@ fn a_persons_pause_stops_the_repairer_too_and_what_is_given_back_another_may_tak
 #[test]
 fn what_the_watcher_is_still_at_is_nobody_elses_to_repair() {
     let sandbox = Sandbox::new();
-    words_project(&sandbox, super::stage::TEST, "");
+    let gate = Gate::new(&sandbox, "! grep -q BROKEN src/two.txt");
+    words_project(&sandbox, &gate.check(), "");
     let _daemon = Daemon::start(&sandbox);
     let mut ann = with_rrctl(&sandbox, "ann");
     until_long("the branch is known to be green", &sandbox, || is_green(&sandbox));
     commits(&mut ann, "src/one.txt", "one and a half\n", "one");
     commits(&mut ann, "src/two.txt", "BROKEN\n", "two");
-    until_long("it is searched", &sandbox, || in_state(&sandbox, "searching").is_some());
-    let incident = in_state(&sandbox, "searching").expect("one");
+    until_long("it is searched", &sandbox, || in_state(&sandbox, "paused").is_some());
+    let incident = in_state(&sandbox, "paused").expect("one");
     let done = ann.shell(&format!("rrctl incident claim {}", incident["id"].as_str().expect("an id")));
     assert_eq!((done.passed(), done.ok), (true, Some(false)), "{done:?}");
     assert!(done.output.contains("the watcher is at it"), "{done:?}");
     ann.read("src/one.txt").must_be_denied(&["The fleet is paused"]);
+    gate.release();
     until_long("the break is dealt with", &sandbox, || over(&sandbox).is_some());
     assert_eq!(reverts(&sandbox, "main"), 1);
 }

@@ -1,20 +1,65 @@
 //! What the stories of breaks share: a project whose check reads words, agents that commit, and how the state of a break is asked for.
 //! The check is a command of a shell, so that a story chooses how long it takes and whether it fails like a compiler or a test.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rr_tests::agent::Agent;
 use rr_tests::daemon::{Sandbox, rrctl_program};
 use serde_json::Value;
 
-/// Checks are real builds, on a machine that runs other tests too.
-const LONG: Duration = Duration::from_secs(60);
+/// Checks are real builds, on a machine that runs other tests too: only a hang reaches it.
+pub(crate) const LONG: Duration = Duration::from_secs(180);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Fails as a compiler does where a file under `src` has the word.
 pub(crate) const QUICK: &str = "! grep -rl BROKEN src | sed \"s/$/(1,1): error TS1000: it is broken/\" | grep .";
 /// Fails as a test does, after half a second.
 pub(crate) const TEST: &str = "sleep 0.5; ! grep -rl BROKEN src";
+
+/// A check that keeps the watcher where a story wants it. Without it a story would have to catch a state that lasts for half a second, or
+/// to be done with its commits within it, on a machine that may take as long to ask once.
+pub(crate) struct Gate {
+    folder: PathBuf,
+    held_at: &'static str,
+}
+
+impl Gate {
+    /// From the first break on, trees for which this command of a shell succeeds are not looked at until [`Self::release`].
+    pub(crate) fn new(sandbox: &Sandbox, held_at: &'static str) -> Self {
+        Self { folder: sandbox.path().to_owned(), held_at }
+    }
+
+    /// Fails as a test does.
+    pub(crate) fn check(&self) -> String {
+        let [closed, red, released] = ["closed", "red", "released"].map(|name| self.file(name).display().to_string());
+        let held_at = self.held_at;
+        format!(
+            "while [ -e {closed} ]; do sleep 0.05; done; \
+             if [ -e {red} ] && {held_at}; then until [ -e {released} ]; do sleep 0.05; done; fi; \
+             ! grep -rl BROKEN src || {{ touch {red}; exit 1; }}"
+        )
+    }
+
+    /// No tree is looked at from now on.
+    pub(crate) fn close(&self) {
+        std::fs::write(self.file("closed"), "").expect("close the gate");
+    }
+
+    /// All are but those it was made for.
+    pub(crate) fn open(&self) {
+        std::fs::remove_file(self.file("closed")).expect("open the gate");
+    }
+
+    /// And those as well.
+    pub(crate) fn release(&self) {
+        std::fs::write(self.file("released"), "").expect("release what is held");
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("gate-is-{name}"))
+    }
+}
 
 /// The leases of a fleet as short as their relations allow: whoever comes after a watcher waits for the end of its lease.
 pub(crate) const QUICK_TIMES: &str =

@@ -13,7 +13,7 @@ use rr_tests::etcd::{CLIENT_PORT, EtcdCluster, EtcdSetup};
 use rr_tests::hosts::{Apart, Direction, Host, Machines, play};
 use tokio::runtime::Handle;
 
-use super::{seed, setting};
+use super::{ENOUGH, seed, setting};
 
 const COMPACT_EVERY: Duration = Duration::from_millis(100);
 
@@ -73,6 +73,7 @@ async fn cuts(apart: Apart) {
     crowd.pass(long).await;
     hosts[0].heal();
     crowd.pass(2.0).await;
+    crowd.until_granted(ENOUGH).await;
     compacting.abort();
     let report = crowd.judge(0).await;
     assert!(report.grants > 15 && report.unknown > 2 && report.passes > 100, "{report:?}");
@@ -85,13 +86,14 @@ async fn a_client_stopped_for_longer_than_its_lease_passes_nothing_on_what_it_ha
     let stopped = setting("RAILROAD_FAULTS_STOP_SECS", 16) as f64;
     crowd.pass(2.0).await;
     // One for less than the lease: its locks are its own still.
-    crowd.members[1].halt.stop();
-    crowd.members[0].halt.stop();
+    crowd.members[1].stop_while_asking().await;
+    crowd.members[0].stop_while_asking().await;
     crowd.pass(7.0).await;
     crowd.members[1].halt.go_on();
     crowd.pass(stopped - 7.0).await;
     crowd.members[0].halt.go_on();
     crowd.pass(3.0).await;
+    crowd.until_granted(ENOUGH).await;
     let (history, report) = crowd.history(0).await;
     let longest = history.calls.iter().filter_map(|call| Some(call.answered?.since(call.invoked))).max();
     assert!(longest > Some(Span::from_secs(6)), "nothing was under way when they were stopped: {longest:?}");

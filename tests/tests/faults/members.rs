@@ -3,7 +3,7 @@
 use rr_tests::etcd::{EtcdCluster, EtcdSetup};
 use tokio::time::Instant;
 
-use super::{crowd, setting, trouble};
+use super::{ENOUGH, crowd, setting, trouble};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leaders_killed_under_load_lose_nothing() {
@@ -21,6 +21,7 @@ async fn leaders_killed_under_load_lose_nothing() {
         cluster.restart(leader);
     }
     cluster.wait_healthy();
+    crowd.until_granted(ENOUGH).await;
     let report = crowd.judge(2 * kills).await;
     assert!(kills > 1 && report.grants > 15 && report.waits > 20 && report.passes > 100, "{kills} kills, {report:?}");
 }
@@ -40,6 +41,7 @@ async fn frozen_leaders_and_followers_lose_nothing() {
         crowd.pass(1.0).await;
     }
     cluster.wait_healthy();
+    crowd.until_granted(ENOUGH).await;
     let report = crowd.judge(2 * frozen).await;
     assert!(frozen > 1 && report.grants > 15 && report.waits > 20 && report.passes > 100, "{frozen}, {report:?}");
 }

@@ -2,15 +2,17 @@
 
 use std::collections::HashSet;
 
-use rr_core::time::Span;
 use rr_fleet::{Hold, HoldKind, PauseDone};
-use rr_history::{Behaviour, Outcome};
+use rr_history::{Behaviour, Call, Outcome};
 use rr_store::{Keys, Op, Store as _, StoreError, Txn};
 use rr_tests::crowd::{Crowd, PREFIX, QUICK, busy};
 use rr_tests::etcd::{EtcdCluster, EtcdSetup};
 
 use super::clients::compact;
-use super::{seed, trouble};
+use super::{ENOUGH, seed, trouble};
+
+/// Grants of each life of a store that is put back.
+const SOME: usize = 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn history_forgotten_every_tenth_of_a_second_is_missed_by_nobody() {
@@ -18,6 +20,7 @@ async fn history_forgotten_every_tenth_of_a_second_is_missed_by_nobody() {
     let crowd = super::crowd(&cluster, 6).await;
     let compacting = tokio::spawn(compact(crowd.store.clone(), crowd.recorder.clone()));
     tokio::time::sleep(trouble(6)).await;
+    crowd.until_granted(ENOUGH).await;
     compacting.abort();
     let report = crowd.judge(0).await;
     assert!(report.grants > 15 && report.waits > 20 && report.passes > 100, "{report:?}");
@@ -37,9 +40,12 @@ async fn a_full_store_can_be_paused_and_nothing_passes_afterwards() {
     assert!(matches!(done, PauseDone::PausedWithoutRecord { .. }), "{done:?}");
     let paused = crowd.recorder.now();
     crowd.pass(QUICK.permit_fresh.as_secs() as f64 + 1.0).await;
+    let members = crowd.members.len();
     let (history, report) = crowd.history(0).await;
-    let late = history.passes.iter().filter(|pass| pass.at > paused + Span::from_millis(1_500)).count();
-    assert!(late == 0, "{late} calls passed more than 1.5 s after the pause, with everybody connected");
+    // The judge has found no call that passed later than a permit may be old. Here everybody is connected, and reads of the pause.
+    let reads_it = |call: &&Call| matches!(call.outcome, Outcome::Read { running: false, .. }) && call.invoked > paused;
+    let told = history.calls.iter().filter(reads_it).count();
+    assert!(told >= members, "{told} reads of the pause by {members} sidecars");
     assert!(report.passes > 20 && report.pauses == 1, "{report:?}");
 }
 
@@ -78,7 +84,7 @@ async fn a_store_put_back_is_noticed_and_no_token_is_told_twice() {
     for _ in 0..4 {
         crowd.join(cluster.endpoints(), Behaviour { pauses: 0, ..busy() }).await;
     }
-    crowd.pass(4.0).await;
+    crowd.until_granted(SOME).await;
     let recorder = crowd.recorder.clone();
     // Stopped at one moment, so that the history is whole; they have sessions, locks and calls under way.
     crowd.members.iter().for_each(|member| member.halt.stop());
@@ -114,6 +120,6 @@ async fn again(cluster: &EtcdCluster) -> rr_history::History {
     for _ in 0..4 {
         crowd.join(cluster.endpoints(), Behaviour { pauses: 0, ..busy() }).await;
     }
-    crowd.pass(3.0).await;
+    crowd.until_granted(SOME).await;
     crowd.history(0).await.0
 }

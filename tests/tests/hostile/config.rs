@@ -74,8 +74,9 @@ fn the_last_good_version_stays_in_force() {
     one.read("a.txt");
     one.write("a.txt", "3\n").must_pass();
     assert_eq!(sandbox.holder("a.txt").as_deref(), Some("one"), "the repaired file is in force at once");
+    // That a person has the file in an editor may be told.
     let text = start_text(&sandbox, "later");
-    assert!(!text.contains("railroad.yaml"), "{text}");
+    assert!(!text.contains("railroad.yaml has an error"), "{text}");
 }
 
 #[test]

@@ -23,8 +23,10 @@ const UNPROVEN: [&str; 3] = [
     "its session's lease is gone",
 ];
 
+/// Or the proof took longer than a hook waits.
 fn is_unproven(reason: &str) -> bool {
-    reason.contains("Railroad cannot vouch for this call") && UNPROVEN.iter().any(|why| reason.contains(why))
+    let vouched_not = reason.contains("Railroad cannot vouch for this call");
+    vouched_not && UNPROVEN.iter().any(|why| reason.contains(why)) || reason.contains("did not answer in time")
 }
 
 #[test]

@@ -9,7 +9,7 @@ use rr_checks::{Check, Limits, Origin, Outcome, Runner, When, Why};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 /// Long enough for a shell to start and print on a busy machine.
 const HANGS_FOR: Duration = Duration::from_secs(2);
 
