@@ -24,7 +24,10 @@ fn five_agents_lose_nothing_while_one_is_killed_and_all_are_paused() {
     assert_eq!((number("approvals"), number("approved_runs"), number("asked_anew")), (1, 1, 1), "{shown}");
     assert_eq!((number("rolled_back_lines"), number("others_lines_lost")), (3, 0), "{shown}");
     assert!(number("replayed_calls") >= 7, "an agent makes as many changes: {shown}");
-    assert!(number("parallel_ms") > 0 && number("sequential_ms") > 0, "both are measured, whatever else this machine does: {shown}");
+    assert!(
+        number("parallel_ms") > 0 && number("sequential_ms") > 0,
+        "both are measured, whatever else this machine does: {shown}"
+    );
     assert_eq!(shown["kept"].as_array().map(Vec::len), Some(0));
 }
 

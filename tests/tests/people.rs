@@ -145,7 +145,8 @@ fn who_holds_the_file_is_told_who_has_edited_it_before_it_writes_again() {
         was.contains(&name("two\n")) && is.contains(&name("two\nby hand\n")),
         "only what the person did: {was} {is}"
     );
-    assert_eq!(saved(&sandbox, "a.txt"), 1, "the agent's own edits are none of it");
+    let of_people = saves(&sandbox);
+    assert_eq!(saved(&sandbox, "a.txt"), 1, "the agent's own edits are none of it: {of_people:?}");
 }
 
 #[test]

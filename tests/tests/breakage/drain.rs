@@ -5,7 +5,8 @@ use rr_tests::daemon::{Daemon, Sandbox};
 use serde_json::{Value, json};
 
 use super::stage::{
-    Gate, QUICK_TIMES, TEST, commits, head, in_state, is_green, is_paused, notes, over, reverts, until_long, words_project,
+    Gate, QUICK_TIMES, TEST, commits, head, in_state, is_green, is_paused, notes, over, reverts, until_long,
+    words_project,
 };
 
 /// The revert is made and checked: only its landing is left.

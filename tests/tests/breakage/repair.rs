@@ -6,8 +6,8 @@ use rr_tests::daemon::{Daemon, Sandbox};
 use serde_json::Value;
 
 use super::stage::{
-    Gate, QUICK, QUICK_TIMES, commits, in_state, is_green, is_paused, notes, over, reverts, shown, until_long, with_rrctl,
-    words_project,
+    Gate, QUICK, QUICK_TIMES, commits, in_state, is_green, is_paused, notes, over, reverts, shown, until_long,
+    with_rrctl, words_project,
 };
 
 /// A break that is proven, and whose revert is only proposed: everybody waits for a person.

@@ -82,7 +82,8 @@ fn twenty_kills_while_agents_write_lose_no_lock_no_update_and_no_session() {
 fn count_up(sandbox: &Sandbox, writer: &mut Agent) -> bool {
     writer.prompt("count");
     writer.read(COUNTER);
-    let seen: u64 = sandbox.text(COUNTER).trim().parse().unwrap_or(0);
+    // Another may be writing it just now.
+    let Ok(seen) = sandbox.text(COUNTER).trim().parse::<u64>() else { return false };
     let asked = writer.pre("Write", &json!({"file_path": COUNTER, "content": format!("{}\n", seen + 1)}));
     let made = asked.passed() && writer.act(&asked.id).ok == Some(true);
     if made {

@@ -296,8 +296,6 @@ fn a_crowd_that_keeps_coming_lets_nothing_pass_unguarded_and_stops_no_pause() {
         over.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     // What the crowd has left in the socket's queue is served first: till then the hook can say no more than that nobody answers.
-    until("the reason is told", || {
-        one.write("paused.txt", "1\n").must_be_denied(&[]).contains("The fleet is paused")
-    });
+    until("the reason is told", || one.write("paused.txt", "1\n").must_be_denied(&[]).contains("The fleet is paused"));
     assert!(!sandbox.repo.join("paused.txt").exists());
 }

@@ -78,7 +78,9 @@ fn raise(mut agent: Agent, shared: &std::path::Path, raised: &AtomicUsize) {
     super::stage::in_time("the agent has raised the number as often as it was to", || {
         agent.prompt("raise it");
         if agent.read("count").passed() {
-            let number: usize = std::fs::read_to_string(shared.join("count")).expect("read").parse().expect("a number");
+            // While another writes it, it may be empty: what was read then is stale, and a write on it is refused.
+            let text = std::fs::read_to_string(shared.join("count")).expect("read");
+            let Ok(number) = text.parse::<usize>() else { return false };
             if agent.write("count", &(number + 1).to_string()).passed() {
                 done += 1;
                 raised.fetch_add(1, Ordering::Relaxed);
