@@ -150,7 +150,11 @@ mod found {
         }
         crowd.store.compact(last).await.expect("forgotten");
         cluster.restart(0);
-        let next = tokio::time::timeout(Duration::from_secs(60), watch.next()).await.expect("it goes on or ends");
+        let next = tokio::time::timeout(Duration::from_secs(60), watch.next()).await.unwrap_or_else(|_| {
+            let [watchers, revision] = ["watcher_total", "current_revision"]
+                .map(|name| cluster.metric(0, &format!("etcd_debugging_mvcc_{name}")));
+            panic!("it neither goes on nor ends: from {from}, by {last}; its member has {watchers:?} at {revision:?}")
+        });
         let told = next.expect("it says why it ends").into_iter().collect();
         crowd.recorder.watched(Watched { keys: Keys::prefix(keys), from, told });
         check(&crowd.end(2).await).map(drop)

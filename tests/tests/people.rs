@@ -127,8 +127,9 @@ fn who_holds_the_file_is_told_who_has_edited_it_before_it_writes_again() {
     let mut agent = Agent::start(&sandbox, "agent");
     quiet(&mut agent);
     agent.edit("a.txt", "one", "two").must_pass();
-    // At once, so that nobody has looked since the agent's call: both are in one window.
-    sandbox.put("a.txt", "two\nby hand\n");
+    // At once, so that nobody has looked since the agent's call: both are in one window. And in one step, so that nobody sees half of it.
+    sandbox.put("../by-hand", "two\nby hand\n");
+    fs::rename(sandbox.path().join("by-hand"), sandbox.repo.join("a.txt")).expect("save it");
     let denied = agent.edit("a.txt", "two", "three");
     denied.must_be_denied(&["a.txt was changed by", &user(&sandbox), "in an editor", "read the file again"]);
     assert_eq!(sandbox.text("a.txt"), "two\nby hand\n", "what the person wrote stands");
