@@ -34,7 +34,7 @@ fn no_call_passes_after_a_stop_before_the_session_is_proven_again() {
     let sandbox = Sandbox::new();
     sandbox.machine_config(QUICK);
     let daemon = Daemon::start(&sandbox);
-    let mut one = Agent::start(&sandbox, "one");
+    let mut one = Agent::start(&sandbox, "one").that_asks_once();
     one.write("held.txt", "1\n").must_pass();
     signal(daemon.pid(), Signal::STOP);
     let start = Instant::now();
@@ -79,7 +79,7 @@ fn the_first_call_after_a_stop_is_denied_or_proven() {
     let sandbox = Sandbox::new();
     sandbox.machine_config(QUICK);
     let daemon = Daemon::start(&sandbox);
-    let mut agents: Vec<Agent> = (0..6).map(|n| Agent::start(&sandbox, &format!("a{n}"))).collect();
+    let mut agents: Vec<Agent> = (0..6).map(|n| Agent::start(&sandbox, &format!("a{n}")).that_asks_once()).collect();
     for (n, agent) in agents.iter_mut().enumerate() {
         agent.write(&format!("f{n}.txt"), "1\n").must_pass();
     }

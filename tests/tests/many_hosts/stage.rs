@@ -68,7 +68,7 @@ impl Fleet {
     }
 
     pub(crate) fn agent(&self, host: usize, name: &str) -> Agent {
-        Agent::start(self.host(host), name)
+        Agent::start(self.host(host), name).that_asks_once()
     }
 }
 
