@@ -18,9 +18,14 @@ fn user(sandbox: &Sandbox) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// Lets an agent make a command, after which nothing it has started runs: from here on a save is a person's.
-fn quiet(agent: &mut Agent) {
-    agent.shell("echo seen > agent.txt").must_pass();
+/// Lets an agent make a command, after which nothing it has started runs: from here on a save is a person's. Its end is looked at behind
+/// the agent's back where the machine is busy: what is saved before that may be the command's.
+fn quiet(sandbox: &Sandbox, agent: &mut Agent) {
+    let call = agent.shell("echo seen > agent.txt").must_pass().id;
+    until("its end is on record", || {
+        let done = sandbox.json(&["log", "--kind", "done"])["entries"].as_array().cloned().expect("entries");
+        done.iter().any(|entry| entry["call"] == call.as_str())
+    });
 }
 
 fn people(sandbox: &Sandbox) -> Vec<Value> {
@@ -56,7 +61,7 @@ fn a_save_is_attributed_kept_and_locked_and_can_be_taken_back() {
     sandbox.commit(&[("a.txt", "one\ntwo\n")]);
     let _daemon = Daemon::start(&sandbox);
     let mut agent = Agent::start(&sandbox, "agent");
-    quiet(&mut agent);
+    quiet(&sandbox, &mut agent);
     sandbox.put("a.txt", "one\ntwo, by hand\n");
     let user = user(&sandbox);
     until("the saved file is locked", || sandbox.holder("a.txt").is_some_and(|holder| holder.starts_with(&user)));
@@ -92,7 +97,7 @@ fn what_editors_do_beside_the_file_is_no_save_and_every_way_of_saving_is_one() {
     ]);
     let _daemon = Daemon::start(&sandbox);
     let mut agent = Agent::start(&sandbox, "agent");
-    quiet(&mut agent);
+    quiet(&sandbox, &mut agent);
     let at = |path: &str| sandbox.repo.join(path);
     sandbox.put(".in-place.txt.swp", "vim");
     sandbox.put("4913", "");
@@ -125,7 +130,7 @@ fn who_holds_the_file_is_told_who_has_edited_it_before_it_writes_again() {
     sandbox.commit(&[("a.txt", "one\n")]);
     let _daemon = Daemon::start(&sandbox);
     let mut agent = Agent::start(&sandbox, "agent");
-    quiet(&mut agent);
+    quiet(&sandbox, &mut agent);
     agent.edit("a.txt", "one", "two").must_pass();
     // At once, so that nobody has looked since the agent's call: both are in one window. And in one step, so that nobody sees half of it.
     sandbox.put("../by-hand", "two\nby hand\n");
@@ -156,7 +161,7 @@ fn what_may_be_an_agents_is_no_persons() {
     sandbox.commit(&[("railroad.yaml", "defaults: off\n")]);
     let _daemon = Daemon::start(&sandbox);
     let mut agent = Agent::start(&sandbox, "agent");
-    quiet(&mut agent);
+    quiet(&sandbox, &mut agent);
     let call = agent.pre("Bash", &json!({"command": "echo 1 > by-shell.txt"})).must_pass();
     sandbox.put("meanwhile.txt", "by nobody knows whom\n");
     agent.act(&call.id);
@@ -167,13 +172,13 @@ fn what_may_be_an_agents_is_no_persons() {
     agent.shell(waits).must_pass();
     until("it runs", || sandbox.text("pid.txt").ends_with('\n'));
     let process = format!("/proc/{}/stat", sandbox.text("pid.txt").trim());
-    quiet(&mut agent);
+    quiet(&sandbox, &mut agent);
     sandbox.put("beside.txt", "by nobody knows whom\n");
     sandbox.put("go.txt", "");
     let has_ended = |stat: &str| stat.is_empty() || stat.contains(") Z ");
     until("what it left has ended", || has_ended(&fs::read_to_string(&process).unwrap_or_default()));
     assert_eq!(sandbox.text("left.txt"), "1\n");
-    quiet(&mut agent);
+    quiet(&sandbox, &mut agent);
     sandbox.put("known.txt", "a person's\n");
     until("a save is a person's again", || saved(&sandbox, "known.txt") == 1);
     assert_eq!(saves(&sandbox).len(), 1, "{:?}", saves(&sandbox));
@@ -188,7 +193,7 @@ fn many_files_at_once_are_one_entry_without_locks_and_so_is_a_checkout() {
     sandbox.git(&["checkout", "-q", "main"]);
     let _daemon = Daemon::start(&sandbox);
     let mut agent = Agent::start(&sandbox, "agent");
-    quiet(&mut agent);
+    quiet(&sandbox, &mut agent);
     sandbox.git(&["checkout", "-q", "other"]);
     until("the checkout is seen", || saved(&sandbox, "b.txt") == 1);
     // Made beside and moved in whole: what generators do comes in one moment.
@@ -213,7 +218,7 @@ fn a_rollback_is_no_persons_save() {
     sandbox.commit(&[("a.txt", "one\n")]);
     let _daemon = Daemon::start(&sandbox);
     let mut agent = Agent::start(&sandbox, "agent");
-    quiet(&mut agent);
+    quiet(&sandbox, &mut agent);
     agent.edit("a.txt", "one", "two").must_pass();
     agent.write("new.txt", "x\n").must_pass();
     agent.stop();
@@ -231,7 +236,7 @@ fn a_revert_by_the_watcher_is_no_persons_save() {
     breaks::words_project(&sandbox, breaks::QUICK, "  on_break: { revert: proven }\n");
     let _daemon = Daemon::start(&sandbox);
     let mut agent = Agent::start(&sandbox, "agent");
-    quiet(&mut agent);
+    quiet(&sandbox, &mut agent);
     breaks::until_long("it is whole", &sandbox, || breaks::is_green(&sandbox));
     breaks::commits(&mut agent, "src/one.txt", "BROKEN\n", "break it");
     breaks::until_long("it is reverted and goes on", &sandbox, || breaks::over(&sandbox).is_some());
@@ -247,7 +252,7 @@ fn a_commit_gives_the_file_back_and_a_pause_says_that_people_are_not_stopped() {
     sandbox.commit(&[("a.txt", "one\n")]);
     let _daemon = Daemon::start(&sandbox);
     let mut agent = Agent::start(&sandbox, "agent");
-    quiet(&mut agent);
+    quiet(&sandbox, &mut agent);
     sandbox.put("a.txt", "two\n");
     until("it is locked", || sandbox.holder("a.txt").is_some());
     let paused = sandbox.rrctl(&["pause-all", "--reason", "a look", "--wait", "20"]);
@@ -268,7 +273,7 @@ fn a_person_who_saves_nothing_for_long_is_gone_and_the_file_is_free() {
     sandbox.commit(&[("a.txt", "one\n"), ("railroad.yaml", "people: { idle: 1s }\n")]);
     let _daemon = Daemon::start(&sandbox);
     let mut agent = Agent::start(&sandbox, "agent");
-    quiet(&mut agent);
+    quiet(&sandbox, &mut agent);
     sandbox.put("a.txt", "two\n");
     until("it is seen", || saved(&sandbox, "a.txt") == 1);
     until("the session has ended", || people(&sandbox).is_empty());
@@ -282,7 +287,7 @@ fn without_locks_a_save_is_still_seen_and_told() {
     let _daemon = Daemon::start(&sandbox);
     let mut agent = Agent::start(&sandbox, "agent");
     agent.read("a.txt").must_pass();
-    quiet(&mut agent);
+    quiet(&sandbox, &mut agent);
     sandbox.put("a.txt", "two\n");
     until("it is seen", || saved(&sandbox, "a.txt") == 1);
     assert_eq!(sandbox.holder("a.txt"), None);
@@ -299,7 +304,7 @@ fn a_persons_session_outlives_the_daemon() {
     sandbox.commit(&[("a.txt", "one\n")]);
     let mut daemon = Daemon::start(&sandbox);
     let mut agent = Agent::start(&sandbox, "agent");
-    quiet(&mut agent);
+    quiet(&sandbox, &mut agent);
     sandbox.put("a.txt", "two\n");
     until("it is locked", || sandbox.holder("a.txt").is_some());
     let first = person(&sandbox)["session"].clone();

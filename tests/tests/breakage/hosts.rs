@@ -9,7 +9,9 @@ use rr_tests::hosts::{Apart, Host, World, play};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::stage::{Gate, QUICK_TIMES, config, in_state, incidents, is_paused, lines, notes, over, until_long};
+use super::stage::{
+    Gate, QUICK_TIMES, config, in_state, incidents, is_paused, is_searched, lines, notes, over, until_long,
+};
 
 const LEADS: &str = "leading as the fleet's watcher";
 
@@ -93,7 +95,7 @@ pub(crate) fn another_ends_it_when_the_acting_watcher_and_the_leader_of_etcd_are
     pushed.push(pushes(&mut agents[2], &hosts[2], "src/good-2.txt", "good\n"));
     gate.open();
 
-    until_long("the culprit is searched", &hosts[0], || in_state(&hosts[0], "searching").is_some());
+    until_long("the culprit is searched", &hosts[0], || is_searched(&hosts[0]));
     let dead = acting(hosts).expect("one leads");
     daemons[dead].kill9();
     let leader = world.etcd.leader();

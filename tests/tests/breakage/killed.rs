@@ -7,15 +7,15 @@ use rr_tests::agent::Agent;
 use rr_tests::daemon::{Daemon, Sandbox};
 
 use super::stage::{
-    Gate, LONG, QUICK_TIMES, commits, head, in_state, incidents, is_green, is_paused, log_of, notes, over, reverts,
-    until_long, words_project,
+    Gate, LONG, QUICK_TIMES, commits, head, in_state, incidents, is_green, is_paused, is_searched, log_of, notes, over,
+    reverts, until_long, words_project,
 };
 
 /// How it is known that a state has come.
 #[derive(Clone, Copy)]
 enum Seen {
     /// It lasts for a check or longer: asked for, while its check is held at the trees that are built in it.
-    Asked { state: &'static str, held_at: &'static str },
+    Asked { is: fn(&Sandbox) -> bool, held_at: &'static str },
     /// It is over in milliseconds: the word that is said just before it is stored.
     Said(&'static str),
 }
@@ -32,7 +32,7 @@ impl Seen {
     fn wait(self, sandbox: &Sandbox) {
         let start = Instant::now();
         let holds = || match self {
-            Self::Asked { state, .. } => in_state(sandbox, state).is_some(),
+            Self::Asked { is, .. } => is(sandbox),
             Self::Said(word) => fs::read_to_string(sandbox.log()).unwrap_or_default().contains(word),
         };
         while !holds() {
@@ -83,7 +83,10 @@ fn killed_when(seen: Seen) {
 
 #[test]
 fn killed_when_it_has_seen_a_break_another_confirms_and_ends_it() {
-    killed_when(Seen::Asked { state: "seen", held_at: "grep -q BROKEN src/two.txt" });
+    killed_when(Seen::Asked {
+        is: |sandbox| in_state(sandbox, "seen").is_some(),
+        held_at: "grep -q BROKEN src/two.txt",
+    });
 }
 
 #[test]
@@ -98,12 +101,15 @@ fn killed_when_it_has_paused_another_goes_on_under_the_same_pause() {
 
 #[test]
 fn killed_while_it_searches_another_goes_on_with_the_builds_that_are_known() {
-    killed_when(Seen::Asked { state: "searching", held_at: "! grep -q BROKEN src/two.txt" });
+    killed_when(Seen::Asked { is: is_searched, held_at: "! grep -q BROKEN src/two.txt" });
 }
 
 #[test]
 fn killed_while_it_reverts_another_makes_the_same_revert_once() {
-    killed_when(Seen::Asked { state: "reverting", held_at: "[ -e src/three.txt ] && ! grep -q BROKEN src/two.txt" });
+    killed_when(Seen::Asked {
+        is: |sandbox| in_state(sandbox, "reverting").is_some(),
+        held_at: "[ -e src/three.txt ] && ! grep -q BROKEN src/two.txt",
+    });
 }
 
 #[test]

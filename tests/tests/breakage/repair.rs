@@ -6,8 +6,8 @@ use rr_tests::daemon::{Daemon, Sandbox};
 use serde_json::Value;
 
 use super::stage::{
-    Gate, QUICK, QUICK_TIMES, commits, in_state, is_green, is_paused, notes, over, reverts, shown, until_long,
-    with_rrctl, words_project,
+    Gate, QUICK, QUICK_TIMES, commits, in_state, incidents, is_green, is_paused, is_searched, notes, over, reverts,
+    shown, until_long, with_rrctl, words_project,
 };
 
 /// A break that is proven, and whose revert is only proposed: everybody waits for a person.
@@ -114,8 +114,8 @@ fn what_the_watcher_is_still_at_is_nobody_elses_to_repair() {
     until_long("the branch is known to be green", &sandbox, || is_green(&sandbox));
     commits(&mut ann, "src/one.txt", "one and a half\n", "one");
     commits(&mut ann, "src/two.txt", "BROKEN\n", "two");
-    until_long("it is searched", &sandbox, || in_state(&sandbox, "paused").is_some());
-    let incident = in_state(&sandbox, "paused").expect("one");
+    until_long("it is searched", &sandbox, || is_searched(&sandbox));
+    let incident = incidents(&sandbox).remove(0);
     let done = ann.shell(&format!("rrctl incident claim {}", incident["id"].as_str().expect("an id")));
     assert_eq!((done.passed(), done.ok), (true, Some(false)), "{done:?}");
     assert!(done.output.contains("the watcher is at it"), "{done:?}");

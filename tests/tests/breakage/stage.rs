@@ -138,6 +138,11 @@ pub(crate) fn over(sandbox: &Sandbox) -> Option<Value> {
     in_state(sandbox, "resumed")
 }
 
+/// The builds of a search are made: the first one still under the name of the pause before it.
+pub(crate) fn is_searched(sandbox: &Sandbox) -> bool {
+    incidents(sandbox).iter().any(|incident| incident["state"] == "paused" || incident["state"] == "searching")
+}
+
 pub(crate) fn is_paused(sandbox: &Sandbox) -> bool {
     ask(sandbox, &["status"]).is_none_or(|status| status["paused"] == true)
 }
