@@ -7,6 +7,7 @@ mod leftover;
 mod stage;
 mod swap;
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -45,7 +46,7 @@ pub enum ApplyError {
     },
     #[error("a snapshot")]
     Vault(#[from] VaultError),
-    /// It could not be taken back either: to be repeated once the cause is gone.
+    /// It could not be taken back, or not be ended: to be repeated once the cause is gone.
     #[error("stopped half way at {}: {why}; what stood there is in {}", shown(.place), .beside.display())]
     HalfWay { place: Place, beside: PathBuf, why: String },
     #[error("{} is left over from a rollback that was cut off, and is neither its old nor its new content", .path.display())]
@@ -79,7 +80,8 @@ pub fn apply(vault: &Vault, number: u64, writes: &[Write]) -> Result<Vec<Applied
     check_folders(&open)?;
     let staged = stage::all(vault, number, &open)?;
     let done = swap::all(vault, number, &open, &staged);
-    if done.is_err() {
+    // Half way, what lies beside a path is what stood there.
+    if done.as_ref().is_err_and(|error| !matches!(error, ApplyError::HalfWay { .. })) {
         stage::drop_all(vault, &staged);
     }
     done?;
@@ -94,7 +96,8 @@ fn applied(vault: &Vault, write: &Write) -> Result<Applied, ApplyError> {
 
 /// A folder that a file has to take the place of must have nothing in it but what goes as well.
 fn check_folders(open: &[(usize, &Write)]) -> Result<(), ApplyError> {
-    let goes = |place: &Place| open.iter().any(|(_, w)| w.place == *place && w.becomes == Content::Absent);
+    let gone = open.iter().filter(|(_, write)| write.becomes == Content::Absent);
+    let gone: HashSet<&Place> = gone.map(|(_, write)| &write.place).collect();
     for (_, write) in open {
         if write.expects != Content::Folder || matches!(write.becomes, Content::Absent | Content::Folder) {
             continue;
@@ -103,7 +106,7 @@ fn check_folders(open: &[(usize, &Write)]) -> Result<(), ApplyError> {
         for entry in path.read_dir().map_err(failed("read", &path))? {
             let name = entry.map_err(failed("read", &path))?.file_name();
             let inside = Place { root: write.place.root.clone(), path: write.place.path.join(name) };
-            if !goes(&inside) {
+            if !gone.contains(&inside) {
                 return Err(ApplyError::FolderInUse { place: write.place.clone() });
             }
         }

@@ -17,6 +17,7 @@ pub trait Contents {
     /// # Errors
     /// If it cannot be said or kept; so for all of these.
     fn stands(&self, place: &Place) -> Result<Content, VaultError>;
+    /// Whether its bytes can be read, whole.
     fn has(&self, blob: BlobId) -> bool;
     fn bytes(&self, blob: BlobId) -> Result<Vec<u8>, VaultError>;
     fn keep_bytes(&self, bytes: &[u8]) -> Result<BlobId, VaultError>;
@@ -89,7 +90,7 @@ impl Contents for Vault {
     }
 
     fn has(&self, blob: BlobId) -> bool {
-        Self::has(self, blob)
+        self.copy(blob, &mut |_| Ok(())).is_ok()
     }
 
     fn bytes(&self, blob: BlobId) -> Result<Vec<u8>, VaultError> {

@@ -216,15 +216,15 @@ fn one_path_that_changed_since_the_plan_stops_all_of_it() {
     assert_eq!(fs::read(room.at("gone")).expect("there"), b"somebody made another");
 }
 
-/// Somebody saves a file in the very moment before it is exchanged.
-struct Meddling {
-    file: PathBuf,
-    left: Mutex<bool>,
-}
+/// A step of a disk that changes a name, and the folder and the name.
+type Step<'s> = (&'static str, &'s Folder, &'s OsStr);
 
-impl Disk for Meddling {
+/// Something happens before a step, or instead of it.
+struct Watched<F>(F);
+
+impl<F: Fn(Step<'_>) -> io::Result<()> + Send + Sync + 'static> Disk for Watched<F> {
     fn create(&self, folder: &Folder, name: &OsStr) -> io::Result<File> {
-        RealDisk.create(folder, name)
+        (self.0)(("create", folder, name)).and_then(|()| RealDisk.create(folder, name))
     }
     fn write(&self, file: &File, bytes: &[u8]) -> io::Result<()> {
         RealDisk.write(file, bytes)
@@ -233,32 +233,78 @@ impl Disk for Meddling {
         RealDisk.sync(file)
     }
     fn sync_folder(&self, folder: &Folder) -> io::Result<()> {
-        RealDisk.sync_folder(folder)
+        (self.0)(("sync", folder, OsStr::new(""))).and_then(|()| RealDisk.sync_folder(folder))
     }
     fn set_mode(&self, file: &File, mode: u16) -> io::Result<()> {
         RealDisk.set_mode(file, mode)
     }
     fn link(&self, folder: &Folder, name: &OsStr, target: &OsStr) -> io::Result<()> {
-        RealDisk.link(folder, name, target)
+        (self.0)(("link", folder, name)).and_then(|()| RealDisk.link(folder, name, target))
     }
     fn make_folder(&self, folder: &Folder, name: &OsStr) -> io::Result<()> {
-        RealDisk.make_folder(folder, name)
+        (self.0)(("make", folder, name)).and_then(|()| RealDisk.make_folder(folder, name))
     }
     fn remove_folder(&self, folder: &Folder, name: &OsStr) -> io::Result<()> {
-        RealDisk.remove_folder(folder, name)
+        (self.0)(("remove", folder, name)).and_then(|()| RealDisk.remove_folder(folder, name))
     }
     fn remove(&self, folder: &Folder, name: &OsStr) -> io::Result<()> {
-        RealDisk.remove(folder, name)
+        (self.0)(("remove", folder, name)).and_then(|()| RealDisk.remove(folder, name))
     }
     fn rename(&self, from: (&Folder, &OsStr), to: (&Folder, &OsStr), how: Rename) -> io::Result<()> {
-        let here = |(folder, name): (&Folder, &OsStr)| folder.path().join(name) == self.file;
-        if here(to) && how != Rename::Over || here(from) {
-            let mut left = self.left.lock().expect("unpoisoned");
-            if std::mem::take(&mut *left) {
-                fs::write(&self.file, "saved just now")?;
-            }
-        }
+        let over = if how == Rename::Over { "over" } else { "to" };
+        (self.0)(("from", from.0, from.1))?;
+        (self.0)((over, to.0, to.1))?;
         RealDisk.rename(from, to, how)
+    }
+}
+
+/// One folder in which nothing may be made, renamed or removed, as if it were not writable for this user.
+fn closed(folder: PathBuf) -> Arc<dyn Disk> {
+    Arc::new(Watched(move |(step, within, _): Step<'_>| {
+        let is_closed = step != "sync" && within.path() == folder;
+        if is_closed { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
+    }))
+}
+
+/// Somebody saves a file in the very moment before it is exchanged.
+fn meddling(file: PathBuf) -> Arc<dyn Disk> {
+    let left = Mutex::new(true);
+    Arc::new(Watched(move |(step, within, name): Step<'_>| {
+        let is_moment = ["from", "to"].contains(&step) && within.path().join(name) == file;
+        if is_moment && std::mem::take(&mut *left.lock().expect("unpoisoned")) {
+            fs::write(&file, "saved just now")?;
+        }
+        Ok(())
+    }))
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_among_others_stops_all_of_it() {
+    for folder in ["changed", "removed", "made", "deep/er"] {
+        let room = Room::new();
+        let real = room.vault(Arc::new(RealDisk));
+        let files = ["first/a", "changed/a", "removed/a", "made/a", "deep/er/made/a", "last/a"].map(Path::new);
+        for file in files {
+            room.put(file, "keeps the folder there");
+            room.put(file.with_file_name("beside"), "theirs");
+        }
+        fs::remove_file(room.at("removed/a")).expect("removed");
+        let before = files.map(|file| real.keep(&room.at(file)).expect("kept"));
+        files.iter().for_each(|file| room.put(file, "new"));
+        fs::remove_file(room.at("made/a")).expect("removed");
+        fs::remove_dir_all(room.at("deep/er/made")).expect("removed");
+        let write = |(file, becomes): (&Path, Content)| {
+            let expects = real.keep(&room.at(file)).expect("kept");
+            Write { place: room.place(file), expects, becomes, undoes: vec![1] }
+        };
+        let writes: Vec<Write> = files.into_iter().zip(before).map(write).collect();
+        let expected: Vec<Content> = writes.iter().map(|write| write.expects).collect();
+        let refused = apply(&room.vault(closed(room.at(folder))), 3, &writes).expect_err("one is closed");
+        let ApplyError::Disk { path, source, .. } = &refused else { panic!("{folder}: {refused}") };
+        assert!(path.starts_with(room.at(folder)) && source.kind() == io::ErrorKind::PermissionDenied, "{refused}");
+        assert_eq!(room.seen(&real, &writes), expected, "{folder}");
+        apply(&real, 3, &writes).expect("once it is open");
+        assert_eq!(room.seen(&real, &writes), before, "{folder}");
     }
 }
 
@@ -271,7 +317,7 @@ fn an_edit_in_the_last_moment_is_not_lost() {
             // Written through, the link's target would be what changes.
             continue;
         }
-        let vault = room.vault(Arc::new(Meddling { file: room.at(name), left: Mutex::new(true) }));
+        let vault = room.vault(meddling(room.at(name)));
         let refused = apply(&vault, 3, &writes).expect_err("it changed");
         assert!(matches!(refused, ApplyError::Changed { .. }), "{name}: {refused}");
         assert_eq!(fs::read(room.at(name)).expect("there"), b"saved just now", "{name}");
@@ -279,6 +325,52 @@ fn an_edit_in_the_last_moment_is_not_lost() {
         for (write, is) in writes.iter().zip(seen).filter(|(w, _)| w.place.path != Path::new(name)) {
             assert_eq!(is, write.expects, "{name}: {:?}", write.place.path);
         }
+    }
+}
+
+#[test]
+fn an_edit_in_the_last_moment_is_not_lost_where_it_cannot_be_put_back_either() {
+    let room = Room::new();
+    let real = room.vault(Arc::new(RealDisk));
+    let writes = room.every_kind(&real);
+    // From the moment of the save on, nothing can be renamed any more but what is under way.
+    let (file, renames) = (room.at("text"), Mutex::new(None));
+    let stuck = move |(step, within, name): Step<'_>| {
+        let mut renames = renames.lock().expect("unpoisoned");
+        match &mut *renames {
+            None if step == "to" && within.path().join(name) == file => {
+                fs::write(&file, "saved just now")?;
+                *renames = Some(());
+                Ok(())
+            }
+            Some(()) if ["from", "to", "over"].contains(&step) => Err(io::Error::other("stuck")),
+            _ => Ok(()),
+        }
+    };
+    let stopped = apply(&room.vault(Arc::new(Watched(stuck))), 3, &writes).expect_err("it is stuck");
+    let ApplyError::HalfWay { beside, .. } = &stopped else { panic!("{stopped}") };
+    assert_eq!(fs::read(beside).expect("as it says"), b"saved just now");
+    let changed = apply(&real, 3, &writes).expect_err("somebody has changed it");
+    assert!(matches!(changed, ApplyError::Changed { .. }), "{changed}");
+    assert_eq!(fs::read(room.at("text")).expect("there"), b"saved just now");
+}
+
+#[test]
+fn what_is_written_and_cannot_be_ended_is_said_to_be_half_way_and_ended_by_the_same_call() {
+    for step in ["sync", "remove"] {
+        let room = Room::new();
+        let real = room.vault(Arc::new(RealDisk));
+        let writes = room.every_kind(&real);
+        let (text, becomes) = (room.at("text"), "old\r\nlines");
+        let failing = move |(did, _, _): Step<'_>| {
+            let is_written = fs::read(&text).is_ok_and(|is| is == becomes.as_bytes());
+            if did == step && is_written { Err(io::Error::other("the disk is gone")) } else { Ok(()) }
+        };
+        let stopped = apply(&room.vault(Arc::new(Watched(failing))), 3, &writes).expect_err("it fails");
+        assert!(matches!(stopped, ApplyError::HalfWay { .. }), "{step}: {stopped}");
+        assert_eq!(fs::read(room.at("text")).expect("there"), becomes.as_bytes(), "{step}");
+        apply(&real, 3, &writes).expect("ended");
+        assert_eq!(room.seen(&real, &writes), as_planned(&writes), "{step}");
     }
 }
 
@@ -387,6 +479,35 @@ fn one_session_is_taken_out_of_files_that_others_edit_too() {
     assert_eq!(is, text(&["one", "two", "three", "FOUR", "five", "seven"]));
     assert!(!room.at("b").exists() && !room.at("new").exists() && !room.at("full/d").exists());
     assert_eq!(fs::read(room.at("full/theirs")).expect("there"), b"theirs");
+}
+
+#[test]
+fn what_was_kept_and_is_damaged_is_a_conflict_and_the_rest_can_be_taken_back() {
+    let room = Room::new();
+    let vault = room.vault(Arc::new(RealDisk));
+    let mut journal = Journal { room: &room, vault: &vault, changes: Vec::new() };
+    room.put("hurt", "what stood there");
+    room.put("cut", "what stood here");
+    room.put("whole", "something else");
+    let files = ["hurt", "cut", "whole"];
+    journal.call(7, &files, || files.iter().for_each(|file| room.put(file, "new")));
+    let object = |at: usize| {
+        let name = journal.changes[at].before.blob().expect("a file").to_string();
+        let file = vault.dir().join("objects").join(&name[..2]).join(&name[2..]);
+        let bytes = fs::read(&file).expect("there");
+        fs::remove_file(&file).expect("ours");
+        (file, bytes)
+    };
+    let (hurt, mut bytes) = object(0);
+    let at = bytes.len() - 6;
+    bytes[at] ^= 1;
+    fs::write(hurt, bytes).expect("written");
+    let (cut, bytes) = object(1);
+    fs::write(cut, &bytes[..bytes.len() / 2]).expect("written");
+    let plan = journal.plan(7);
+    let conflicts = plan.conflicts.iter().map(|c| (c.place.path.to_str().expect("text"), &c.why));
+    assert_eq!(conflicts.collect::<Vec<_>>(), [("cut", &Why::NotKept), ("hurt", &Why::NotKept)]);
+    assert_eq!(plan.writes.iter().map(|write| &write.place).collect::<Vec<_>>(), [&room.place("whole")]);
 }
 
 #[test]

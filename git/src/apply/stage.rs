@@ -1,9 +1,12 @@
 //! The new contents of a plan, written and synced beside their places before anything changes: a full disk or a content that
 //! cannot be read shows here. It changes nothing that anybody sees but files of its own name.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rr_core::content::Content;
 use rr_core::rollback::{Place, Write};
@@ -17,25 +20,31 @@ use crate::vault::Vault;
 /// A new content that waits.
 pub(super) struct Staged {
     pub(super) at: usize,
-    pub(super) folder: Folder,
+    pub(super) folder: Arc<Folder>,
     pub(super) name: OsString,
 }
 
 /// Stages what becomes a file or a link.
 pub(super) fn all(vault: &Vault, number: u64, open: &[(usize, &Write)]) -> Result<Vec<Staged>, ApplyError> {
-    let mut staged = Vec::new();
-    for (at, write) in open {
-        let one = check_links(write).and_then(|()| stage(vault, number, *at, write));
-        match one {
-            Ok(one) => staged.extend(one),
-            Err(e) => {
-                drop_all(vault, &staged);
-                return Err(e);
-            }
+    // Of many files in one folder that is opened, and synced, once.
+    let (mut staged, mut folders) = (Vec::new(), Folders::new());
+    let mut stage_all = || {
+        for (at, write) in open {
+            check_links(write)?;
+            staged.extend(stage(vault, number, *at, write, &mut folders)?);
         }
+        let sync = |folder: &Arc<Folder>| vault.disk().sync_folder(folder).map_err(failed("sync", folder.path()));
+        folders.values().try_for_each(sync)
+    };
+    let done = stage_all();
+    if done.is_err() {
+        drop_all(vault, &staged);
     }
-    Ok(staged)
+    done.map(|()| staged)
 }
+
+/// By the path that it stands for.
+type Folders = HashMap<PathBuf, Arc<Folder>>;
 
 pub(super) fn drop_all(vault: &Vault, staged: &[Staged]) {
     for one in staged {
@@ -57,18 +66,30 @@ fn check_links(write: &Write) -> Result<(), ApplyError> {
     }
 }
 
-fn stage(vault: &Vault, number: u64, at: usize, write: &Write) -> Result<Option<Staged>, ApplyError> {
+fn stage(
+    vault: &Vault,
+    number: u64,
+    at: usize,
+    write: &Write,
+    folders: &mut Folders,
+) -> Result<Option<Staged>, ApplyError> {
     if !matches!(write.becomes, Content::File { .. } | Content::Link { .. }) {
         return Ok(None);
     }
     let path = write.place.root.join(&write.place.path);
-    let folder = nearest(&write.place).map_err(failed("open the folder of", &path))?;
+    let around = path.parent().unwrap_or(&path).to_owned();
+    let folder = match folders.entry(around) {
+        Entry::Occupied(known) => Arc::clone(known.get()),
+        Entry::Vacant(new) => {
+            let opened = nearest(&write.place).map_err(failed("open the folder of", &path))?;
+            Arc::clone(new.insert(Arc::new(opened)))
+        }
+    };
     let (part, new) = (name(number, at, Kind::Part), name(number, at, Kind::New));
     let disk = vault.disk();
     let made = fill(vault, &folder, &part, write.becomes, &path);
     let made =
         made.and_then(|()| disk.rename((&folder, &part), (&folder, &new), Rename::New).map_err(failed("stage", &path)));
-    let made = made.and_then(|()| disk.sync_folder(&folder).map_err(failed("sync the folder of", &path)));
     if let Err(e) = made {
         let _ = disk.remove(&folder, &part);
         let _ = disk.remove(&folder, &new);

@@ -1,9 +1,12 @@
 //! The moment of a rollback: files go, folders go, folders come, files come. Each step can be taken back, and is if a later one
 //! fails. What an exchange brought out is compared with what was expected before it goes.
 
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rr_core::content::Content;
 use rr_core::rollback::{Place, Write};
@@ -12,31 +15,28 @@ use rustix::io::Errno;
 use super::stage::Staged;
 use super::{ApplyError, Kind, failed, name, parent_of};
 use crate::disk::{Disk, Folder, Rename};
+use crate::ground::is_no_folder;
 use crate::vault::Vault;
 
 /// One step that was done, and how it is taken back.
 enum Done {
     /// From `name` to `beside`, in a folder that stays.
     TakenAway {
-        folder: Folder,
         name: OsString,
-        aside: Folder,
+        aside: Arc<Folder>,
         beside: OsString,
     },
     /// `name` with a staged file.
     Exchanged {
-        folder: Folder,
         name: OsString,
         staged: usize,
     },
     /// A staged file to `name`.
     Put {
-        folder: Folder,
         name: OsString,
         staged: usize,
     },
     FolderMade {
-        folder: Folder,
         name: OsString,
     },
 }
@@ -46,11 +46,17 @@ struct Swap<'a> {
     number: u64,
     staged: &'a [Staged],
     open: &'a [(usize, &'a Write)],
+    /// Folders that go.
+    going: HashSet<&'a Place>,
+    /// Where something was put aside, by their paths: of many files in one folder that is opened once.
+    asides: HashMap<PathBuf, Arc<Folder>>,
     done: Vec<(Place, Done)>,
 }
 
 pub(super) fn all(vault: &Vault, number: u64, open: &[(usize, &Write)], staged: &[Staged]) -> Result<(), ApplyError> {
-    let mut swap = Swap { vault, number, staged, open, done: Vec::new() };
+    let going = open.iter().filter(|(_, write)| write.expects == Content::Folder && write.becomes != Content::Folder);
+    let going = going.map(|(_, write)| &write.place).collect();
+    let mut swap = Swap { vault, number, staged, open, going, asides: HashMap::new(), done: Vec::new() };
     match swap.run() {
         Ok(()) => swap.finish(),
         Err(e) => {
@@ -109,18 +115,20 @@ impl Swap<'_> {
         let beside = name(self.number, at, Kind::Old);
         rename(self.disk(), (&folder, &file), (&aside, &beside), Rename::New).map_err(failed("take away", &path))?;
         let is = self.vault.look_in(&aside, &beside);
-        self.done.push((write.place.clone(), Done::TakenAway { folder, name: file, aside, beside }));
+        self.done.push((write.place.clone(), Done::TakenAway { name: file, aside, beside }));
         self.expected(write, is?)
     }
 
     /// The nearest folder above that does not go itself.
-    fn aside(&self, place: &Place) -> io::Result<Folder> {
-        let goes = |folder: &Path| {
-            let is = |write: &Write| write.place.root == place.root && write.place.path == folder;
-            self.open.iter().any(|(_, w)| is(w) && w.expects == Content::Folder && w.becomes != Content::Folder)
-        };
-        let above = place.path.ancestors().skip(1).find(|folder| !goes(folder));
-        Folder::open(&place.root)?.below(above.unwrap_or("".as_ref()))
+    fn aside(&mut self, place: &Place) -> io::Result<Arc<Folder>> {
+        let stays =
+            |folder: &&Path| !self.going.contains(&Place { root: place.root.clone(), path: folder.to_path_buf() });
+        let above = place.path.ancestors().skip(1).find(stays);
+        let above = above.unwrap_or("".as_ref());
+        match self.asides.entry(place.root.join(above)) {
+            Entry::Occupied(known) => Ok(Arc::clone(known.get())),
+            Entry::Vacant(new) => Ok(Arc::clone(new.insert(Arc::new(Folder::open(&place.root)?.below(above)?)))),
+        }
     }
 
     fn expected(&self, write: &Write, is: Content) -> Result<(), ApplyError> {
@@ -138,7 +146,7 @@ impl Swap<'_> {
                 .map_err(failed("take away", &path))?;
             let taken = aside.path().join(&beside);
             let is_empty = is_empty(&taken).map_err(failed("read", &taken))?;
-            self.done.push((write.place.clone(), Done::TakenAway { folder, name: file, aside, beside }));
+            self.done.push((write.place.clone(), Done::TakenAway { name: file, aside, beside }));
             if is_empty {
                 return Ok(());
             }
@@ -158,7 +166,7 @@ impl Swap<'_> {
         let (folder, name) = Self::parts(place)?;
         match self.disk().make_folder(&folder, &name) {
             Ok(()) => {
-                self.done.push((place.clone(), Done::FolderMade { folder, name }));
+                self.done.push((place.clone(), Done::FolderMade { name }));
                 Ok(())
             }
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && folder.sub(&name).is_ok() => Ok(()),
@@ -186,7 +194,7 @@ impl Swap<'_> {
             match self.disk().rename((&staged.folder, &staged.name), (&folder, &file), Rename::Exchange) {
                 Ok(()) => {
                     let is = self.vault.look_in(&staged.folder, &staged.name);
-                    self.done.push((write.place.clone(), Done::Exchanged { folder, name: file, staged: n }));
+                    self.done.push((write.place.clone(), Done::Exchanged { name: file, staged: n }));
                     return self.expected(write, is?);
                 }
                 // Not on this file system: there is nothing at the path for a moment.
@@ -196,7 +204,7 @@ impl Swap<'_> {
         }
         match rename(self.disk(), (&staged.folder, &staged.name), (&folder, &file), Rename::New) {
             Ok(()) => {
-                self.done.push((write.place.clone(), Done::Put { folder, name: file, staged: n }));
+                self.done.push((write.place.clone(), Done::Put { name: file, staged: n }));
                 Ok(())
             }
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
@@ -207,39 +215,53 @@ impl Swap<'_> {
         }
     }
 
-    /// All is in its place: once that would survive, what stood before goes.
+    /// All is in its place: once that would survive, what stood before goes. Whatever fails now, the same call ends it later.
     fn finish(self) -> Result<(), ApplyError> {
-        for (_, done) in &self.done {
-            let folder = done.folder();
-            self.disk().sync_folder(folder).map_err(failed("sync", folder.path()))?;
+        let mut synced = HashSet::new();
+        for (place, done) in &self.done {
+            let around =
+                Place { root: place.root.clone(), path: place.path.parent().unwrap_or("".as_ref()).to_owned() };
+            let sync = || match parent_of(place) {
+                Ok(folder) => self.disk().sync_folder(&folder),
+                // It has gone itself, and the one that it was in is synced.
+                Err(error) if is_no_folder(&error) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if synced.insert(around) {
+                sync().map_err(|error| self.half_way(place, done, &format!("sync its folder: {error}")))?;
+            }
         }
-        for (_, done) in &self.done {
-            let beside = match done {
+        for (place, done) in &self.done {
+            let (folder, name) = match done {
                 Done::TakenAway { aside, beside, .. } => (aside, beside),
                 Done::Exchanged { staged, .. } => (&self.staged[*staged].folder, &self.staged[*staged].name),
-                _ => continue,
+                Done::Put { .. } | Done::FolderMade { .. } => continue,
             };
-            let path = beside.0.path().join(beside.1);
+            let path = folder.path().join(name);
             let removed = match path.is_dir() && !path.is_symlink() {
-                true => self.disk().remove_folder(beside.0, beside.1),
-                false => self.disk().remove(beside.0, beside.1),
+                true => self.disk().remove_folder(folder, name),
+                false => self.disk().remove(folder, name),
             };
-            removed.map_err(failed("remove", &path))?;
+            removed.map_err(|error| self.half_way(place, done, &format!("remove that: {error}")))?;
         }
         Ok(())
+    }
+
+    fn half_way(&self, place: &Place, done: &Done, why: &str) -> ApplyError {
+        let beside = match done {
+            Done::TakenAway { aside, beside, .. } => aside.path().join(beside),
+            Done::Exchanged { staged, .. } | Done::Put { staged, .. } => {
+                self.staged[*staged].folder.path().join(&self.staged[*staged].name)
+            }
+            Done::FolderMade { .. } => place.root.join(&place.path),
+        };
+        ApplyError::HalfWay { place: place.clone(), beside, why: why.to_owned() }
     }
 
     fn take_back(&mut self, why: &str) -> Result<(), ApplyError> {
         while let Some((place, done)) = self.done.pop() {
             if let Err(e) = self.undo(&place, &done) {
-                let beside = match &done {
-                    Done::TakenAway { aside, beside, .. } => aside.path().join(beside),
-                    Done::Exchanged { staged, .. } | Done::Put { staged, .. } => {
-                        self.staged[*staged].folder.path().join(&self.staged[*staged].name)
-                    }
-                    Done::FolderMade { folder, name } => folder.path().join(name),
-                };
-                return Err(ApplyError::HalfWay { place, beside, why: format!("{why}; then {e}") });
+                return Err(self.half_way(&place, &done, &format!("{why}; then {e}")));
             }
         }
         Ok(())
@@ -251,30 +273,19 @@ impl Swap<'_> {
         let folder = &parent_of(place)?;
         match done {
             Done::TakenAway { name, aside, beside, .. } => rename(disk, (aside, beside), (folder, name), Rename::New),
-            Done::Exchanged { name, staged, .. } => {
+            Done::Exchanged { name, staged } => {
                 let staged = &self.staged[*staged];
                 disk.rename((&staged.folder, &staged.name), (folder, name), Rename::Exchange)
             }
-            Done::Put { name, staged, .. } => {
+            Done::Put { name, staged } => {
                 let staged = &self.staged[*staged];
                 rename(disk, (folder, name), (&staged.folder, &staged.name), Rename::New)
             }
             // Somebody may have put something in it.
-            Done::FolderMade { name, .. } => match disk.remove_folder(folder, name) {
+            Done::FolderMade { name } => match disk.remove_folder(folder, name) {
                 Err(e) if !is_not_empty(&e) => Err(e),
                 _ => Ok(()),
             },
-        }
-    }
-}
-
-impl Done {
-    fn folder(&self) -> &Folder {
-        match self {
-            Self::TakenAway { folder, .. }
-            | Self::Exchanged { folder, .. }
-            | Self::Put { folder, .. }
-            | Self::FolderMade { folder, .. } => folder,
         }
     }
 }
