@@ -175,11 +175,19 @@ impl Vault {
         }
         let size = size as u64;
         let mut stored = Ok(false);
-        git_to(&lender, ["cat-file", "blob", &blob.to_string()], &mut |out| {
+        let piped = git_to(&lender, ["cat-file", "blob", &blob.to_string()], &mut |out| {
             stored = self.store_stream(blob, size, out);
             Ok(())
-        })?;
-        if stored? { Ok(()) } else { Err(VaultError::Damaged { blob, why: "its bytes have another name".to_owned() }) }
+        });
+        match stored {
+            // Git is not heard to its end where somebody else has stored it meanwhile.
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                piped?;
+                Err(VaultError::Damaged { blob, why: "its bytes have another name".to_owned() })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The folder of the repository that has it, and its size.
