@@ -50,3 +50,9 @@ fn among_equal_lines_no_wrong_copy_is_hit() {
     // What is left: somebody puts in again, unrecorded, just what was taken out, and it is taken for the same.
     assert!(tally.clean > tally.rollbacks / 4 && tally.otherwise * 200 <= tally.clean, "{tally}");
 }
+
+#[test]
+fn links_and_folders_that_take_the_places_of_files_come_back_as_they_were() {
+    let tally = run("files, links and folders", 4, World::kinds);
+    assert!(tally.clean > tally.rollbacks / 4 && tally.anew * 100 <= tally.clean, "{tally}");
+}

@@ -1,4 +1,4 @@
-//! A file as the model sees it: every line that ever was, by which change put it in and which ones took it away.
+//! A path as the model sees it: what stood there, and of a file every line that ever was, by which change put it in and which ones took it away.
 
 use std::collections::BTreeSet;
 
@@ -12,9 +12,19 @@ pub(crate) struct Line {
     gone: BTreeSet<usize>,
 }
 
+/// What stands at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    /// With what it leads to.
+    Link(String),
+    Folder,
+}
+
 /// One life of a path: from its creation on.
 #[derive(Clone, Debug)]
 pub(crate) struct Doc {
+    pub(crate) kind: Kind,
     pub(crate) by: Maker,
     gone: BTreeSet<usize>,
     /// Who wrote it wholly anew.
@@ -32,11 +42,22 @@ fn is_there(by: Maker, gone: &BTreeSet<usize>, out: &BTreeSet<usize>) -> bool {
 impl Doc {
     pub(crate) fn new(by: Maker, texts: Vec<String>, ends_open: bool) -> Self {
         let lines = texts.into_iter().map(|text| Line { text, by, gone: BTreeSet::new() }).collect();
-        Self { by, gone: BTreeSet::new(), anew: BTreeSet::new(), lines, modes: vec![(by, 0o644)], ends_open }
+        let modes = vec![(by, 0o644)];
+        Self { kind: Kind::Text, by, gone: BTreeSet::new(), anew: BTreeSet::new(), lines, modes, ends_open }
+    }
+
+    /// A link or a folder: it has no lines.
+    pub(crate) fn of_kind(by: Maker, kind: Kind) -> Self {
+        Self { kind, ..Self::new(by, Vec::new(), false) }
     }
 
     pub(crate) fn lives(&self, out: &BTreeSet<usize>) -> bool {
         is_there(self.by, &self.gone, out) || (self.only_rewritten(out) && is_there(None, &self.gone, out))
+    }
+
+    /// Taken away by somebody who is not out.
+    pub(crate) fn is_gone(&self, out: &BTreeSet<usize>) -> bool {
+        !self.gone.is_subset(out)
     }
 
     /// Whoever made it is out, and somebody has made another text of it.

@@ -4,20 +4,24 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rr_core::content::{BlobId, Content};
 use rr_core::id::SessionId;
 use rr_core::rollback::{Change, Left, Place, Plan, Request, Selection, plan};
 use rr_git::{Contents, Ground, VaultError, name_of};
 
-use super::doc::Doc;
+use super::doc::{Doc, Kind};
 
 const SESSIONS: usize = 5;
 /// Whoever edits without the journal, and whoever rolls back.
 const NOBODY: usize = SESSIONS;
 const PERSON: usize = SESSIONS + 1;
 const PATHS: [&str; 4] = ["a", "b", "c/d", "e"];
+/// Where links and folders come and go: one is below another.
+const KINDS_PATHS: [&str; 4] = ["a", "b", "c", "c/d"];
+/// The lines of a file that is made where anything may come and go: so many that edits of a few leave some.
+const KINDS_LINES: usize = 8;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Style {
@@ -26,6 +30,8 @@ enum Style {
     Apart,
     /// Lines are of three kinds.
     Alike,
+    /// Links, folders and files take each other's places, and come back.
+    Kinds,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -35,8 +41,8 @@ pub(crate) struct Tally {
     pub(crate) clean: u64,
     pub(crate) conflicts: u64,
     overwritten: u64,
-    /// Results that the model cannot say: somebody left no line of what was there.
-    anew: u64,
+    /// Results that the model cannot say: somebody left no line of what was there, or made the same again.
+    pub(crate) anew: u64,
     /// Results that differ from the model's.
     pub(crate) otherwise: u64,
     redone: u64,
@@ -165,6 +171,10 @@ impl World {
         Self::new(seed, Style::Alike)
     }
 
+    pub(crate) fn kinds(seed: u64) -> Self {
+        Self::new(seed, Style::Kinds)
+    }
+
     fn new(seed: u64, style: Style) -> Self {
         let mut world = Self {
             random: Random(seed),
@@ -177,6 +187,10 @@ impl World {
             tally: Tally::default(),
             words: 0,
         };
+        if style == Style::Kinds {
+            world.begin_with_kinds();
+            return world;
+        }
         for path in &PATHS[..3] {
             let lines = if style == Style::Apart { 60 } else { 4 + world.random.below(16) };
             let word =
@@ -187,6 +201,20 @@ impl World {
         }
         world.stand();
         world
+    }
+
+    fn begin_with_kinds(&mut self) {
+        for (path, kind) in
+            [("a", Kind::Text), ("b", Kind::Link("to 0".into())), ("c", Kind::Folder), ("c/d", Kind::Text)]
+        {
+            let doc = self.made(None, kind);
+            self.docs.insert(path, vec![doc]);
+        }
+        self.stand();
+    }
+
+    fn paths(&self) -> [&'static str; 4] {
+        if self.style == Style::Kinds { KINDS_PATHS } else { PATHS }
     }
 
     fn word(&mut self) -> String {
@@ -236,29 +264,50 @@ impl World {
     fn model(&self, path: &str, out: &BTreeSet<usize>) -> Option<Content> {
         let lives = self.live(path, out);
         let orphaned = |doc: &Doc| {
-            doc.by.is_some_and(|by| out.contains(&by)) && !doc.only_rewritten(out) && !doc.seen(out).is_empty()
+            let is_made_by_one = doc.by.is_some_and(|by| out.contains(&by));
+            is_made_by_one && !doc.is_gone(out) && !doc.only_rewritten(out) && !doc.seen(out).is_empty()
         };
         if lives.len() > 1 || self.docs.get(path).into_iter().flatten().any(orphaned) {
             return None;
         }
-        Some(lives.first().map_or(Content::Absent, |doc| {
-            let text = doc.text(out);
-            Content::File { blob: self.memory.keep_bytes(text.as_bytes()).expect("kept"), mode: doc.mode(out) }
-        }))
+        match lives.first() {
+            Some(doc) => Some(self.content(doc, out)),
+            // Whatever is in it keeps a folder.
+            None if self.below(path).any(|below| self.model(below, out) != Some(Content::Absent)) => {
+                Some(Content::Folder)
+            }
+            None => Some(Content::Absent),
+        }
+    }
+
+    fn content(&self, doc: &Doc, out: &BTreeSet<usize>) -> Content {
+        let keep = |text: &str| self.memory.keep_bytes(text.as_bytes()).expect("kept");
+        match &doc.kind {
+            Kind::Text => Content::File { blob: keep(&doc.text(out)), mode: doc.mode(out) },
+            Kind::Link(to) => Content::Link { blob: keep(to) },
+            Kind::Folder => Content::Folder,
+        }
+    }
+
+    fn below(&self, path: &str) -> impl Iterator<Item = &'static str> + use<> {
+        let path = path.to_owned();
+        self.paths().into_iter().filter(move |at| *at != path && Path::new(at).starts_with(&path))
     }
 
     /// Brings what stands up to what the documents are.
     fn stand(&self) {
-        for path in PATHS {
-            let now = self.live(path, &self.out).first().map_or(Content::Absent, |doc| {
-                let text = doc.text(&self.out);
-                Content::File {
-                    blob: self.memory.keep_bytes(text.as_bytes()).expect("kept"),
-                    mode: doc.mode(&self.out),
-                }
-            });
+        // What is inside comes before what is around it.
+        for path in self.paths().into_iter().rev() {
+            let lives = self.live(path, &self.out);
+            let now = lives.first().map_or(Content::Absent, |doc| self.content(doc, &self.out));
+            let now = if now == Content::Absent && self.holds_something(path) { Content::Folder } else { now };
             self.memory.stands.borrow_mut().insert(path.into(), now);
         }
+    }
+
+    fn holds_something(&self, path: &str) -> bool {
+        let stands = self.memory.stands.borrow();
+        self.below(path).any(|below| stands.get(Path::new(below)).is_some_and(|is| *is != Content::Absent))
     }
 
     fn standing(&self) -> BTreeMap<PathBuf, Content> {
@@ -268,13 +317,21 @@ impl World {
     // --- calls ---
 
     fn call(&mut self) {
-        let who = if self.random.one_in(7) { NOBODY } else { self.random.below(SESSIONS) };
+        // What came and went unrecorded between two calls, no plan can know of, and a model that knows it would be no measure.
+        let is_nobody = self.style != Style::Kinds && self.random.one_in(7);
+        let who = if is_nobody { NOBODY } else { self.random.below(SESSIONS) };
         let call = self.calls.len();
         self.calls.push(Call { who, undoes: BTreeSet::new() });
         let before = self.standing();
-        let (first, files) = (self.random.below(PATHS.len()), 1 + self.random.below(2));
+        let (first, files, paths) = (self.random.below(PATHS.len()), 1 + self.random.below(2), self.paths());
         for n in 0..files {
-            self.change(who, call, PATHS[(first + n) % PATHS.len()]);
+            let path = paths[(first + n) % paths.len()];
+            match self.style {
+                // One call does not change both a folder and what is in it, but for what that comes to by itself.
+                Style::Kinds if n > 0 && path == "c/d" => {}
+                Style::Kinds => self.change_kind(who, call, path),
+                _ => self.change(who, call, path),
+            }
         }
         self.stand();
         if who != NOBODY {
@@ -343,6 +400,93 @@ impl World {
         }
     }
 
+    fn made(&mut self, by: Option<usize>, kind: Kind) -> Doc {
+        let lines = if kind == Kind::Text { KINDS_LINES } else { 0 };
+        let lines = (0..lines).map(|_| self.word()).collect();
+        let mut doc = Doc::new(by, lines, false);
+        doc.kind = kind;
+        doc
+    }
+
+    fn change_kind(&mut self, who: usize, call: usize, path: &'static str) {
+        let stands = self.standing()[Path::new(path)];
+        let is_file = |content| matches!(content, Content::File { .. });
+        match self.random.below(9) {
+            0..=3 if is_file(stands) => self.edit(who, call, path),
+            // To few places, so that it often is led back to where it led.
+            0..=4 => {
+                let kind = Kind::Link(format!("to {}", self.random.below(3)));
+                let link = self.made(Some(call), kind);
+                self.put(call, path, link);
+            }
+            // One text for another is an edit of its lines, and another style's matter; so below.
+            5 if is_file(stands) => {}
+            5 => {
+                let text = self.made(Some(call), Kind::Text);
+                self.put(call, path, text);
+            }
+            6 => {
+                let folder = self.made(Some(call), Kind::Folder);
+                self.put(call, path, folder);
+            }
+            7 if stands != Content::Absent => self.take_away(call, path),
+            _ => self.put_back(call, path),
+        }
+    }
+
+    /// Whatever was there goes, with what was in it; around it there is a folder.
+    fn put(&mut self, call: usize, path: &'static str, doc: Doc) {
+        if self.standing()[Path::new(path)] == self.content(&doc, &self.out) {
+            return;
+        }
+        let around = self.paths().into_iter().find(|at| *at != path && Path::new(path).starts_with(at));
+        if let Some(around) = around {
+            let folder = self.made(Some(call), Kind::Folder);
+            self.put(call, around, folder);
+        }
+        self.take_away(call, path);
+        let lives = self.docs.entry(path).or_default();
+        lives.iter_mut().for_each(|doc| doc.delete(call));
+        lives.push(doc);
+        self.stand();
+    }
+
+    /// Also what others had taken away before does not come back without them.
+    fn take_away(&mut self, call: usize, path: &'static str) {
+        let stands = self.standing();
+        for at in self.below(path).chain([path]).filter(|at| stands[Path::new(at)] != Content::Absent) {
+            self.docs.entry(at).or_default().iter_mut().for_each(|doc| doc.delete(call));
+        }
+        self.stand();
+    }
+
+    /// Makes it what it was at some time before.
+    fn put_back(&mut self, call: usize, path: &'static str) {
+        let was: Vec<Content> = self
+            .journal
+            .iter()
+            .filter(|change| change.place.path == Path::new(path))
+            .map(|change| change.before)
+            .collect();
+        let stands = self.standing()[Path::new(path)];
+        let Some(was) = was.get(self.random.below(was.len())).copied().filter(|was| *was != stands) else { return };
+        if matches!((was, stands), (Content::File { .. }, Content::File { .. })) {
+            return;
+        }
+        let doc = match was {
+            Content::File { mode, .. } => {
+                let text = self.text(was);
+                let mut doc = Doc::new(Some(call), text.split_terminator(' ').map(str::to_owned).collect(), false);
+                doc.set_mode(call, mode);
+                doc
+            }
+            Content::Link { .. } => Doc::of_kind(Some(call), Kind::Link(self.text(was))),
+            Content::Folder => Doc::of_kind(Some(call), Kind::Folder),
+            Content::Absent | Content::Unkept => return self.take_away(call, path),
+        };
+        self.put(call, path, doc);
+    }
+
     fn move_away(&mut self, call: usize, path: &'static str) {
         let to = PATHS[self.random.below(PATHS.len())];
         if self.live_now(to).is_some() {
@@ -402,7 +546,8 @@ impl World {
         let plan = plan(&self.journal, &request, &mut ground);
         ground.finish().expect("memory does not fail");
         self.tally.rollbacks += 1;
-        if !plan.conflicts.is_empty() {
+        // A file with something in it cannot be: such a plan is refused where it is written.
+        if !plan.conflicts.is_empty() || self.comes_to(&plan).is_none() {
             self.tally.conflicts += 1;
             return true;
         }
@@ -412,6 +557,22 @@ impl World {
         let follows = self.check(&plan, &taken, &out);
         self.write(&plan, taken, out);
         follows
+    }
+
+    /// What stands once a plan is written. None: it cannot be.
+    fn comes_to(&self, plan: &Plan) -> Option<BTreeMap<PathBuf, Content>> {
+        let mut all = self.standing();
+        all.extend(plan.writes.iter().map(|write| (write.place.path.clone(), write.becomes)));
+        for path in self.paths() {
+            let holds = self.below(path).any(|below| all[Path::new(below)] != Content::Absent);
+            match all[Path::new(path)] {
+                Content::Absent if holds => drop(all.insert(path.into(), Content::Folder)),
+                Content::Absent | Content::Folder => {}
+                _ if holds => return None,
+                _ => {}
+            }
+        }
+        Some(all)
     }
 
     /// The last calls of a session that changed anything and were not undone.
@@ -439,21 +600,16 @@ impl World {
 
     fn check(&mut self, plan: &Plan, taken: &BTreeSet<usize>, out: &BTreeSet<usize>) -> bool {
         let (mut follows, now) = (true, self.standing());
-        let planned: BTreeMap<&PathBuf, Content> = plan
-            .writes
-            .iter()
-            .map(|w| (&w.place.path, w.becomes))
-            .chain(plan.settled.iter().map(|s| (&s.place.path, s.stands)))
-            .collect();
+        let becomes = self.comes_to(plan).expect("it can be");
         for write in &plan.writes {
             assert_eq!(write.expects, now[&write.place.path], "it expects what stands");
             assert_ne!(write.expects, write.becomes, "a write changes something");
         }
         let overwritten: BTreeSet<&PathBuf> =
             plan.settled.iter().filter(|s| s.why == Left::Overwritten).map(|s| &s.place.path).collect();
-        for path in PATHS {
+        for path in self.paths() {
             let at = PathBuf::from(path);
-            let becomes = planned.get(&at).copied().unwrap_or(now[&at]);
+            let becomes = becomes[&at];
             if overwritten.contains(&at) {
                 self.tally.overwritten += 1;
                 let model = self.model(path, out);
@@ -464,7 +620,9 @@ impl World {
                 continue;
             }
             self.keeps_the_others_lines(path, becomes, out, taken);
-            if self.was_written_anew(path) {
+            // Two lives of the same text: which of them somebody edited later, the model cannot say.
+            let is_unsaid = self.style == Style::Kinds && self.model(path, out).is_none();
+            if is_unsaid || self.was_written_anew(path) {
                 self.tally.anew += 1;
                 follows = false;
             } else if self.style == Style::Alike {
@@ -503,10 +661,12 @@ impl World {
         let at = PathBuf::from(path);
         let changes = self.journal.iter().filter(|change| change.place.path == at);
         let steps = changes.flat_map(|change| [change.before, change.after]).chain([self.standing()[&at]]);
-        let texts: Vec<String> = steps.map(|content| self.text(content)).collect();
-        texts
-            .windows(2)
-            .any(|pair| pair[0].split(' ').all(|line| line.is_empty() || !pair[1].split(' ').any(|l| l == line)))
+        let texts: Vec<Option<String>> =
+            steps.map(|content| matches!(content, Content::File { .. }).then(|| self.text(content))).collect();
+        texts.windows(2).any(|pair| {
+            let [Some(from), Some(to)] = pair else { return false };
+            from.split(' ').all(|line| line.is_empty() || !to.split(' ').any(|l| l == line))
+        })
     }
 
     fn story(&self, path: &str, taken: &BTreeSet<usize>) -> String {
@@ -532,11 +692,11 @@ impl World {
         }
         let call = self.calls.len();
         self.calls.push(Call { who: PERSON, undoes: taken });
-        let before = self.standing();
+        let (before, comes_to) = (self.standing(), self.comes_to(plan).expect("it can be"));
         let mut undoes = BTreeMap::new();
+        *self.memory.stands.borrow_mut() = comes_to;
         for write in &plan.writes {
             self.tally.writes += 1;
-            self.memory.stands.borrow_mut().insert(write.place.path.clone(), write.becomes);
             undoes.insert(write.place.path.clone(), write.undoes.clone());
         }
         for settled in &plan.settled {
