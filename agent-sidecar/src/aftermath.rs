@@ -269,7 +269,9 @@ impl Service {
     }
 
     fn is_anothers(&self, who: &AgentSession, repo: &Repo, path: &RepoPath, since: BootTime) -> bool {
-        self.changes().of(repo, path).is_some_and(|change| change.session != *who.sid() && change.at >= since)
+        let is_anothers = |change: &Change| change.session != *who.sid() && change.at >= since;
+        self.changes().of(repo, path).is_some_and(is_anothers)
+            || self.wrote.since(&repo.tree.root.join(path.as_path()), since)
     }
 
     /// Whose change a changed file is.

@@ -32,7 +32,7 @@ use crate::repos::Repos;
 use crate::snapshots::Snapshots;
 use crate::socket::Question;
 use crate::table::{AgentKey, AgentSession, Changes};
-use crate::undo::Plans;
+use crate::undo::{Plans, Wrote};
 use crate::view::{View, in_words};
 
 pub(crate) struct Service {
@@ -73,6 +73,8 @@ pub(crate) struct Service {
     /// Where the mirrors of repositories are kept.
     pub mirrors: PathBuf,
     pub plans: Plans,
+    /// By rollbacks.
+    pub wrote: Wrote,
     /// Of calls, being written down.
     pub ends: Ends,
 }
@@ -144,6 +146,7 @@ impl Service {
             holds,
             mirrors,
             plans,
+            wrote: Wrote::default(),
             ends: Ends::default(),
         }
     }

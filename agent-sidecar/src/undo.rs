@@ -7,14 +7,15 @@ mod locks;
 mod plan;
 mod target;
 mod told;
+mod within;
 mod write;
+mod wrote;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rr_core::content::Content;
-use rr_core::path::typed;
 use rr_core::rollback::{Change, Place, Plan, Request, Selection};
 use rr_fleet::{Ending, Session};
 use rr_proto::v1;
@@ -29,6 +30,7 @@ use locks::HeldBack;
 pub(crate) use plan::Plans;
 pub(crate) use target::Target;
 use told::{Sides, reply, where_they_differ};
+pub(crate) use wrote::Wrote;
 
 /// Conflicts shown with both sides; of the rest the path and the reason.
 const SIDES_SHOWN_MAX: usize = 20;
@@ -69,8 +71,8 @@ impl Service {
         // What is only asked for stops nobody.
         let held_back = target.live.iter().filter(|_| !asked.dry_run).map(|who| HeldBack::hold(who));
         let _held_back = held_back.collect::<Result<Vec<_>, _>>()?;
-        let request = self.request(asked, target)?;
         let history = self.history_of(target).await?;
+        let request = self.request(asked, target, &history)?;
         let (first, sides) = self.planned(&history, &request).await?;
         if asked.dry_run || !first.conflicts.is_empty() || first.writes.is_empty() && first.settled.is_empty() {
             return Ok(reply(&target.sid, &first, &sides, None));
@@ -87,7 +89,7 @@ impl Service {
         done
     }
 
-    fn request(&self, asked: &v1::RollbackRequest, target: &Target) -> Result<Request, String> {
+    fn request(&self, asked: &v1::RollbackRequest, target: &Target, history: &[Change]) -> Result<Request, String> {
         let selection = match (asked.steps, asked.since_unix_ms, asked.to_checkpoint) {
             (0, 0, false) => Selection::All,
             (steps, 0, false) => Selection::Steps(usize::try_from(steps).unwrap_or(usize::MAX)),
@@ -98,7 +100,7 @@ impl Service {
         if target.all.len() > 1 && !matches!(selection, Selection::All | Selection::Since(_)) {
             return Err("Several sessions together are taken back whole, or since a time.".to_owned());
         }
-        let below = (!asked.path.is_empty()).then(|| typed(asked.path.as_ref()));
+        let below = self.within(asked, target, history)?;
         Ok(Request { sessions: target.all.clone(), selection, below })
     }
 

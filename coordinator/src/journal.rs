@@ -135,7 +135,11 @@ fn checked(mut request: RollbackRequest) -> Result<RollbackRequest, Status> {
         return Err(bad(format!("at most {TOGETHER_MAX} sessions can be taken back together")));
     }
     if request.session.chars().count() < NAME_CHARS_MIN {
-        return Err(bad(format!("name the session by {NAME_CHARS_MIN} digits of its id at least")));
+        return Err(bad(format!(
+            "`{}` is too short to say which session of the fleet is meant: type {NAME_CHARS_MIN} digits of its id at least \
+             (`rrctl sessions`, `rrctl log`)",
+            request.session
+        )));
     }
     let bounds = [request.steps > 0, request.since_unix_ms > 0, request.to_checkpoint];
     if bounds.into_iter().filter(|given| *given).count() > 1 {

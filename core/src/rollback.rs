@@ -42,8 +42,8 @@ pub struct Request {
     /// Several are taken out together: edits of one on top of another's are no conflict then.
     pub sessions: BTreeSet<SessionId>,
     pub selection: Selection,
-    /// Only this path and what is below it.
-    pub below: Option<PathBuf>,
+    /// Only these and what is below them.
+    pub below: Option<Vec<Place>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,7 +250,8 @@ fn moves(history: &[Change]) -> Moves<'_> {
 /// The selected changes, by their place in the history.
 fn select(history: &[Change], request: &Request, effect: &Effect) -> Vec<usize> {
     let asked = |change: &Change| {
-        let below = request.below.as_ref().is_none_or(|top| change.place.path.starts_with(top));
+        let is_below = |top: &Place| change.place.root == top.root && change.place.path.starts_with(&top.path);
+        let below = request.below.as_ref().is_none_or(|tops| tops.iter().any(is_below));
         let counts = change.before != change.after || !change.undoes.is_empty();
         request.sessions.contains(&change.session) && counts && below
     };

@@ -1,5 +1,6 @@
 //! What was changed, by everybody, since a session's first change: the journal's entries as `rr_core::rollback` wants them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rr_core::id::SessionId;
@@ -23,10 +24,10 @@ impl Service {
                 after: Some(first.saturating_sub(1)),
                 ..Filter::default()
             };
-            let mut history = Vec::new();
+            let (mut history, mut known) = (Vec::new(), HashSet::new());
             for found in reader.query(&all) {
                 match found {
-                    Ok((sequence, entry)) => note_changes(&mut history, sequence, entry),
+                    Ok((sequence, entry)) => note_changes(&mut history, &mut known, sequence, entry),
                     Err(damage) => return Err(damage.to_string()),
                 }
             }
@@ -78,7 +79,8 @@ pub(super) fn not_all_written(error: &rr_journal::JournalError) -> String {
     )
 }
 
-fn note_changes(history: &mut Vec<Change>, sequence: u64, entry: Entry) {
+/// `known`: where each entry has changed something.
+fn note_changes(history: &mut Vec<Change>, known: &mut HashSet<(u64, Place)>, sequence: u64, entry: Entry) {
     let Some(session) = entry.session else { return };
     let (changes, undone) = match entry.event {
         Fact::Done { changes, .. } => (changes, Vec::new()),
@@ -87,10 +89,8 @@ fn note_changes(history: &mut Vec<Change>, sequence: u64, entry: Entry) {
     };
     for change in changes {
         let place = Place { root: change.root, path: change.path.as_path().to_owned() };
-        let undoes: Vec<u64> = {
-            let here = |seq: &u64| history.iter().any(|c| c.seq == *seq && c.place == place);
-            undone.iter().filter(|seq| here(seq)).copied().collect()
-        };
+        let undoes: Vec<u64> = undone.iter().copied().filter(|seq| known.contains(&(*seq, place.clone()))).collect();
+        known.insert((sequence, place.clone()));
         let (call, at_unix_ms) = (entry.call.clone().unwrap_or_default(), entry.at_unix_ms);
         let (seq, session) = (sequence, session.clone());
         let (before, after) = (change.before, change.after);

@@ -2,13 +2,14 @@
 //! `plan`'s, the bytes are `rr_git`'s.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rr_core::path::show;
 use rr_core::rollback::{Place, Plan, Request};
 use rr_fleet::{Registered, Session, SessionRecord};
-use rr_git::{Applied, ApplyError};
+use rr_git::{Applied, ApplyError, VaultError};
 use rr_journal::{Does, Entry, Event as Fact, FileChange, Spot};
 use rr_proto::v1;
 use rr_runtime::clock::unix_ms;
@@ -120,7 +121,7 @@ impl Service {
                 let fact = Fact::Done { ok: false, changes: Vec::new() };
                 self.journal.note(self.undo_entry(undoer, Some(&call), fact));
                 self.plans.forget(number);
-                return Err(format!("{}. Nothing was changed: try again.", chain(&error)));
+                return Err(not_written(&error));
             }
             Err(_) => return Err("writing the rollback failed: `rrctl log` shows how far it came".to_owned()),
         };
@@ -128,6 +129,9 @@ impl Service {
             let here = applied.iter().filter(|a| a.place.root == *root);
             hand.wrote(here.map(|a| (a.place.path.clone(), a.after)), self.now());
         }
+        let calls = self.all();
+        let oldest = calls.iter().filter_map(|who| who.lock().in_flight.values().map(|call| call.started).min()).min();
+        self.wrote.note(applied.iter().map(|a| a.place.root.join(&a.place.path)), self.now(), oldest);
         drop(hands);
         self.end_undo(undoer, &call, target, &plan, &applied).await?;
         self.plans.forget(number);
@@ -203,6 +207,27 @@ impl Service {
     }
 }
 
+/// Why nothing was written, and what helps.
+fn not_written(error: &ApplyError) -> String {
+    let helps = match error {
+        ApplyError::Changed { .. } => return format!("{}. Nothing was changed: try again.", chain(error)),
+        ApplyError::HardLinked { .. } => "remove the other name and roll back again",
+        ApplyError::FolderInUse { .. } => "move them elsewhere and roll back again",
+        ApplyError::Vault(VaultError::Missing { .. } | VaultError::Damaged { .. }) => "see what `rrctl doctor` says",
+        ApplyError::Disk { source, .. } | ApplyError::Vault(VaultError::Disk { source, .. }) => match source.kind() {
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                "make it writable for this user and roll back again"
+            }
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on that disk and roll back again",
+            _ => "put that right and roll back again",
+        },
+        ApplyError::Vault(_) | ApplyError::HalfWay { .. } | ApplyError::LeftOver { .. } => {
+            "put that right and roll back again"
+        }
+    };
+    format!("{}. Nothing was changed: {helps}, or take only other files (`--path`).", chain(error))
+}
+
 /// A rollback as the journal has it.
 fn rolled_back(target: &Target, plan: &Plan, applied: &[Applied]) -> Fact {
     let change = |place: &Place, before, after| {
@@ -235,4 +260,27 @@ fn as_planned(plan: &Plan) -> Vec<Applied> {
         undoes: w.undoes.clone(),
     };
     plan.writes.iter().map(applied).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn who_cannot_write_is_told_what_stands_in_the_way_and_what_helps() {
+        let disk = |kind: ErrorKind| {
+            let (doing, path) = ("stage", PathBuf::from("/work/closed/a.txt"));
+            not_written(&ApplyError::Disk { doing, path, source: io::Error::from(kind) })
+        };
+        let closed = disk(ErrorKind::PermissionDenied);
+        assert!(closed.starts_with("stage /work/closed/a.txt: ") && closed.contains("make it writable"), "{closed}");
+        assert!(closed.contains("Nothing was changed") && closed.contains("--path"), "{closed}");
+        assert!(disk(ErrorKind::ReadOnlyFilesystem).contains("make it writable"));
+        assert!(disk(ErrorKind::StorageFull).contains("make room"));
+        let place = Place { root: "/work".into(), path: "a.txt".into() };
+        let changed = not_written(&ApplyError::Changed { place, is: rr_core::content::Content::Absent });
+        assert!(changed.ends_with("Nothing was changed: try again."), "{changed}");
+    }
 }

@@ -1,7 +1,7 @@
 //! `rrctl rollback`: takes one session's own changes out of what stands now. What that comes to is decided on the
 //! session's host; here it is asked for and shown. With a conflict nothing was written, and both sides are shown.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use jiff::tz::TimeZone;
 use rr_proto::v1;
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// Only what it changed since the last checkpoint
     #[arg(long, group = "bound")]
     to_checkpoint: bool,
-    /// Only this file, or what is below this folder
+    /// Only this file, or what is below this folder, in the work tree that it is typed in
     #[arg(long, value_name = "P")]
     path: Option<OsString>,
     /// Say what it would come to, and change nothing
@@ -72,21 +72,29 @@ fn check(who: &Pusher, args: &Args) -> Result<(), Failure> {
 
 fn request(args: &Args, who: String, now_unix_ms: u64, zone: &TimeZone) -> Result<v1::RollbackRequest, Failure> {
     let since = args.to.as_ref().map(|typed| when::parse(typed, now_unix_ms, zone)).transpose()?;
-    let path = args.path.as_deref().map(|typed| place(typed).map(|(_, path)| path.shown().to_owned())).transpose()?;
-    if path.as_deref() == Some("") {
-        return Err(Failure::new(Kind::Usage, "that is the whole work tree").hint("leave --path out"));
-    }
+    let (folder, path) = args.path.as_deref().map_or_else(|| Ok(Default::default()), folder_and_path)?;
     Ok(v1::RollbackRequest {
         session: args.session.clone(),
         steps: args.steps.unwrap_or(0),
         since_unix_ms: since.unwrap_or(0),
         to_checkpoint: args.to_checkpoint,
-        path: path.unwrap_or_default(),
-        folder: String::new(),
+        path,
+        folder,
         dry_run: args.dry_run,
         who,
         with: vec![],
     })
+}
+
+/// The same path may be in several work trees: the one that it is typed in is meant.
+fn folder_and_path(typed: &OsStr) -> Result<(String, String), Failure> {
+    let (root, path) = place(typed)?;
+    if path.shown().is_empty() {
+        return Err(Failure::new(Kind::Usage, "that is the whole work tree").hint("leave --path out"));
+    }
+    let folder = root.map_or_else(std::env::current_dir, Ok);
+    let folder = folder.map_err(|e| Failure::at("find the present folder", &e))?;
+    Ok((folder.to_string_lossy().into_owned(), path.shown().to_owned()))
 }
 
 fn as_json(reply: &v1::RollbackReply, dry_run: bool) -> Value {
