@@ -2,7 +2,7 @@
 //! by one; for what it may change besides, every file that differs from the last commit is kept, each once a version, and the
 //! rest is in that commit. The bytes are `rr_git`'s vault's; whose a change is, `aftermath` says.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -104,6 +104,29 @@ impl Began {
             // Where the disk does not say when a file was made, it was the call.
             _ => Content::Absent,
         }
+    }
+}
+
+impl Began {
+    /// The folders that the call made for files of its own: they go with them. One that is `known` is on record already, and one that
+    /// may be older than the call is not its own.
+    fn made_above<'p>(
+        &self,
+        root: &Path,
+        files: impl Iterator<Item = &'p Path>,
+        known: &HashSet<&Path>,
+    ) -> BTreeSet<&'p Path> {
+        let mut made = BTreeSet::new();
+        let is_made = |folder: &&Path| {
+            let meta = root.join(folder).symlink_metadata().ok().filter(std::fs::Metadata::is_dir);
+            meta.and_then(|meta| meta.created().ok()).is_some_and(|at| !self.is_after(at))
+        };
+        for file in files.filter(|_| self.is_steady()) {
+            let above = file.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
+            let new = above.take_while(|folder| !made.contains(*folder) && !known.contains(*folder) && is_made(folder));
+            made.extend(new.collect::<Vec<_>>());
+        }
+        made
     }
 }
 
@@ -302,10 +325,9 @@ impl Snapshots {
 
     fn besides(&self, before: &Before, tree: &TreeBefore, touched: &[RepoPath]) -> Vec<FileChange> {
         let root = &tree.repo.tree.root;
-        let is_named = |path: &RepoPath| {
-            before.named.iter().any(|(p, _)| p.path.as_path() == path.as_path() && p.repo.tree.root == *root)
-        };
-        let besides: Vec<&RepoPath> = touched.iter().filter(|path| !is_named(path)).collect();
+        let named = before.named.iter().filter(|(place, _)| place.repo.tree.root == *root);
+        let named: HashSet<&Path> = named.map(|(place, _)| place.path.as_path()).collect();
+        let besides: Vec<&RepoPath> = touched.iter().filter(|path| !named.contains(path.as_path())).collect();
         let keep =
             |path: &&RepoPath| kept_after(&root.join(path.as_path()), keep_in(&self.vault, root, path.as_path()));
         let after: Vec<Content> = besides.iter().map(keep).collect();
@@ -318,14 +340,20 @@ impl Snapshots {
                 changes.push(FileChange { root: root.clone(), path: path.clone(), before, after, foreseen: false });
             }
         }
+        let made = changes.iter().filter(|change| change.before == Content::Absent).map(|change| change.path.as_path());
+        let folders = tree.began.made_above(root, made, &named);
+        let (before, after) = (Content::Absent, Content::Folder);
+        let folder = |path| FileChange { root: root.clone(), path, before, after, foreseen: false };
+        let folders: Vec<FileChange> = folders.into_iter().filter_map(repo_path).map(folder).collect();
+        changes.extend(folders);
         changes
     }
 
     /// Remembers the versions that were kept, so that the next call need not keep them again.
     fn note_kept(&self, root: &Path, now: &Dirty, changes: &[FileChange]) {
-        let changed = |file: &Path| changes.iter().find(|c| c.root == *root && c.path.as_path() == file);
-        let content =
-            |file: &Path| changed(file).map(|c| c.after).or_else(|| self.last.of(root, file, now.stamp(file)));
+        let here = changes.iter().filter(|change| change.root == *root);
+        let changed: HashMap<&Path, Content> = here.map(|change| (change.path.as_path(), change.after)).collect();
+        let content = |file: &Path| changed.get(file).copied().or_else(|| self.last.of(root, file, now.stamp(file)));
         let kept = now.paths().filter_map(|file| Some((file.to_owned(), content(file)?))).collect();
         self.last.note(root, now, &kept);
     }
