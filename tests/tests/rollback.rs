@@ -159,6 +159,12 @@ fn a_rollback_is_undone_by_rolling_its_own_session_back() {
     assert!(!sandbox.repo.join("gone.txt").exists());
     roll_back(&sandbox, &["--session", "first"]);
     assert_eq!(sandbox.text("a.txt"), with_lines(20, &[(15, "two")]), "and taken back once more");
+    // In the middle of its turn: what it holds is in nobody's way.
+    one.read("a.txt").must_pass();
+    one.edit("a.txt", "line 9\n", "line 9 one\n").must_pass();
+    let told = roll_back(&sandbox, &["--session", "first"]);
+    roll_back(&sandbox, &["--session", told["session"].as_str().expect("its own session")]);
+    assert_eq!(sandbox.text("a.txt"), with_lines(20, &[(9, "one"), (15, "two")]));
 }
 
 #[test]
@@ -195,6 +201,31 @@ fn modes_links_binaries_folders_and_renames_come_back_as_they_were() {
     assert!(!sandbox.repo.join("new name.txt").exists() && !sandbox.repo.join("deep").exists());
     assert_eq!(sandbox.text("notes.local"), "kept by nobody else\n", "what git ignores too");
     assert_eq!(sandbox.git(&["status", "--porcelain"]), "", "as it was committed");
+}
+
+#[test]
+fn folders_that_a_command_made_unnamed_go_with_their_files_and_others_stay() {
+    let sandbox = Sandbox::new();
+    sandbox.commit(&[("src/a.txt", "a\n")]);
+    fs::create_dir_all(sandbox.repo.join("was/empty")).expect("made");
+    let _daemon = Daemon::start(&sandbox);
+    let (mut one, mut two) = (Agent::start(&sandbox, "first"), Agent::start(&sandbox, "second"));
+    let makes = "import os\nfor f in ['new/deep/er', 'shared', 'src/in', 'was/empty']:\n    \
+        os.makedirs(f, exist_ok=True)\n    open(f + '/x', 'w').write('x')";
+    one.shell(&format!("python3 -c \"{makes}\"")).must_pass();
+    one.stop();
+    two.write("shared/theirs.txt", "theirs\n").must_pass();
+    two.stop();
+    let told = roll_back(&sandbox, &["--session", "first"]);
+    let own = told["session"].as_str().expect("its session").to_owned();
+    let there = |path: &str| sandbox.repo.join(path).exists();
+    assert!(!there("new") && !there("src/in"), "{told}");
+    assert!(there("was/empty") && !there("was/empty/x") && there("src/a.txt"), "they were there before: {told}");
+    assert_eq!((sandbox.text("shared/theirs.txt").as_str(), there("shared/x")), ("theirs\n", false));
+    roll_back(&sandbox, &["--session", &own]);
+    assert!(there("new/deep/er/x") && there("src/in/x") && there("shared/x") && there("was/empty/x"));
+    roll_back(&sandbox, &["--session", "first"]);
+    assert!(!there("new") && !there("shared/x") && there("shared/theirs.txt"));
 }
 
 #[test]
