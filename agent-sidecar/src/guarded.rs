@@ -107,12 +107,15 @@ impl Guarded {
 fn is_ours_to_refuse(call: &Invocation, own_pid: &str) -> bool {
     let words: Vec<&str> = call.args.iter().map(rr_shell::Word::text).collect();
     match call.name() {
-        Some("rrctl") => words.iter().any(|w| PERSONS_COMMANDS.contains(w)),
+        // What `rrctl run --` runs is a command of its own, and what `rrctl policy explain --` explains is none.
+        Some("rrctl") => words.iter().take_while(|w| **w != "--").any(|w| PERSONS_COMMANDS.contains(w)),
         Some("kill" | "pkill" | "killall") => words.iter().any(|w| *w == own_pid || OUR_PROGRAMS.contains(w)),
         // It deletes what git ignores, and the settings are ignored.
         Some("git") => {
             let ignored = |w: &&str| w.starts_with('-') && !w.starts_with("--") && w.contains(['x', 'X']);
-            words.contains(&"clean") && words.iter().any(ignored)
+            let only_shows =
+                |w: &&str| *w == "--dry-run" || w.starts_with('-') && !w.starts_with("--") && w.contains('n');
+            words.contains(&"clean") && words.iter().any(ignored) && !words.iter().any(only_shows)
         }
         _ => false,
     }
@@ -164,6 +167,18 @@ mod tests {
         assert!(guarded.check_path(Path::new("/var"), true).is_err(), "a folder around it");
         assert!(guarded.check_path(Path::new("/var"), false).is_ok());
         assert!(guarded.check_path(Path::new("/home/x/settings.json"), false).is_ok());
+    }
+
+    #[test]
+    fn what_is_only_shown_or_run_in_line_is_no_command_of_a_person() {
+        let env = rr_shell::Env { cwd: Path::new("/r"), home: None };
+        let is_refused = |command: &str| Guarded::default().check_commands(&rr_shell::analyse(command, &env)).is_err();
+        for command in ["rrctl approve 1", "rrctl run --slot build -- rrctl down", "git clean -fdx", "git clean -X"] {
+            assert!(is_refused(command), "{command}");
+        }
+        for command in ["rrctl run --slot build -- npm run release", "rrctl policy explain -- down", "git clean -ndx"] {
+            assert!(!is_refused(command), "{command}");
+        }
     }
 
     #[test]

@@ -148,6 +148,11 @@ pub(crate) fn is_outside(path: &Path, call: &Call<'_>) -> bool {
     !(path.starts_with(root) || temporary() || cache())
 }
 
+/// Whether this is a folder for what nobody needs for long, by its own name.
+pub(crate) fn is_temporary(path: &Path, call: &Call<'_>) -> bool {
+    matches!(path.to_str(), Some("/tmp" | "/var/tmp" | "/private/tmp")) || call.temporary.iter().any(|own| own == path)
+}
+
 /// Whether losing all below this path loses what nobody can make again: the roots of the machine, home folders, the
 /// repository itself and what is around it.
 pub(crate) fn is_precious(path: &Path, call: &Call<'_>) -> bool {

@@ -29,7 +29,9 @@ pub(crate) fn texts(name: &str, args: &[Field], stdin: &Flow) -> Vec<String> {
         "sed" => sed_scripts(args).iter().flat_map(|script| sed(script)).collect(),
         "awk" | "gawk" | "mawk" | "nawk" => literals(args).iter().flat_map(|program| awk(program)).collect(),
         "psql" | "mysql" | "mariadb" | "sqlite3" => {
-            literals(args).iter().map(String::as_str).chain(text(stdin)).flat_map(client).collect()
+            let texts: Vec<String> = literals(args).into_iter().chain(text(stdin).map(str::to_owned)).collect();
+            let programs = quoted_after(&texts, &["PROGRAM ", "program "]);
+            texts.iter().flat_map(|text| client(text)).chain(programs).collect()
         }
         "gdb" | "lldb" => debugger(&options(args, &["-ex", "-o", "--eval-command"])),
         "vim" | "vi" | "nvim" | "ex" | "ed" | "view" | "less" | "more" | "ftp" | "telnet" | "gnuplot" => {

@@ -4,6 +4,7 @@
 
 use crate::field::Field;
 use crate::handed::{Handed, What};
+use crate::parse;
 use crate::programs::{base64_text, hex_text};
 use crate::shell::Flow;
 
@@ -65,6 +66,9 @@ const CALLS: &[&str] = &[
 ];
 /// Those whose first word is the program and whose list names it again.
 const NAMED_TWICE: &[&str] = &["execvp", "execv", "execl", "execlp", "execve", "execvpe", "posix_spawn"];
+/// Modules whose functions give what they get to the system. Without one of them `x.exec(..)` may as well be a database's or a
+/// regular expression's.
+const MODULES: &[&str] = &["child_process", "subprocess", "Kernel", "Process", "execa", "zx", "pexpect", "plumbum"];
 /// Names after which Perl and Ruby take a text without parentheses.
 const BARE: &[&str] = &["system", "exec", "do shell script"];
 const DECODERS_BASE64: &[&str] = &["b64decode", "atob", "base64_decode", "decode64", "Buffer.from"];
@@ -161,7 +165,8 @@ fn scan(name: &str, code: &str, layer: usize, out: &mut Vec<Handed>) {
         let last = called.rsplit('.').next().unwrap_or(called);
         let is_call = CALLS.iter().any(|call| *call == called || call.rsplit('.').next() == Some(last));
         if is_call || is_renamed(code, called) {
-            out.extend(command(&code[at + 1..], last));
+            let handed = command(&code[at + 1..], last);
+            out.extend(handed.filter(|handed| may_be_command(handed) || is_certain(code, &code[..at], called)));
         }
         if last == "open" && name == "perl" {
             let pipes = code[at + 1..].split(['"', '\'']).filter_map(|part| part.trim().strip_prefix('|'));
@@ -176,6 +181,22 @@ fn scan(name: &str, code: &str, layer: usize, out: &mut Vec<Handed>) {
     }
     if matches!(name, "perl" | "ruby" | "irb" | "php" | "bun") {
         quoted_commands(code, out);
+    }
+}
+
+/// Whether a name that takes a command is that of the system and not of some object that has a method of this name.
+fn is_certain(code: &str, before: &str, called: &str) -> bool {
+    let receiver = before.trim_end().strip_suffix(called).is_some_and(|rest| rest.ends_with('.'));
+    CALLS.contains(&called) && !receiver
+        || MODULES.iter().any(|module| code.contains(module))
+        || is_renamed(code, called)
+}
+
+/// `db.execute("select count(*) ..")`: what no shell can read was written for something else.
+fn may_be_command(handed: &Handed) -> bool {
+    match &handed.what {
+        What::Text(text) => parse::parse(&text.source()).is_ok(),
+        What::Words(_) => true,
     }
 }
 

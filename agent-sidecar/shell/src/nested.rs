@@ -250,8 +250,24 @@ impl Walker<'_> {
             _ => {
                 let flow = self.effects(shell, name, args, &env);
                 self.handed_on(shell, name, args);
+                self.written_code(shell, program, name, args);
                 flow
             }
+        }
+    }
+
+    /// Code that the same command wrote into a file is as good as on standard input.
+    fn written_code(&mut self, shell: &Shell, program: &Field, name: &str, args: &[Field]) {
+        let interpreter = matches!(name, "python" | "python3" | "node" | "ruby" | "perl" | "php" | "deno" | "bun");
+        let named = args.iter().find(|arg| !arg.prefix().starts_with('-') && arg.known() != Some("run"));
+        let Some(file) = named.filter(|_| interpreter) else { return };
+        if let Target::File(path) = file.target(shell.cwd.as_deref())
+            && let Some(code) = self.scripts.get(&path).cloned()
+        {
+            let mut inner = shell.clone();
+            inner.stdin = Flow::Text(code);
+            inner.wrappers.push(format!("{name} {}", file.source()));
+            self.run(&mut inner, vec![program.clone(), Field::literal("-")], Vec::new());
         }
     }
 

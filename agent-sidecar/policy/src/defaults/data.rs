@@ -112,10 +112,9 @@ fn destroys(statement: Statement<'_>) -> bool {
     let words: Vec<&str> = statement.words().collect();
     let pair = |a: &str, of: &[&str]| words.windows(2).any(|two| two[0] == a && of.contains(&two[1]));
     let first = words.iter().copied().find(|w| !matches!(*w, "EXPLAIN" | "BEGIN" | "")).unwrap_or_default();
-    let deletes_all = words
-        .windows(2)
-        .position(|two| two == ["DELETE", "FROM"])
-        .is_some_and(|at| !words[at..].iter().any(|w| matches!(*w, "WHERE" | "USING" | "LIMIT")));
+    let deletes_all = words.windows(2).position(|two| two == ["DELETE", "FROM"]).is_some_and(|at| {
+        !words[at..].iter().any(|w| matches!(*w, "WHERE" | "USING" | "LIMIT")) || is_all(&words[at..])
+    });
     let redis = words
         .iter()
         .any(|w| matches!(*w, "FLUSHALL" | "FLUSHDB") || w.contains("'FLUSHALL'") || w.contains("'FLUSHDB'"))
@@ -126,6 +125,13 @@ fn destroys(statement: Statement<'_>) -> bool {
             && words.len() <= 4;
     let truncates = first == "TRUNCATE" || words.windows(2).any(|two| two[0] == "TRUNCATE" && two[1] == "TABLE");
     pair("DROP", OBJECTS) || deletes_all || redis || mongo || truncates
+}
+
+/// `WHERE true`, `WHERE 1=1`.
+fn is_all(words: &[&str]) -> bool {
+    let condition = words.iter().position(|word| *word == "WHERE").map(|at| &words[at + 1..]);
+    condition
+        .is_some_and(|rest| !rest.is_empty() && rest.iter().all(|word| matches!(*word, "TRUE" | "1=1" | "1" | "=")))
 }
 
 /// `redis-cli keys '*' | xargs redis-cli del`.

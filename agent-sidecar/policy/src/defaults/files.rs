@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rr_shell::{How, Target, Word};
 
 use super::{Builtin, Look, Scene};
-use crate::paths::is_precious;
+use crate::paths::{is_precious, is_temporary};
 use crate::seen::{Seen, absolute, straight};
 
 pub(super) const RULES: &[Builtin] = &[
@@ -267,7 +267,10 @@ fn find_deletes(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
     // `-not -name x` is everything else.
     let words: Vec<&str> = std::iter::once("").chain(seen.texts()).collect();
     let limited = words.windows(2).any(|two| tests.contains(&two[1]) && !matches!(two[0], "-not" | "!"));
-    let starts: Vec<&str> = seen.texts().take_while(|t| !t.starts_with('-')).collect();
+    let starts: Vec<&str> = match seen.name {
+        "fd" => looked_for(seen),
+        _ => seen.texts().take_while(|t| !t.starts_with('-')).collect(),
+    };
     // The first word of `fd` is what it looks for.
     let (limited, starts) = match seen.name {
         "fd" => {
@@ -281,8 +284,26 @@ fn find_deletes(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
     removes
         && starts.iter().any(|start| {
             let Some(path) = absolute(seen.call.cwd.as_deref(), start) else { return !limited };
-            is_precious(&path, scene.call) && (!limited || scene.call.root.is_none_or(|root| path != root))
+            let chosen = limited && (scene.call.root == Some(&*path) || is_temporary(&path, scene.call));
+            is_precious(&path, scene.call) && !chosen
         })
+}
+
+/// What `fd` looks for, and where: its words before the command, without options and their values.
+fn looked_for<'a>(seen: &Seen<'a>) -> Vec<&'a str> {
+    const VALUED: &[&str] =
+        &["-t", "--type", "-e", "--extension", "-E", "--exclude", "-d", "--max-depth", "-S", "--size", "-c", "-j"];
+    let runs = |word: &&str| matches!(*word, "-x" | "-X" | "--exec" | "--exec-batch");
+    let mut words = seen.texts().take_while(|word| !runs(word));
+    let mut out = Vec::new();
+    while let Some(word) = words.next() {
+        if VALUED.contains(&word) {
+            words.next();
+        } else if !word.starts_with('-') {
+            out.push(word);
+        }
+    }
+    out
 }
 
 fn last_is_precious(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {

@@ -142,7 +142,8 @@ pub(super) const RULES: &[Builtin] = &[
                 && seen
                     .value(&["-X", "--method"])
                     .or_else(|| seen.texts().find_map(|t| t.strip_prefix("-X")))
-                    .is_some_and(|m| m.eq_ignore_ascii_case("delete"));
+                    .is_some_and(|m| m.eq_ignore_ascii_case("delete"))
+                && !seen.texts().any(is_mark_of_issue);
             matches!(
                 verbs.as_slice(),
                 ["repo" | "project", "delete" | "archive", ..]
@@ -155,6 +156,13 @@ pub(super) const RULES: &[Builtin] = &[
         }),
     },
 ];
+
+/// `repos/o/r/issues/4/labels/bug`: what is set with a hand's turn again.
+fn is_mark_of_issue(text: &str) -> bool {
+    let below = text.split_once("/issues/").or_else(|| text.split_once("/pulls/")).map(|(_, below)| below);
+    let part = below.and_then(|below| below.split('/').nth(1));
+    matches!(part, Some("labels" | "assignees" | "reactions" | "requested_reviewers"))
+}
 
 /// The subcommand.
 pub(super) fn verb<'a>(seen: &Seen<'a>) -> &'a str {

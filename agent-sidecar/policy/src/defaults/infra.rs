@@ -379,8 +379,14 @@ fn containers(seen: &Seen<'_>, scene: &Scene<'_>) -> bool {
     let verbs = seen.verbs(VALUED);
     let volumes = seen.has('v', "volumes");
     let force = seen.has('f', "force") || seen.long("force");
-    let many = scene.feeders(seen).any(|from| matches!(from.name, "docker" | "podman" | "nerdctl"))
-        || seen.texts().any(|t| t.contains("$(docker") || t.contains("$(podman") || t.contains("`docker"));
+    // Chosen by name or label they are not everybody's.
+    let chooses = |text: &str| {
+        ["name=", "label=", "dangling=true"].iter().any(|filter| text.contains(filter))
+            && text.matches("$(").count() < 2
+    };
+    let lists = |from: &Seen<'_>| matches!(from.name, "docker" | "podman" | "nerdctl");
+    let many = scene.feeders(seen).any(|from| lists(from) && !from.texts().any(chooses))
+        || seen.texts().any(|t| ["$(docker", "$(podman", "`docker"].iter().any(|list| t.contains(list)) && !chooses(t));
     match (seen.name, verbs.as_slice()) {
         ("multipass", ["delete" | "purge", ..]) => return seen.any(&["--all", "--purge", "purge"]),
         ("virsh", ["undefine" | "vol-delete" | "pool-delete", ..]) => return true,

@@ -85,7 +85,7 @@ pub(super) const RULES: &[Builtin] = &[
         programs: RUNNERS,
         because: "it runs code that is hidden in an encoding",
         instead: "write the command out in plain words",
-        look: Look::Command(|seen, scene| runs_what(seen, scene, is_decoder)),
+        look: Look::Command(|seen, scene| runs_what(seen, scene, is_decoder) || runs_descriptor(seen)),
     },
     Builtin {
         name: "default/hidden-program",
@@ -172,7 +172,11 @@ fn is_decoder(seen: &Seen<'_>) -> bool {
         "gunzip" | "zcat" | "bunzip2" | "bzcat" | "xzcat" | "unxz" | "zstdcat" => true,
         "gzip" | "xz" | "bzip2" | "zstd" => seen.has('d', "decompress"),
         "gpg" => seen.has('d', "decrypt"),
-        "rev" | "tr" | "cut" | "head" | "tail" | "sort" | "uniq" | "jq" | "yq" | "fold" | "paste" => true,
+        "rev" | "tr" | "cut" | "head" | "tail" | "sort" | "uniq" | "jq" | "yq" | "fold" | "paste" | "fmt" | "nl"
+        | "column" | "iconv" | "dd" | "pv" | "envsubst" | "grep" | "egrep" | "fgrep" | "rg" | "seq" | "expand"
+        | "pr" | "tac" | "shuf" | "colrm" | "comm" | "join" => true,
+        // `cat <(..)`
+        "cat" => seen.texts().any(|text| text.starts_with("/dev/fd/")),
         "tar" | "bsdtar" => {
             seen.letter('O')
                 || seen.exact("--to-stdout")
@@ -195,6 +199,14 @@ fn runs_what(seen: &Seen<'_>, scene: &Scene<'_>, from: fn(&Seen<'_>) -> bool) ->
     }
     let fed = scene.feeders(seen).any(from);
     fed && (reads_code(seen) || code_is_unknown(seen)) || code_names(seen, scene, from)
+}
+
+/// `source /dev/fd/3`: what was put there stands somewhere else.
+fn runs_descriptor(seen: &Seen<'_>) -> bool {
+    // Above it are those of `<(..)`, which are followed.
+    const SUBSTITUTIONS_FROM: u32 = 60;
+    let number = seen.operands().first().and_then(|word| word.text().strip_prefix("/dev/fd/")?.parse::<u32>().ok());
+    number.is_some_and(|number| (1..SUBSTITUTIONS_FROM).contains(&number))
 }
 
 /// Whether it takes its program from standard input.

@@ -12,7 +12,9 @@ pub(super) const RULES: &[Builtin] = &[
         programs: &[],
         because: "it changes the rules or the hooks that this very session is held to",
         instead: "propose the change in words; a person edits these files",
-        look: Look::Paths(|scene| written(scene, |path| is_own(path, scene.call.root))),
+        look: Look::Paths(|scene| {
+            written(scene, |path| is_own(path, scene.call.root) || is_state(path, scene.call.home))
+        }),
     },
     Builtin {
         name: "default/git-by-hand",
@@ -33,13 +35,28 @@ pub(super) const RULES: &[Builtin] = &[
         programs: &[],
         because: "it changes files outside of this repository, which no lock and no snapshot covers",
         instead: "write inside the repository or to the temporary folder, or ask the person",
-        look: Look::Paths(|scene| written(scene, |path| is_outside(path, scene.call))),
+        look: Look::Paths(|scene| written(scene, |path| is_outside(path, scene.call) && !is_work_tree(path, scene))),
     },
 ];
 
 fn written(scene: &Scene<'_>, wrong: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     // Where they land, not how they are called: that is for callers to have looked up.
     scene.call.writes.iter().filter(|path| wrong(path)).cloned().collect()
+}
+
+/// `git worktree add ../shop-fix`: git makes the folder or refuses, what is in it is locked and kept like the rest, and it removes
+/// none with work in it.
+fn is_work_tree(path: &Path, scene: &Scene<'_>) -> bool {
+    let beside = scene.call.root.and_then(Path::parent);
+    let below = beside.and_then(|beside| path.strip_prefix(beside).ok());
+    let shown = |below: &Path| !below.iter().any(|part| part.to_string_lossy().starts_with('.'));
+    let adds = |seen: &Seen<'_>| {
+        super::git::verb(seen) == "worktree"
+            && seen.any(&["add", "remove"])
+            && !seen.has('f', "force")
+            && seen.texts().any(|text| seen.path(text).as_deref() == Some(path))
+    };
+    below.is_some_and(|below| below.iter().count() > 0 && shown(below)) && scene.seen.iter().any(adds)
 }
 
 /// What only people do: answer for an agent, end a pause, let hosts in, take it all away.
@@ -75,6 +92,12 @@ fn is_in_git(path: &Path, root: Option<&Path>) -> bool {
     part.is_some_and(|part| {
         matches!(&*part, "HEAD" | "index" | "packed-refs" | "refs" | "objects" | "logs" | "worktrees" | "modules")
     })
+}
+
+/// Where Railroad keeps what it knows and how it is set up on this machine.
+fn is_state(path: &Path, home: Option<&Path>) -> bool {
+    let below = home.and_then(|home| path.strip_prefix(home).ok());
+    below.is_some_and(|below| [".local/state/railroad", ".config/railroad"].iter().any(|own| below.starts_with(own)))
 }
 
 /// The policy, Railroad's folder, and the settings by which agents call it.

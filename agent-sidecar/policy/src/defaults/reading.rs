@@ -417,6 +417,7 @@ fn printed(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
                 && seen.texts().any(|t| t.starts_with("-o") || t.starts_with("--output") || t == "--template")
                 && seen.value(&["-o", "--output"]) != Some("name")
                 && seen.value(&["-o", "--output"]) != Some("wide")
+                && !seen.value(&["-o", "--output"]).is_some_and(is_metadata)
                 || two("config", "view") && seen.exact("--raw")
                 || two("create", "token")
                 || two("whoami", "-t")
@@ -442,7 +443,11 @@ fn printed(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
                 && !seen.exact("-pubin")
         }
         "fly" => two("auth", "token"),
-        "npm" => two("token", "create"),
+        "npm" => {
+            let keys = ["_authToken", "_password", "_auth"];
+            two("token", "create")
+                || two("config", "get") && seen.texts().any(|t| keys.iter().any(|key| t.ends_with(key)))
+        }
         _ => false,
     }
 }
@@ -478,4 +483,12 @@ fn prints_environment(seen: &Seen<'_>) -> bool {
         "ps" => seen.texts().any(|t| t.contains('e') && !t.starts_with('-') && t.len() > 2 && t.ends_with("eww")),
         _ => false,
     }
+}
+
+/// `jsonpath={.metadata.name}`: what a secret is called, not what it says.
+fn is_metadata(output: &str) -> bool {
+    output.strip_prefix("jsonpath=").is_some_and(|path| {
+        let paths = path.matches("{.").count();
+        paths > 0 && paths == path.matches("{.metadata.").count() && !path.contains("last-applied")
+    })
 }

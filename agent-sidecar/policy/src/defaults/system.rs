@@ -233,7 +233,7 @@ fn unpublishes(seen: &Seen<'_>, _: &Scene<'_>) -> bool {
         }
         "yarn" => verbs.starts_with(&["npm", "unpublish"]) || two("owner", "remove"),
         "cargo" => {
-            verbs.first() == Some(&"yank")
+            verbs.first() == Some(&"yank") && !seen.exact("--undo")
                 || verbs.first() == Some(&"owner")
                     && seen.texts().any(|t| matches!(t, "--add" | "-a" | "--remove" | "-r"))
         }

@@ -40,6 +40,10 @@ pub(super) fn inline(call: &Call<'_>, out: &mut Findings) {
             foresee(call, &arg.source(), out);
             had_code = true;
         }
+        if let Some(code) = arg.known().and_then(|text| text.strip_prefix("--eval=")) {
+            foresee(call, code, out);
+            had_code = true;
+        }
         code_next = matches!(arg.known(), Some("-c" | "-e" | "-r" | "-p" | "--eval" | "eval"));
     }
     if let Flow::Text(code) = call.stdin {

@@ -269,22 +269,75 @@ fn printf(args: &[Field]) -> Flow {
         };
         return Flow::Text(format.replacen("%b", &words.concat(), 1));
     }
-    let holes = format.matches("%s").count();
-    if format.matches('%').count() != holes || (holes == 0 && !rest.is_empty()) {
+    let Some(parts) = holes(&format) else {
+        return Flow::Unknown;
+    };
+    let takes = parts.iter().any(|part| matches!(part, Part::Word | Part::Quoted));
+    if !takes && !rest.is_empty() {
         return Flow::Unknown;
     }
     let mut text = String::new();
     let mut rest = rest.iter();
     loop {
-        let mut parts = format.split("%s");
-        text.push_str(parts.next().unwrap_or_default());
-        for part in parts {
-            text.push_str(rest.next().unwrap_or(&""));
-            text.push_str(part);
+        for part in &parts {
+            match part {
+                Part::Text(plain) => text.push_str(plain),
+                Part::Word => text.push_str(rest.next().unwrap_or(&"")),
+                Part::Quoted => text.push_str(&quoted(rest.next().unwrap_or(&""))),
+            }
         }
-        if holes == 0 || rest.len() == 0 {
+        if !takes || rest.len() == 0 {
             return Flow::Text(text);
         }
+    }
+}
+
+enum Part<'a> {
+    Text(&'a str),
+    /// `%s`
+    Word,
+    /// `%q`
+    Quoted,
+}
+
+/// The pieces of a format; none if it has a hole of another kind.
+fn holes(format: &str) -> Option<Vec<Part<'_>>> {
+    let mut pieces = format.split('%');
+    let mut parts = vec![Part::Text(pieces.next().unwrap_or_default())];
+    while let Some(piece) = pieces.next() {
+        let plain = match piece.chars().next() {
+            // `%%`: the empty piece between them, and what follows.
+            None => {
+                parts.push(Part::Text("%"));
+                pieces.next()?
+            }
+            Some('s') => {
+                parts.push(Part::Word);
+                &piece[1..]
+            }
+            Some('q') => {
+                parts.push(Part::Quoted);
+                &piece[1..]
+            }
+            Some(_) => return None,
+        };
+        parts.push(Part::Text(plain));
+    }
+    Some(parts)
+}
+
+/// As a shell would have to read it to get this word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@+,%".contains(c);
+    match word {
+        "" => "''".to_owned(),
+        _ => word.chars().fold(String::new(), |mut out, c| {
+            if !plain(c) {
+                out.push('\\');
+            }
+            out.push(c);
+            out
+        }),
     }
 }
 
