@@ -15,6 +15,8 @@ use crate::vault::{Vault, VaultError};
 use crate::worktree::Worktree;
 
 const REFS: &str = "refs/railroad/checkpoints";
+/// In a line of a checkpoint's message of which there is nothing to say.
+const NOTHING: &[u8] = b"-";
 /// Nobody's: a checkpoint of the machine's own accord has no author.
 const AUTHOR: [(&str, &str); 4] = [
     ("GIT_AUTHOR_NAME", "Railroad"),
@@ -57,19 +59,28 @@ impl Vault {
         let made = line(&ask(&["write-tree"])?);
         let commit = self.commit_tree(tree, &made, why)?;
         self.take_in(&commit, &lent)?;
-        let last = self.checkpoints(Some(session))?.iter().map(|c| c.number).max().unwrap_or(0);
-        let name = format!("{REFS}/{session}/{}", last + 1);
+        let name = format!("{REFS}/{session}/{}", self.last_number(session)? + 1);
         self.own_git(&["update-ref", &name, &commit, ""], None, &[])?;
         let found = self.checkpoints(Some(session))?.into_iter().find(|c| c.commit == commit);
         found.ok_or_else(|| git2::Error::from_str("a checkpoint was made and is not there").into())
     }
 
+    /// The highest that a checkpoint of this session has, whether or not it can be read.
+    fn last_number(&self, session: &SessionId) -> Result<u64, VaultError> {
+        let names = self.own_git(&["for-each-ref", "--format=%(refname)", &format!("{REFS}/{session}")], None, &[])?;
+        let numbers =
+            names.split(|b| *b == b'\n').filter_map(|name| std::str::from_utf8(name).ok()?.rsplit('/').next());
+        Ok(numbers.filter_map(|number| number.parse().ok()).max().unwrap_or(0))
+    }
+
     fn commit_tree(&self, tree: &Worktree, made: &str, why: &str) -> Result<String, VaultError> {
         let head = git(&tree.root, ["rev-parse", "--verify", "--quiet", "HEAD"]).map(|said| line(&said)).ok();
         // No parents: a checkpoint would keep the whole history, and the one before it, for ever.
-        let mut message = why.split_whitespace().collect::<Vec<_>>().join(" ").into_bytes();
+        let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
+        // Git leaves empty lines at the begin of a message out.
+        let mut message = if why.is_empty() { NOTHING.to_vec() } else { why.into_bytes() };
         message.extend_from_slice(b"\n\n");
-        message.extend_from_slice(head.as_deref().unwrap_or("-").as_bytes());
+        message.extend_from_slice(head.as_deref().map_or(NOTHING, str::as_bytes));
         message.push(b'\n');
         message.extend_from_slice(tree.root.as_os_str().as_bytes());
         let lent = quoted(&tree.common_dir.join("objects"));
@@ -197,8 +208,8 @@ fn read(record: &[u8]) -> Option<Checkpoint> {
         commit: line(commit),
         at_unix_s: line(at).parse().ok()?,
         root: PathBuf::from(OsString::from_vec(root.to_vec())),
-        head: (head != b"-").then(|| line(head)),
-        why: line(why),
+        head: (head != NOTHING).then(|| line(head)),
+        why: if why == NOTHING { String::new() } else { line(why) },
     })
 }
 

@@ -48,6 +48,19 @@ fn a_checkpoint_has_the_whole_tree_and_outlives_its_repository() {
     );
     assert_eq!(vault.checkpoints(Some(&one)).expect("listed"), [first.clone(), second.clone()]);
     assert_eq!(vault.checkpoints(None).expect("listed").len(), 3);
+    let unsaid = vault.checkpoint(&tree, &other, " ").expect("kept");
+    assert_eq!((unsaid.number, unsaid.why.as_str(), &unsaid.root), (2, "", &tree.root), "nobody has to say why");
+    // One that cannot be read takes its number with it, and hinders none that comes.
+    let strange = format!("refs/railroad/checkpoints/{other}/7");
+    git(
+        vault.dir(),
+        &[
+            "update-ref",
+            &strange,
+            &git(vault.dir(), &["commit-tree", "-m", "x", &format!("{}^{{tree}}", third.commit)]),
+        ],
+    );
+    assert_eq!(vault.checkpoint(&tree, &other, "after it").expect("kept").number, 8);
     drop(dir);
     let read = |commit: &str| -> BTreeMap<PathBuf, (Content, Vec<u8>)> {
         let files = vault.checkpoint_files(commit).expect("listed");
