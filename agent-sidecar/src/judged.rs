@@ -24,13 +24,15 @@ use crate::effects::Effects;
 use crate::messages;
 use crate::repos::{Place, Repo, landing};
 use crate::service::Service;
-use crate::table::AgentSession;
+use crate::table::{AgentSession, RequestAt, Stands};
 
 /// The task that an agent was started for, in its environment.
 const TASK: &str = "RAILROAD_TASK";
 /// Built-in rules about where something is or how it reads, not what it does.
 const NO_MORE_THAN_AN_OBJECTION: [&str; 4] =
     ["default/own-files", "default/own-commands", "default/outside-repository", "default/unreadable"];
+/// Why a request is over that a person did not decide.
+const NO_ANSWER: &str = "nobody answered in time";
 /// After a watch has ended it is opened again this much later.
 const REOPEN_AFTER: std::time::Duration = std::time::Duration::from_millis(500);
 
@@ -254,8 +256,9 @@ impl Service {
         Err(match asked {
             Asked::Approved { id } => return Ok(Cleared { shadowed: vec![], approval: Some(id) }),
             Asked::Waiting { id, ahead } => {
-                let first = who.lock().asked.insert(request.call_print.clone());
-                if first {
+                let asked = RequestAt { id: id.clone(), stands: Stands::Waiting };
+                let before = who.lock().asked.insert(request.call_print.clone(), asked);
+                if before.is_none_or(|before| before.id != id) {
                     self.note_of(who, event, call, approval(&id, ApprovalStep::Asked, "", &hit.because));
                 }
                 waits(messages::approval_waits(&hit.rule, &hit.because, id.short(), ahead))
@@ -263,6 +266,10 @@ impl Service {
             Asked::Rejected { by, reason, .. } => refused(messages::approval_rejected(&shown(call), &by, &reason)),
             Asked::Expired { id } => {
                 // Said once; the next time a person is asked anew.
+                let known = who.lock().asked.remove(&request.call_print);
+                if known.is_none_or(|known| known.id != id || known.stands != Stands::Over) {
+                    self.note_of(who, event, call, approval(&id, ApprovalStep::Expired, "", NO_ANSWER));
+                }
                 if let Err(error) = self.fleet.withdraw_approval(&who.session, &id).await {
                     tracing::debug!(error = &error as &dyn std::error::Error, "withdraw an expired request");
                 }
@@ -314,34 +321,54 @@ impl Service {
     fn tell_answers(&self, changed: &[rr_fleet::AnswerChange]) {
         for change in changed {
             let Some(who) = self.all().into_iter().find(|who| *who.sid() == change.session) else { continue };
-            if !who.lock().asked.contains(&change.call_print) {
-                continue;
-            }
-            let (text, fact) = match &change.now {
-                Some((id, Decided::Approved { who: by, reason, .. })) => {
-                    (messages::approval_granted(id.short(), by), approval(id, ApprovalStep::Approved, by, reason))
-                }
-                Some((id, Decided::Rejected { who: by, reason, .. })) => (
-                    messages::approval_refused(id.short(), by, reason),
-                    approval(id, ApprovalStep::Rejected, by, reason),
+            let Some(stood) = who.lock().asked.get(&change.call_print).cloned() else { continue };
+            let (now, told) = match &change.now {
+                Some((id, Decided::Approved { who: by, reason, .. })) => (
+                    Some(Stands::Approved),
+                    Some((
+                        messages::approval_granted(id.short(), by),
+                        approval(id, ApprovalStep::Approved, by, reason),
+                    )),
                 ),
-                Some((_, Decided::Used { .. })) => {
-                    who.lock().asked.remove(&change.call_print);
-                    continue;
-                }
+                Some((id, Decided::Rejected { who: by, reason, .. })) => (
+                    Some(Stands::Rejected),
+                    Some((
+                        messages::approval_refused(id.short(), by, reason),
+                        approval(id, ApprovalStep::Rejected, by, reason),
+                    )),
+                ),
+                Some((_, Decided::Used { .. })) => (None, None),
                 Some((_, Decided::Waiting)) => continue,
-                None => {
-                    let waited = who.lock().asked.remove(&change.call_print);
-                    if waited {
-                        who.notify(messages::approval_over());
-                    }
-                    continue;
-                }
+                None => match over(&stood) {
+                    Some(told) => (Some(Stands::Over), Some(told)),
+                    // It is remembered as long as it was told that it is over; a rejected one made room for another.
+                    None if stood.stands == Stands::Over => continue,
+                    None => (None, None),
+                },
             };
-            self.note(&who, fact);
-            who.notify(text);
+            match now {
+                Some(stands) => {
+                    let asked = RequestAt { stands, ..stood };
+                    drop(who.lock().asked.insert(change.call_print.clone(), asked));
+                }
+                None => drop(who.lock().asked.remove(&change.call_print)),
+            }
+            if let Some((text, fact)) = told {
+                self.note(&who, fact);
+                who.notify(text);
+            }
         }
     }
+}
+
+/// What its agent is told and the journal has, when a request's time is over.
+fn over(asked: &RequestAt) -> Option<(String, Fact)> {
+    let (text, reason) = match asked.stands {
+        Stands::Waiting => (messages::approval_over(asked.id.short()), NO_ANSWER),
+        Stands::Approved => (messages::approval_unused(asked.id.short()), "it was approved, and not used in time"),
+        Stands::Rejected | Stands::Over => return None,
+    };
+    Some((text, approval(&asked.id, ApprovalStep::Expired, "", reason)))
 }
 
 /// The task that an agent was started for.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rr_core::id::{CallPrint, Epoch, RepoId, SessionId, Token};
+use rr_core::id::{ApprovalId, CallPrint, Epoch, RepoId, SessionId, Token};
 use rr_core::lock::{LockEvent, LockState};
 use rr_core::path::RepoPath;
 use rr_core::scope::{Claim, Mode, Scope};
@@ -28,6 +28,22 @@ const NOTICES_MAX: usize = 20;
 pub(crate) const EARLIER_CALL: &str = "?earlier";
 /// Files whose seen version is remembered for a session.
 const READS_MAX: usize = 4_096;
+
+/// A request for a person's word, as far as its session has heard of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RequestAt {
+    pub id: ApprovalId,
+    pub stands: Stands,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stands {
+    Waiting,
+    Approved,
+    Rejected,
+    /// Its time is over, and that was told and written down.
+    Over,
+}
 
 /// Which agent session on this machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -87,7 +103,7 @@ pub(crate) struct Inner {
     /// The task that it was started for, by which scopes may name it.
     pub scope_task: Option<String>,
     /// Calls that a person was asked about.
-    pub asked: BTreeSet<CallPrint>,
+    pub asked: BTreeMap<CallPrint, RequestAt>,
     /// Work trees that it has changed since they were last kept whole.
     pub unsaved: BTreeSet<PathBuf>,
     /// It is being rolled back: nothing of it may change anything meanwhile.
@@ -200,7 +216,7 @@ impl Inner {
             tips: HashMap::new(),
             lost: Vec::new(),
             scope_task: None,
-            asked: BTreeSet::new(),
+            asked: BTreeMap::new(),
             unsaved: BTreeSet::new(),
             held_back: false,
             turn: 0,

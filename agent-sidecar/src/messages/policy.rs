@@ -57,8 +57,14 @@ pub(crate) fn approval_expired(what: &str) -> String {
     )
 }
 
-pub(crate) fn approval_over() -> String {
-    "A request for approval has run out without an answer, which means no.".to_owned()
+pub(crate) fn approval_over(id: &str) -> String {
+    format!(
+        "Request {id} has run out without an answer, which means no. Go on without it, or tell the person you work for."
+    )
+}
+
+pub(crate) fn approval_unused(id: &str) -> String {
+    format!("The approval of request {id} was not used in time and is over: the next try asks a person again.")
 }
 
 pub(crate) fn approval_gone() -> String {

@@ -94,6 +94,33 @@ fn a_rejected_call_is_told_with_the_reason_and_stays_rejected() {
 }
 
 #[test]
+fn what_nobody_answers_is_over_on_record_and_its_agent_is_told_at_its_next_call() {
+    let sandbox = Sandbox::new();
+    sandbox.commit(&[("railroad.yaml", &format!("approvals: {{ expire: 5s }}\n{ASKS}"))]);
+    let _daemon = Daemon::start(&sandbox);
+    let mut one = Agent::start(&sandbox, "one");
+    let id = asks(&sandbox, &mut one, CALL);
+    let steps = || {
+        let log = sandbox.json(&["log", "--kind", "approval"]);
+        let entries = log["entries"].as_array().cloned().expect("entries");
+        entries.into_iter().map(|e| (e["outcome"].clone(), e["id"].clone(), e["reason"].clone())).collect::<Vec<_>>()
+    };
+    until("it is over", || steps().iter().any(|(step, ..)| step == "expired"));
+    assert!(waiting(&sandbox).is_empty());
+    let all = sandbox.json(&["approvals", "--all"]);
+    assert_eq!((&all["approvals"][0]["id"], &all["approvals"][0]["state"]), (&json!(id), &json!("expired")), "{all}");
+    let late = sandbox.rrctl(&["approve", &id]);
+    assert_eq!(late.status.code(), Some(5), "{late:?}");
+    hears(&mut one, &[&id[..8], "run out without an answer", "means no"]);
+    one.shell(CALL).must_be_denied(&["Nobody answered in time"]);
+    let again = asks(&sandbox, &mut one, CALL);
+    assert_ne!(again, id, "from then on a person is asked anew");
+    until("that is written", || steps().len() == 3);
+    let expired = (json!("expired"), json!(id), json!("nobody answered in time"));
+    assert_eq!(steps()[1], expired, "once: {:?}", steps());
+}
+
+#[test]
 fn what_is_approved_for_always_stands_in_the_rules_and_is_not_asked_again() {
     let sandbox = Sandbox::new();
     sandbox.commit(&[("railroad.yaml", ASKS)]);
