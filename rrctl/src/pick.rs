@@ -108,7 +108,7 @@ impl Of {
         line: impl Fn(&T) -> String,
     ) -> Result<&'a T, Failure> {
         if wanted.len() < ID_DIGITS_MIN {
-            let what = format!("{wanted:?} is too short for the id of a {}", self.what);
+            let what = format!("{wanted:?} is too short to name one {}", self.what);
             return Err(Failure::new(Kind::NotFound, what).hint(format!("name at least {ID_DIGITS_MIN} digits of it")));
         }
         let begin = wanted.to_lowercase();

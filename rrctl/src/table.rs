@@ -6,8 +6,17 @@ use std::time::Duration;
 use comfy_table::{ContentArrangement, Row, Table};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-/// Rows under headings. `columns` limits the width; `None` (no terminal) leaves every row on one line.
+/// A column that has less than it needs and less than this is no longer read, but spelt.
+const READABLE_COLUMNS: usize = 8;
+const GAP_COLUMNS: u16 = 2;
+
+/// Rows under headings. `columns` limits the width; `None` (no terminal) leaves every row on one line. Where the columns have no
+/// room beside each other, each row is a paragraph.
 pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>, columns: Option<u16>) -> String {
+    let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
+    if let Some(width) = columns.map(usize::from).filter(|width| !rows.is_empty() && least(headings, &rows) > *width) {
+        return paragraphs(headings, &rows, width);
+    }
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     match columns {
@@ -15,18 +24,42 @@ pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String
         None => table.set_content_arrangement(ContentArrangement::Disabled),
     };
     table.set_header(Row::from(headings.to_vec()));
-    for row in rows {
-        table.add_row(row.iter().map(|cell| plain(cell)).collect::<Vec<_>>());
-    }
+    table.add_rows(rows);
     let last = headings.len().saturating_sub(1);
     for (n, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, if n == last { 0 } else { 2 }));
+        column.set_padding((0, if n == last { 0 } else { GAP_COLUMNS }));
     }
     table.lines().fold(String::new(), |mut text, line| {
         text.push_str(line.trim_end());
         text.push('\n');
         text
     })
+}
+
+/// What a table must have at least to be read.
+fn least(headings: &[&str], rows: &[Vec<String>]) -> usize {
+    let column = |(n, heading): (usize, &&str)| {
+        let cells = rows.iter().filter_map(|row| row.get(n)).map(|cell| wide(cell));
+        cells.chain([wide(heading)]).max().unwrap_or(0).min(READABLE_COLUMNS)
+    };
+    headings.iter().enumerate().map(column).sum::<usize>() + usize::from(GAP_COLUMNS) * headings.len().saturating_sub(1)
+}
+
+/// Each row as lines of a heading and its cell, with nothing left out.
+fn paragraphs(headings: &[&str], rows: &[Vec<String>], width: usize) -> String {
+    let head = headings.iter().map(|heading| wide(heading)).max().unwrap_or(0) + usize::from(GAP_COLUMNS);
+    let paragraph = |row: &Vec<String>| {
+        let mut text = String::new();
+        for (heading, cell) in headings.iter().zip(row) {
+            for (n, part) in wrapped(cell, width.saturating_sub(head).max(READABLE_COLUMNS)).iter().enumerate() {
+                let name = if n == 0 { *heading } else { "" };
+                text.push_str(format!("{name:head$}{part}").trim_end());
+                text.push('\n');
+            }
+        }
+        text
+    };
+    rows.iter().map(paragraph).collect::<Vec<_>>().join("\n")
 }
 
 /// Control characters out, and what makes a text look like another one: tasks, commands and names come from programs that are not
@@ -118,6 +151,20 @@ mod tests {
     fn without_a_terminal_a_row_is_one_line_however_long() {
         let text = table(&["LOCK"], [vec!["x".repeat(500)]], None);
         assert_eq!(text.lines().count(), 2);
+    }
+
+    #[test]
+    fn where_columns_have_no_room_each_row_is_a_paragraph_with_all_of_it() {
+        let row =
+            |n: u8| vec![format!("session-{n}"), "root (person)".to_owned(), "/home/dev/shop/packages".to_owned()];
+        let headings = ["SESSION", "AGENT", "FOLDER"];
+        let beside = table(&headings, [row(1)], Some(30));
+        assert!(beside.starts_with("SESSION"), "{beside}");
+        let text = table(&headings, [row(1), row(2)], Some(27));
+        let one = |n: u8| {
+            format!("SESSION  session-{n}\nAGENT    root (person)\nFOLDER   /home/dev/shop/pac\n         kages\n")
+        };
+        assert_eq!(text, one(1) + "\n" + &one(2));
     }
 
     #[test]

@@ -107,7 +107,7 @@ fn line(n: usize, made: &Made, suspects: &[v1::Suspect]) -> String {
 fn as_text(found: &Found, suspects: &[v1::Suspect], output: &str) -> String {
     let of = |at: &usize| suspects.get(*at).map(named).unwrap_or_default();
     match found {
-        Found::Flake => "\nNobody: the command fails by chance. Run it again on RED to see.\n".to_owned(),
+        Found::Flake => "\nNobody: the command passes on RED too, or fails there only by chance. Is RED the commit on which it fails?\n".to_owned(),
         Found::NotProven { why, most_likely } => {
             let mut text = format!("\nNot proven: {}.\n", why_not(*why));
             for at in most_likely.iter().take(3) {
