@@ -14,9 +14,10 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
+use jiff::tz::TimeZone;
 use rr_core::id::SessionId;
 use rr_core::path::{self, RepoPath};
-use rr_journal::{Contents, Entry, Event, Filter, Kind as EntryKind, Reader};
+use rr_journal::{Contents, Damage, Entry, Event, Filter, Kind as EntryKind, Reader};
 use rr_runtime::dirs::Dirs;
 
 use crate::exit::{Failure, Kind};
@@ -32,6 +33,56 @@ pub(crate) fn contents(dirs: &Dirs) -> Box<dyn Contents> {
     Box::new(move |blob| peek.bytes(blob))
 }
 
+/// What is not in the journal that was asked, though it happened.
+#[derive(Debug, Default)]
+pub(crate) struct Missing {
+    /// The first entry that is still there, if older ones were removed, and its time.
+    begins: Option<(u64, u64)>,
+    pub(crate) damage: Vec<Damage>,
+}
+
+impl Missing {
+    /// `met`: the damage that was met while reading.
+    pub(crate) fn of(reader: &Reader, met: Vec<Damage>) -> Self {
+        let gaps = reader.gaps();
+        let mut damage = met;
+        let same = |one: &Damage, other: &Damage| one.file == other.file && one.after == other.after;
+        for found in gaps.damage {
+            if !damage.iter().any(|known| same(known, &found)) {
+                damage.push(found);
+            }
+        }
+        damage.sort_by_key(|damage| damage.after);
+        let oldest = || reader.query(&Filter { limit: Some(1), ..Filter::default() }).flatten().next();
+        let begins = gaps.begins.map(|first| (first, oldest().map_or(0, |(_, entry)| entry.at_unix_ms)));
+        Self { begins, damage }
+    }
+
+    /// After which entries some are missing.
+    pub(crate) fn points(&self) -> Vec<u64> {
+        self.begins.map(|_| 0).into_iter().chain(self.damage.iter().map(|damage| damage.after)).collect()
+    }
+
+    pub(crate) fn begins(&self) -> Option<u64> {
+        self.begins.map(|(first, _)| first)
+    }
+
+    /// When it begins, if older entries were removed.
+    pub(crate) fn begins_unix_ms(&self) -> Option<u64> {
+        self.begins.map(|(_, at)| at)
+    }
+
+    /// What was removed with age.
+    pub(crate) fn removed(&self, zone: &TimeZone) -> Option<String> {
+        let (first, at) = self.begins?;
+        Some(format!("Entries before {first} ({}) were removed: too old, or too many.", when::show(at, zone)))
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        self.damage.iter().map(rr_journal::json::damage).collect()
+    }
+}
+
 /// The one session that is meant, by the begin of its id or by the agent's own name for it.
 pub(crate) fn session(reader: &Reader, wanted: &str) -> Result<SessionId, Failure> {
     let mut found = named(reader, wanted);
@@ -42,8 +93,16 @@ pub(crate) fn session(reader: &Reader, wanted: &str) -> Result<SessionId, Failur
     let mut found = found.into_iter();
     match (found.next(), found.next()) {
         (Some(one), None) => Ok(one),
-        (None, _) => Err(Failure::new(Kind::NotFound, format!("this machine's journal knows no session {wanted}"))
-            .hint("rrctl log --kind session-started; with --all-hosts those of other machines")),
+        (None, _) => {
+            let failure = Failure::new(Kind::NotFound, format!("this machine's journal knows no session {wanted}"));
+            let failure = match reader.gaps() {
+                gaps if gaps.begins.is_some() || !gaps.damage.is_empty() => {
+                    failure.because("a part of the journal is not there any more (rrctl doctor tells which)")
+                }
+                _ => failure,
+            };
+            Err(failure.hint("rrctl log --kind session-started; with --all-hosts those of other machines"))
+        }
         (Some(one), Some(other)) => {
             let more = found.map(|id| id.to_string());
             let ids: Vec<String> = [one.to_string(), other.to_string()].into_iter().chain(more).collect();

@@ -3,19 +3,28 @@
 
 mod common;
 
+use std::io::Read as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rr_core::id::{FleetName, HostId, RepoId};
+use rr_core::content::{BlobId, Content};
+use rr_core::id::{FleetName, HostId, RepoId, SessionId};
 use rr_core::limits::Timing;
 use rr_core::path::RepoPath;
 use rr_core::scope::{Claim, Mode, Scope};
 use rr_fleet::{Answer, Fleet, Registered, Request, Session, SessionRecord};
+use rr_journal::{Entry, Event, FileChange, Journal, Options as JournalOptions, RealDisk};
 use rr_runtime::clock::{BootClock, unix_ms};
 use rr_runtime::entropy::OsEntropy;
 use rr_store::embedded::{EmbeddedStore, Options};
+use rustix::fs::OFlags;
+use rustix::process::{Pid, Signal};
+use rustix::pty::{self, OpenptFlags};
+use rustix::termios;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -137,7 +146,7 @@ fn error(said: &Said) -> Value {
     serde_json::from_str::<Value>(&said.err).unwrap_or_else(|e| panic!("{e}: {said:?}"))["error"].clone()
 }
 
-fn wait_until(what: &str, holds: impl Fn() -> bool) {
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
         assert!(start.elapsed() < SOON, "waited in vain: {what}");
@@ -442,4 +451,140 @@ fn a_broken_policy_is_told_with_its_place_and_a_contradiction_with_its_line() {
     let said = person.types(&["policy", "check"]);
     assert!(said.code == 6 && said.out.contains("line 3") && said.out.contains("line 1 refuses it"), "{said:?}");
     assert_eq!(person.types(&["policy", "check", "none.yaml"]).code, 5);
+}
+
+const AT: u64 = 1_700_000_000_000;
+
+impl Person {
+    fn git(&self, words: &[&str]) -> String {
+        let done = Command::new("git").arg("-C").arg(self.repo()).args(words).output().expect("git runs");
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stdout).expect("text").trim().to_owned()
+    }
+
+    /// A text as the journal names it; its bytes are git's.
+    fn content(&self, text: &str) -> Content {
+        self.writes("to-be-named", text);
+        let name = self.git(&["hash-object", "-w", "to-be-named"]);
+        let byte = |at: usize| u8::from_str_radix(&name[at * 2..at * 2 + 2], 16).expect("hex");
+        Content::File { blob: BlobId(std::array::from_fn(byte)), mode: 0o644 }
+    }
+
+    /// Writes a journal in which each session makes one version of `a.txt` of the one before, a batch a call.
+    fn journal(&self, versions: &[&str]) -> PathBuf {
+        let dir = self.state().join("journal");
+        let (journal, _) = Journal::open(&dir, &JournalOptions::default(), Arc::new(RealDisk)).expect("opened");
+        let root = PathBuf::from(self.git(&["rev-parse", "--show-toplevel"]));
+        for (n, pair) in (1..).zip(versions.windows(2)) {
+            let session = Some(SessionId::from_random([n; 16]));
+            let entry = |event| Entry {
+                at_unix_ms: AT,
+                session: session.clone(),
+                agent_id: None,
+                call: None,
+                revision: 0,
+                event,
+            };
+            let change = FileChange {
+                root: root.clone(),
+                path: RepoPath::parse(b"a.txt").expect("legal"),
+                before: self.content(pair[0]),
+                after: self.content(pair[1]),
+                foreseen: true,
+            };
+            let started = Event::SessionStarted {
+                agent: "claude".to_owned(),
+                agent_session: format!("agent-{n}"),
+                workspace: root.clone(),
+                pid: 1,
+                task: "".into(),
+            };
+            let done = Event::Done { ok: true, changes: vec![change] };
+            let ended = Event::SessionEnded { how: "over".into() };
+            journal.append_blocking(vec![entry(started), entry(done), entry(ended)]).expect("kept");
+        }
+        self.writes("a.txt", versions.last().expect("a version"));
+        dir
+    }
+}
+
+#[test]
+fn what_the_journal_lost_is_said_where_it_matters_and_nowhere_else() {
+    let person = Person::new();
+    let dir = person.journal(&["old\n", "old\none\n", "old\none\ntwo\n", "old\none\ntwo\nthree\n"]);
+    let blamed = || {
+        let told = person.json(&["blame", "a.txt"]);
+        let lines = told["lines"].as_array().cloned().expect("lines");
+        let who = |line: &Value| line["session"].as_str().map_or("nobody", |id| &id[..2]).to_owned();
+        lines.iter().map(|line| (who(line), line["uncertain"] == true)).collect::<Vec<_>>()
+    };
+    let lines = |all: [(&str, bool); 4]| all.map(|(who, uncertain)| (who.to_owned(), uncertain)).to_vec();
+    assert_eq!(blamed(), lines([("nobody", false), ("01", false), ("02", false), ("03", false)]));
+    let whole = person.types(&["blame", "a.txt"]);
+    assert!(!whole.out.contains('?') && !whole.out.contains("damaged"), "{whole:?}");
+
+    // What the second session did is spoiled: the batch that begins at the third multiple of 64 with a batch's name.
+    let log = std::fs::read_dir(&dir).expect("there").map(|entry| entry.expect("named").path());
+    let log = log.into_iter().find(|path| path.extension().is_some_and(|end| end == "log")).expect("a log");
+    let mut bytes = std::fs::read(&log).expect("read");
+    let batches: Vec<usize> = (0..bytes.len()).step_by(64).filter(|at| bytes[*at..].starts_with(b"RRjb")).collect();
+    bytes[batches[1] + 70] ^= 1;
+    std::fs::write(&log, bytes).expect("written");
+
+    assert_eq!(blamed(), lines([("nobody", false), ("01", false), ("nobody", true), ("03", false)]));
+    let told = person.types(&["blame", "a.txt"]);
+    assert!(told.out.lines().any(|line| line.starts_with('?') && line.ends_with("two")), "{told:?}");
+    assert!(told.out.contains("(after entry 3)") && told.out.contains("the line with `?` is not known"), "{told:?}");
+    let log = person.types(&["log"]);
+    assert!(log.out.contains("(after entry 3)") && log.out.contains("not among the rows"), "{log:?}");
+    assert_eq!(person.json(&["log"])["damage"][0]["after"], 3);
+    // Of whoever began before and ended behind it something may be missing; of the others nothing is.
+    for session in ["01", "03"] {
+        let played = person.types(&["replay", "--session", session]);
+        assert!(played.code == 0 && !played.out.contains("may be missing"), "{played:?}");
+        assert_eq!(person.json(&["replay", "--session", session])["damage"][0]["after"], 3);
+    }
+    let lost = person.types(&["replay", "--session", "02"]);
+    assert!(lost.code == 5 && lost.err.contains("a part of the journal is not there any more"), "{lost:?}");
+}
+
+/// A terminal, and the side of whoever looks at it.
+fn terminal() -> (std::fs::File, OwnedFd) {
+    let looker = pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    pty::grantpt(&looker).expect("granted");
+    pty::unlockpt(&looker).expect("unlocked");
+    let name = pty::ptsname(&looker, Vec::new()).expect("named");
+    let flags = OFlags::RDWR | OFlags::NOCTTY;
+    let terminal = rustix::fs::open(name, flags, rustix::fs::Mode::empty()).expect("opened");
+    (std::fs::File::from(looker), terminal)
+}
+
+#[test]
+fn a_player_that_is_told_to_end_gives_the_terminal_back() {
+    let person = Person::new();
+    person.journal(&["old\n", "old\none\n"]);
+    for signal in [Signal::TERM, Signal::HUP] {
+        let (mut looker, terminal) = terminal();
+        let modes = || {
+            let now = termios::tcgetattr(&terminal).expect("its modes");
+            (now.local_modes, now.input_modes, now.output_modes)
+        };
+        let before = modes();
+        let stream = || Stdio::from(terminal.try_clone().expect("a copy"));
+        let mut command = person.command(&["replay", "--session", "01"]);
+        let mut player = command.stdin(stream()).stdout(stream()).stderr(stream()).spawn().expect("rrctl runs");
+        drop(command);
+        wait_until("it takes the terminal", || modes() != before);
+        rustix::process::kill_process(Pid::from_child(&player), signal).expect("told");
+        wait_until("it ends", || player.try_wait().expect("waits").is_some());
+        let ended = player.wait().expect("ended");
+        assert_eq!(ended.signal(), Some(signal.as_raw()), "as one that was told to: {ended:?}");
+        assert_eq!(modes(), before, "the terminal is as it was");
+        drop(terminal);
+        let mut shown = Vec::new();
+        // With the last copy of the terminal gone its other side ends with an error.
+        drop(looker.read_to_end(&mut shown));
+        let shown = String::from_utf8_lossy(&shown);
+        assert!(shown.ends_with("\u{1b}[?25h\u{1b}[?1049l"), "with its cursor and its own screen: {shown:?}");
+    }
 }

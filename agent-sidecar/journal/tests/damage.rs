@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::{Recorded, call, done_of, entry, spoil};
-use rr_journal::{Checked, Entry, Event, Filter, Journal, Options, Reader, RealDisk, Wrong};
+use rr_journal::{Checked, Entry, Event, Filter, Gaps, Journal, Options, Reader, RealDisk, Wrong};
 
 const CALLS: u64 = 40;
 /// What is at the front of each batch on disk.
@@ -66,6 +66,7 @@ fn an_untouched_journal_has_no_damage_in_either_form() {
         let checked = verify(dir.path());
         assert_eq!((checked.damage.as_slice(), checked.entries, checked.head.sequence), (&[][..], last, last));
         assert_eq!(readable(dir.path()), ((1..=last).collect(), 0));
+        assert_eq!(Reader::open(dir.path()).gaps(), Gaps::default());
         assert_eq!(files(dir.path(), "sealed").is_empty(), segment_bytes > 4 << 10);
     }
 }
@@ -114,6 +115,7 @@ fn what_was_cut_out_swapped_or_blanked_is_found_by_the_chain() {
     cut.resize(whole.len(), 0);
     fs::write(log, &cut).expect("written");
     only(Wrong::Chain, &verify(dir.path()));
+    assert_eq!(gap(dir.path()), (Wrong::Chain, 40), "and is no secret to who only asks");
     // Zeros in the middle are no end.
     let mut blank = whole.clone();
     blank[a..b].fill(0);
@@ -137,9 +139,11 @@ fn a_log_that_ends_too_early_is_found_however_it_was_done() {
     blank[at[70]..].fill(0);
     fs::write(log, &blank).expect("written");
     only(Wrong::Truncated, &verify(dir.path()));
+    assert_eq!(gap(dir.path()), (Wrong::Truncated, 140));
     let (journal, recovered) = common::open(dir.path());
     assert_eq!((recovered.damage[0].wrong, recovered.head.sequence), (Wrong::Truncated, last));
     assert_eq!(journal.append_blocking(call(1, 99)).expect("kept"), last + 3, "no number is given twice");
+    assert_eq!(gap(dir.path()), (Wrong::Missing, 140), "it stays known");
 }
 
 #[test]
@@ -162,9 +166,18 @@ fn a_damaged_sealed_segment_costs_its_own_entries_only() {
     }
     fs::remove_file(&sealed[1]).expect("removed");
     only(Wrong::Missing, &verify(dir.path()));
+    assert_eq!(gap(dir.path()), (Wrong::Missing, first - 1));
     fs::write(&sealed[1], &whole).expect("written");
     fs::remove_file(&sealed[0]).expect("removed");
     only(Wrong::Missing, &verify(dir.path()));
+    assert_eq!(gap(dir.path()), (Wrong::Missing, 0));
+}
+
+/// The one place where entries are missing: what is wrong, and after which entry.
+fn gap(dir: &Path) -> (Wrong, u64) {
+    let gaps = Reader::open(dir).gaps();
+    let [damage] = gaps.damage.as_slice() else { panic!("not one: {gaps:?}") };
+    (damage.wrong, damage.after)
 }
 
 fn first_of(path: &Path) -> u64 {
@@ -196,6 +209,7 @@ fn what_is_forgotten_on_purpose_is_no_damage() {
     assert!(checked.damage.is_empty(), "{:?}", checked.damage);
     assert!(checked.first > 1, "nothing was forgotten");
     assert_eq!(forgotten(), Some(checked.first));
+    assert_eq!(Reader::open(dir.path()).gaps(), Gaps { begins: Some(checked.first), damage: vec![] });
 }
 
 #[test]

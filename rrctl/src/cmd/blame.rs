@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 use crate::exit::{Failure, Kind};
 use crate::hand::Hand;
 use crate::journal::lines::{self, Blame, Written};
-use crate::journal::{self, when};
+use crate::journal::{self, Missing, when};
 use crate::out;
 use crate::table::table;
 
 /// Show which session wrote which line that now stands in a file
 ///
 /// Out of the journal and the kept contents; renames are not followed. A line that came by no call of an agent is
-/// nobody's (`-`).
+/// nobody's (`-`). Whose a line is that came where the journal has a gap, nobody knows (`?`).
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A file in a work tree
@@ -43,9 +43,16 @@ pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
         ..Filter::default()
     };
     let reader = journal::reader(&hand.dirs);
-    let entries: Vec<(u64, Entry)> = reader.query(&filter).flatten().collect();
-    let blame = lines::blame(&path, entries, &text, &*journal::contents(&hand.dirs));
-    hand.answer(&as_json(&path, &blame), || as_text(&blame, &TimeZone::system(), out::columns()))
+    let (mut entries, mut met): (Vec<(u64, Entry)>, _) = (Vec::new(), Vec::new());
+    for find in reader.query(&filter) {
+        match find {
+            Ok(entry) => entries.push(entry),
+            Err(damage) => met.push(damage),
+        }
+    }
+    let missing = Missing::of(&reader, met);
+    let blame = lines::blame(&path, entries, &missing.points(), &text, &*journal::contents(&hand.dirs));
+    hand.answer(&as_json(&path, &blame, &missing), || as_text(&blame, &missing, &TimeZone::system(), out::columns()))
 }
 
 fn unread(file: &Path, error: &std::io::Error) -> Failure {
@@ -58,22 +65,25 @@ fn unread(file: &Path, error: &std::io::Error) -> Failure {
     }
 }
 
-fn as_json(path: &RepoPath, blame: &Blame) -> Value {
+fn as_json(path: &RepoPath, blame: &Blame, missing: &Missing) -> Value {
     let line = |(n, line): (usize, &Written)| {
         let by = line.by.as_ref();
         json!({
             "line": n + 1, "session": by.map(|by| &by.session), "sequence": by.map(|by| by.sequence),
             "at_unix_ms": by.map(|by| by.at_unix_ms), "text": line.text,
+            "uncertain": line.uncertain,
         })
     };
     let lines: Vec<_> = blame.lines.iter().enumerate().map(line).collect();
-    json!({ "path": path.shown(), "lines": lines, "unknown": blame.unknown })
+    let (begins, damage) = (missing.begins(), missing.json());
+    json!({ "path": path.shown(), "lines": lines, "unknown": blame.unknown, "begins": begins, "damage": damage })
 }
 
-fn as_text(blame: &Blame, zone: &TimeZone, columns: Option<u16>) -> String {
+fn as_text(blame: &Blame, missing: &Missing, zone: &TimeZone, columns: Option<u16>) -> String {
     let row = |(n, line): (usize, &Written)| {
+        let nobody = if line.uncertain { "?" } else { "-" };
         let (session, number, at) = line.by.as_ref().map_or_else(
-            || ("-".to_owned(), "-".to_owned(), "-".to_owned()),
+            || (nobody.to_owned(), "-".to_owned(), "-".to_owned()),
             |by| (by.session.short().to_owned(), by.sequence.to_string(), when::show(by.at_unix_ms, zone)),
         );
         vec![session, number, at, (n + 1).to_string(), line.text.replace('\t', "    ")]
@@ -84,6 +94,21 @@ fn as_text(blame: &Blame, zone: &TimeZone, columns: Option<u16>) -> String {
         let what =
             format!("\nOf {} changes the bytes are not kept: what they wrote counts as nobody's.\n", blame.unknown);
         text.push_str(&what);
+    }
+    let uncertain = blame.lines.iter().filter(|line| line.uncertain).count();
+    if let Some(removed) = missing.removed(zone).filter(|_| uncertain > 0) {
+        text.push_str(&format!("\n{removed}\n"));
+    }
+    for damage in &missing.damage {
+        text.push_str(&format!("\ndamaged: {damage}\n"));
+    }
+    match uncertain {
+        0 if missing.damage.is_empty() => {}
+        0 => text.push_str("\nNo line here came where the journal is damaged.\n"),
+        1 => text.push_str("\nWho wrote the line with `?` is not known: it came where something is missing.\n"),
+        n => text.push_str(&format!(
+            "\nWho wrote the {n} lines with `?` is not known: they came where something is missing.\n"
+        )),
     }
     text
 }
@@ -97,17 +122,22 @@ mod tests {
     #[test]
     fn each_line_is_a_row_and_nobodys_is_said_so() {
         let by = Some(Writer { session: of(1), sequence: 5, at_unix_ms: AT });
-        let lines = vec![Written { text: "fn main() {".into(), by: None }, Written { text: "\tagent();".into(), by }];
+        let line = |text: &str, by, uncertain| Written { text: text.into(), by, uncertain };
+        let lines = vec![line("fn main() {", None, false), line("\tagent();", by, false), line("}", None, true)];
         let blame = Blame { lines, unknown: 2 };
         let expected = "\
 SESSION   NUMBER  TIME                 LINE  TEXT
 -         -       -                    1     fn main() {
 01010101  5       2023-11-14 22:13:20  2         agent();
+?         -       -                    3     }
 
 Of 2 changes the bytes are not kept: what they wrote counts as nobody's.
+
+Who wrote the line with `?` is not known: it came where something is missing.
 ";
-        assert_eq!(as_text(&blame, &TimeZone::UTC, None), expected);
-        let value = as_json(&path("a.rs"), &blame);
+        let none = Missing::default();
+        assert_eq!(as_text(&blame, &none, &TimeZone::UTC, None), expected);
+        let value = as_json(&path("a.rs"), &blame, &none);
         assert_eq!((&value["lines"][0]["session"], &value["lines"][1]["sequence"]), (&Value::Null, &json!(5)));
     }
 }

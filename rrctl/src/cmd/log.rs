@@ -6,14 +6,14 @@ use std::thread;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use rr_journal::{Damage, Entry, Filter, Kind as EntryKind, Order, Reader};
+use rr_journal::{Entry, Filter, Kind as EntryKind, Order, Reader};
 use rr_runtime::clock::unix_ms;
 use serde_json::json;
 
 use crate::exit::{Failure, Kind};
 use crate::hand::Hand;
 use crate::journal::rows::Rows;
-use crate::journal::{self, when};
+use crate::journal::{self, Missing, when};
 use crate::out;
 
 /// What fits a few screens; more is asked for.
@@ -121,9 +121,11 @@ fn filter(args: &Args, reader: &Reader, now_unix_ms: u64, zone: &TimeZone) -> Re
 /// The newest entries, oldest first.
 struct Page {
     entries: Vec<(u64, Entry)>,
-    damage: Vec<Damage>,
+    missing: Missing,
     /// There are older ones.
     more: bool,
+    /// What was removed with age would belong here.
+    reaches_back: bool,
 }
 
 impl Page {
@@ -139,18 +141,24 @@ impl Page {
         let more = entries.len() > limit;
         entries.truncate(limit);
         entries.reverse();
-        Self { entries, damage, more }
+        let missing = Missing::of(reader, damage);
+        let since = filter.since_unix_ms.unwrap_or(0);
+        let reaches_back = !more && filter.after.is_none() && missing.begins_unix_ms().is_some_and(|at| since < at);
+        Self { entries, missing, more, reaches_back }
     }
 
     fn json(&self) -> serde_json::Value {
         let entries: Vec<_> =
             self.entries.iter().map(|(sequence, entry)| rr_journal::json::of(*sequence, entry)).collect();
-        let damage: Vec<_> = self.damage.iter().map(rr_journal::json::damage).collect();
-        json!({ "entries": entries, "more": self.more, "damage": damage })
+        let (begins, damage) = (self.missing.begins(), self.missing.json());
+        json!({ "entries": entries, "more": self.more, "begins": begins, "damage": damage })
     }
 
     fn text(&self, rows: &mut Rows) -> String {
         let mut text = String::new();
+        if let Some(removed) = self.missing.removed(&rows.zone).filter(|_| self.reaches_back) {
+            text.push_str(&format!("{removed}\n\n"));
+        }
         if self.more {
             text.push_str("There are older entries: --limit, --since and --until show them.\n\n");
         }
@@ -161,8 +169,13 @@ impl Page {
             let row = |(sequence, entry): &(u64, Entry)| rows.row(&rr_journal::json::of(*sequence, entry));
             text.extend(self.entries.iter().map(row));
         }
-        for damage in &self.damage {
+        for damage in &self.missing.damage {
             text.push_str(&format!("\ndamaged: {damage}\n"));
+        }
+        if !self.missing.damage.is_empty() {
+            text.push_str(
+                "\nWhat happened there is not among the rows above. rrctl doctor looks at all of the journal.\n",
+            );
         }
         text
     }
@@ -177,7 +190,7 @@ mod tests {
         let mut shelf = Shelf::default();
         let (a, b) = (shelf.put("a"), shelf.put("b"));
         let entries = (1..).zip(edit(1, "t1", "src/a.rs", a, b)).collect();
-        Page { entries, damage: vec![], more: false }
+        Page { entries, missing: Missing::default(), more: false, reaches_back: false }
     }
 
     #[test]
@@ -192,7 +205,7 @@ NUMBER  TIME                 SESSION   KIND             WHAT
 ";
         let mut rows = Rows::new(None, false, false, TimeZone::UTC);
         assert_eq!(page().text(&mut rows), expected);
-        let empty = Page { entries: vec![], damage: vec![], more: true };
+        let empty = Page { entries: vec![], more: true, ..page() };
         assert!(empty.text(&mut rows).starts_with("There are older entries"));
     }
 

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Stdout, Write as _, stdin, stdout};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossterm::event::{self as input, Event as Input, KeyCode, KeyEventKind, KeyModifiers};
@@ -10,16 +12,19 @@ use crossterm::style::{Color, Print, ResetColor, SetForegroundColor};
 use crossterm::{cursor, queue, terminal};
 use jiff::tz::TimeZone;
 use rr_core::id::SessionId;
-use rr_journal::{Contents, Damage, Entry, Event, Filter, Kind as EntryKind, Reader};
+use rr_journal::{Contents, Entry, Event, Filter, Kind as EntryKind, Reader};
 use rr_runtime::clock::unix_ms;
 use serde_json::json;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::flag;
+use signal_hook::low_level::emulate_default_handler;
 
 use crate::exit::{Failure, Kind};
 use crate::hand::Hand;
 use crate::journal::diff::Mark;
 use crate::journal::player::{Key, Player, Turn};
 use crate::journal::story::{Scene, scenes};
-use crate::journal::{self, screen, when};
+use crate::journal::{self, Missing, screen, when};
 use crate::out;
 
 /// Long enough to rest, short enough that time passes evenly.
@@ -52,28 +57,53 @@ pub(crate) fn run(args: &Args, hand: &Hand) -> Result<(), Failure> {
     }
     let from = args.from.as_deref().map(|typed| begin(typed, unix_ms(), &zone)).transpose()?;
     let session = journal::session(&reader, &args.session)?;
-    let Found { entries, damage } = found(&reader, &session);
+    let Found { entries, missing } = found(&reader, &session);
+    let gaps = gaps(&entries, &missing, &zone);
     let scenes = scenes(entries);
     let contents = journal::contents(&hand.dirs);
     if hand.wants_json() {
         let shown: Vec<_> = cut(&scenes, from).iter().map(|scene| scene.json(&*contents)).collect();
-        let damage: Vec<_> = damage.iter().map(rr_journal::json::damage).collect();
-        return out::json(&json!({ "session": session, "scenes": shown, "damage": damage }));
+        let (begins, damage) = (missing.begins(), missing.json());
+        return out::json(&json!({ "session": session, "scenes": shown, "begins": begins, "damage": damage }));
     }
-    damage.iter().for_each(|damage| eprintln!("damaged: {damage}"));
+    let scenes = with_gaps(scenes, gaps);
     if args.plain || !stdout().is_terminal() || !stdin().is_terminal() {
         return cut(&scenes, from).iter().try_for_each(|scene| out::text(&screen::plain(scene, &*contents, &zone)));
     }
     let at = scenes.len() - cut(&scenes, from).len();
     let mut player = Player::new(scenes, args.speed);
     player.at = at.min(player.scenes.len().saturating_sub(1));
-    play(&mut player, &*contents, &zone).map_err(|e| Failure::at("use the terminal", &e).hint("--plain"))
+    let told = Told::to_end().map_err(|e| Failure::at("listen for signals", &e))?;
+    play(&mut player, &*contents, &zone, &told).map_err(|e| Failure::at("use the terminal", &e).hint("--plain"))?;
+    // The terminal is given back: now it ends as it was told to.
+    told.obey().map_err(|e| Failure::at("end by the signal", &e))
+}
+
+/// Signals that end a program. Taken as they come they would leave the terminal as the player has it.
+struct Told(Arc<AtomicUsize>);
+
+impl Told {
+    fn to_end() -> std::io::Result<Self> {
+        let told = Arc::new(AtomicUsize::new(0));
+        for signal in [SIGTERM, SIGHUP, SIGINT, SIGQUIT] {
+            flag::register_usize(signal, told.clone(), signal.unsigned_abs() as usize)?;
+        }
+        Ok(Self(told))
+    }
+
+    fn signal(&self) -> Option<i32> {
+        i32::try_from(self.0.load(Ordering::Relaxed)).ok().filter(|signal| *signal != 0)
+    }
+
+    fn obey(&self) -> std::io::Result<()> {
+        self.signal().map_or(Ok(()), emulate_default_handler)
+    }
 }
 
 /// What is on record of a session.
 struct Found {
     entries: BTreeMap<u64, Entry>,
-    damage: Vec<Damage>,
+    missing: Missing,
 }
 
 /// Its own entries; and what happened to it by others: pauses while it lived, and rollbacks of it.
@@ -90,7 +120,15 @@ fn found(reader: &Reader, session: &SessionId) -> Found {
         ..=entries.last_key_value().map_or(0, |(last, _)| *last);
     let others =
         Filter { kinds: Some(vec![EntryKind::Paused, EntryKind::Resumed, EntryKind::RolledBack]), ..Filter::default() };
-    for (sequence, entry) in reader.query(&others).flatten() {
+    for find in reader.query(&others) {
+        let (sequence, entry) = match find {
+            Ok(found) => found,
+            Err(found) if damage.contains(&found) => continue,
+            Err(found) => {
+                damage.push(found);
+                continue;
+            }
+        };
         let is_meant = match &entry.event {
             Event::RolledBack { of, .. } => of == session,
             _ => lived.contains(&sequence),
@@ -100,7 +138,27 @@ fn found(reader: &Reader, session: &SessionId) -> Found {
             entries.insert(sequence, Entry { call: None, ..entry });
         }
     }
-    Found { entries, damage }
+    Found { entries, missing: Missing::of(reader, damage) }
+}
+
+/// Where something of this session may be missing: not before its start and not behind its end, if these are there.
+fn gaps(entries: &BTreeMap<u64, Entry>, missing: &Missing, zone: &TimeZone) -> Vec<(u64, String)> {
+    let of_kind = |kind| entries.iter().find(|(_, entry)| entry.event.kind() == kind).map(|(sequence, _)| *sequence);
+    let start = of_kind(EntryKind::SessionStarted).unwrap_or(0);
+    let end = of_kind(EntryKind::SessionEnded).unwrap_or(u64::MAX);
+    let removed = missing.removed(zone).map(|words| (0, format!("what it did before is not here: {words}")));
+    let damaged = missing.damage.iter().map(|damage| (damage.after, format!("calls may be missing here: {damage}")));
+    removed.into_iter().chain(damaged).filter(|(after, _)| (start..end).contains(after)).collect()
+}
+
+/// Each gap behind the last scene that begins before it.
+fn with_gaps(mut scenes: Vec<Scene>, gaps: Vec<(u64, String)>) -> Vec<Scene> {
+    for (after, words) in gaps {
+        let at = scenes.partition_point(|scene| scene.first <= after);
+        let at_unix_ms = scenes.get(at.saturating_sub(1)).map_or(0, |scene| scene.at_unix_ms);
+        scenes.insert(at, Scene::gap(after, at_unix_ms, words));
+    }
+    scenes
 }
 
 /// Where to begin.
@@ -124,11 +182,11 @@ fn cut(scenes: &[Scene], from: Option<From>) -> &[Scene] {
     &scenes[at..]
 }
 
-fn play(player: &mut Player, contents: &dyn Contents, zone: &TimeZone) -> std::io::Result<()> {
+fn play(player: &mut Player, contents: &dyn Contents, zone: &TimeZone, told: &Told) -> std::io::Result<()> {
     let mut terminal = Terminal::take()?;
     let mut looked = Instant::now();
     terminal.show(player, contents, zone)?;
-    loop {
+    while told.signal().is_none() {
         let turn = if input::poll(TICK)? { heard(player, &input::read()?) } else { Turn::Same };
         let passed = looked.elapsed();
         looked = Instant::now();
@@ -138,6 +196,7 @@ fn play(player: &mut Player, contents: &dyn Contents, zone: &TimeZone) -> std::i
             _ => terminal.show(player, contents, zone)?,
         }
     }
+    Ok(())
 }
 
 fn heard(player: &mut Player, input: &Input) -> Turn {
@@ -224,6 +283,8 @@ impl Drop for Terminal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::tests::entry;
+    use rr_journal::{Damage, Wrong};
 
     #[test]
     fn it_begins_where_it_was_asked_to() {
@@ -234,6 +295,26 @@ mod tests {
         assert_eq!((first(Some(From::Time(150))), first(Some(From::Time(301)))), (Some(20), None));
         assert_eq!(begin("17", 0, &TimeZone::UTC), Ok(From::Number(17)));
         assert_eq!(begin("1s", 5_000, &TimeZone::UTC), Ok(From::Time(4_000)));
+    }
+
+    #[test]
+    fn a_gap_is_told_where_it_is_and_only_if_it_may_be_of_the_session() {
+        let at = |after: u64| Damage { file: "j".into(), wrong: Wrong::Blanked, at: 0, len: 0, after };
+        let empty = tempfile::tempdir().expect("folder");
+        let missing =
+            |afters: &[u64]| Missing::of(&Reader::open(empty.path()), afters.iter().map(|after| at(*after)).collect());
+        let ended = entry(1, "", Event::SessionEnded { how: "over".into() });
+        let told = |text: &str| entry(1, "", Event::Told { text: text.into() });
+        let entries: BTreeMap<u64, Entry> = [(10, told("a")), (20, told("b")), (30, ended)].into();
+        let found = gaps(&entries, &missing(&[5, 10, 29, 30]), &TimeZone::UTC);
+        assert_eq!(
+            found.iter().map(|(after, _)| *after).collect::<Vec<_>>(),
+            [5, 10, 29],
+            "behind its end is nothing of it"
+        );
+        let titles = |gaps| with_gaps(scenes(entries.clone()), gaps).into_iter().map(|scene| scene.title);
+        let titles: Vec<String> = titles(found).map(|title| title.chars().take(7).collect()).collect();
+        assert_eq!(titles, ["calls m", "told: a", "calls m", "told: b", "calls m", "session"]);
     }
 
     #[test]

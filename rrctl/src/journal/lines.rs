@@ -27,6 +27,8 @@ pub(crate) struct Written {
     pub(crate) text: String,
     /// Nobody: it was there before, or came without any call.
     pub(crate) by: Option<Writer>,
+    /// Nobody as far as is known: it came where entries or bytes are missing.
+    pub(crate) uncertain: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,14 +38,17 @@ pub(crate) struct Blame {
     pub(crate) unknown: usize,
 }
 
-/// `entries`: all that change the path, oldest first. `standing` is what is there now.
+/// `entries`: all that change the path, oldest first. `gaps`: after which entries some are missing. `standing` is what is there now.
 pub(crate) fn blame(
     path: &RepoPath,
     entries: impl IntoIterator<Item = (u64, Entry)>,
+    gaps: &[u64],
     standing: &str,
     contents: &dyn Contents,
 ) -> Blame {
     let mut blame = Blame::default();
+    // The last change that is known, and whether one since then could not be read.
+    let (mut last, mut unread) = (0, false);
     // What was taken out, for a rollback that brings it back.
     let mut gone: HashMap<String, Writer> = HashMap::new();
     for (sequence, entry) in entries {
@@ -55,21 +60,25 @@ pub(crate) fn blame(
         let Some(change) = changes.iter().find(|change| change.path.as_path() == path.as_path()) else { continue };
         let Some([before, after]) = texts(change, contents) else {
             blame.unknown += 1;
+            unread = true;
             continue;
         };
+        let uncertain = unread || gaps.iter().any(|after| (last..sequence).contains(after));
+        (last, unread) = (sequence, false);
         let by = entry.session.clone().map(|session| Writer { session, sequence, at_unix_ms: entry.at_unix_ms });
-        // What happened in between was nobody's call.
-        blame.lines = replay(std::mem::take(&mut blame.lines), &before, |_| None, &mut gone);
+        // What happened in between was nobody's call, if nothing is missing there.
+        blame.lines = replay(std::mem::take(&mut blame.lines), &before, |_| None, uncertain, &mut gone);
         let lines = std::mem::take(&mut blame.lines);
         blame.lines = match is_rollback {
-            false => replay(lines, &after, |_| by.clone(), &mut gone),
+            false => replay(lines, &after, |_| by.clone(), false, &mut gone),
             true => {
                 let old = gone.clone();
-                replay(lines, &after, |text| old.get(text).cloned().or_else(|| by.clone()), &mut gone)
+                replay(lines, &after, |text| old.get(text).cloned().or_else(|| by.clone()), false, &mut gone)
             }
         };
     }
-    blame.lines = replay(blame.lines, standing, |_| None, &mut gone);
+    let uncertain = unread || gaps.iter().any(|after| *after >= last);
+    blame.lines = replay(blame.lines, standing, |_| None, uncertain, &mut gone);
     blame
 }
 
@@ -83,6 +92,7 @@ fn replay(
     lines: Vec<Written>,
     after: &str,
     by: impl Fn(&str) -> Option<Writer>,
+    uncertain: bool,
     gone: &mut HashMap<String, Writer>,
 ) -> Vec<Written> {
     let old: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
@@ -92,7 +102,7 @@ fn replay(
     }
     let until = std::time::Instant::now() + TIME_MAX;
     let mut result = Vec::with_capacity(new.len());
-    let fresh = |text: &&str| Written { text: (*text).to_owned(), by: by(text) };
+    let fresh = |text: &&str| Written { text: (*text).to_owned(), by: by(text), uncertain };
     for op in capture_diff_slices_deadline(Algorithm::Myers, &old, &new, Some(until)) {
         if !matches!(op, DiffOp::Equal { .. }) {
             let out = lines[op.old_range()].iter().filter_map(|line| Some((line.text.clone(), line.by.clone()?)));
@@ -115,7 +125,7 @@ mod tests {
 
     /// Each standing line with the first byte of its session's id; 0 is nobody.
     fn blamed(entries: Vec<Entry>, standing: &str, shelf: &Shelf) -> Vec<(String, u8)> {
-        let blame = blame(&path("a.rs"), (1..).zip(entries), standing, &shelf.0);
+        let blame = blame(&path("a.rs"), (1..).zip(entries), &[], standing, &shelf.0);
         let who = |by: Option<Writer>| by.map_or(0, |by| u8::from_str_radix(&by.session.as_str()[..2], 16).unwrap());
         blame.lines.into_iter().map(|line| (line.text, who(line.by))).collect()
     }
@@ -157,7 +167,30 @@ mod tests {
         let mut shelf = Shelf::default();
         let a = shelf.put("a\n");
         let entries = edit(1, "t1", "a.rs", a, Content::Unkept);
-        let blame = blame(&path("a.rs"), (1..).zip(entries), "a\nb\n", &shelf.0);
-        assert_eq!((blame.unknown, blame.lines.iter().filter(|line| line.by.is_none()).count()), (1, 2));
+        let blame = blame(&path("a.rs"), (1..).zip(entries), &[], "a\nb\n", &shelf.0);
+        let nobodys = blame.lines.iter().filter(|line| line.by.is_none() && line.uncertain).count();
+        assert_eq!((blame.unknown, nobodys), (1, 2), "and nobody knows whose they are");
+    }
+
+    #[test]
+    fn a_line_that_came_where_entries_are_missing_is_uncertain_and_no_other() {
+        let mut shelf = Shelf::default();
+        let v: Vec<Content> = ["old\n", "old\na\n", "old\na\nlost\n", "old\na\nlost\nc\n"].map(|t| shelf.put(t)).into();
+        let entries = [edit(1, "t1", "a.rs", v[0], v[1]), edit(2, "t2", "a.rs", v[2], v[3])].concat();
+        let uncertain = |gaps: &[u64], standing: &str| {
+            let blame = blame(&path("a.rs"), (1..).zip(entries.clone()), gaps, standing, &shelf.0);
+            let lines = blame.lines.into_iter().filter(|line| line.uncertain);
+            lines.map(|line| line.text).collect::<Vec<_>>()
+        };
+        let now = "old\na\nlost\nc\nhand\n";
+        // The first change is entry 5, the second entry 10.
+        assert!(uncertain(&[], now).is_empty());
+        assert_eq!(uncertain(&[0], now), ["old"], "removed with age");
+        assert_eq!(uncertain(&[4], now), ["old"]);
+        assert_eq!(uncertain(&[5], now), ["lost"], "between the two");
+        assert_eq!(uncertain(&[9], now), ["lost"]);
+        assert_eq!(uncertain(&[10], now), ["hand"], "the end");
+        assert_eq!(uncertain(&[0, 7, 12], now), ["old", "lost", "hand"]);
+        assert!(uncertain(&[10], "old\na\nlost\nc\n").is_empty(), "no line came there");
     }
 }

@@ -90,6 +90,23 @@ pub(crate) fn scenes(entries: impl IntoIterator<Item = (u64, Entry)>) -> Vec<Sce
 }
 
 impl Scene {
+    /// A place of the story where entries are missing.
+    pub(crate) fn gap(after: u64, at_unix_ms: u64, words: String) -> Self {
+        Self {
+            first: after,
+            at_unix_ms,
+            agent_id: None,
+            title: words,
+            verdict: None,
+            changes: vec![],
+            end: End::None,
+            rulings: vec![],
+            facts: vec![],
+            locks: vec![],
+            what: What::Other,
+        }
+    }
+
     fn begin(first: u64, entry: &Entry) -> Self {
         let what = match &entry.event {
             Event::Intent { .. } => What::Call,
