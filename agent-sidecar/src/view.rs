@@ -3,6 +3,7 @@
 //! questions need and no more, for there are thousands.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::mem::swap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -11,7 +12,7 @@ use rr_core::id::{RepoId, SessionId, Token};
 use rr_core::path::RepoPath;
 use rr_core::scope::Scope;
 use rr_core::time::Span;
-use rr_fleet::{Fleet, FleetError, LockRow, Moved, Moves, Now, Part, SessionRecord, WaiterRow};
+use rr_fleet::{Fleet, FleetError, LockRow, Moved, Moves, Now, Part, SessionRecord, WaiterRow, Work};
 use rr_runtime::clock::unix_ms;
 use rr_runtime::metrics::FleetSize;
 
@@ -61,7 +62,7 @@ impl View {
     /// Reads the fleet anew.
     pub(crate) async fn refresh(&self, fleet: &Fleet) {
         match fleet.work().await {
-            Ok(all) => self.write().take_in_all(all),
+            Ok(all) => self.replace(all),
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "look at the fleet"),
         }
     }
@@ -70,11 +71,16 @@ impl View {
     /// was read.
     pub(crate) async fn begin(&self, fleet: &Fleet) -> Result<u64, FleetError> {
         let all = fleet.work().await?;
-        let revision = all.iter().map(|moves| moves.revision).max().unwrap_or_default();
-        let mut picture = self.write();
-        *picture = Picture::default();
-        picture.take_in_all(all);
+        let revision = all.revision;
+        let mut read = Picture::of(all);
+        swap(&mut *self.write(), &mut read);
         Ok(revision)
+    }
+
+    /// Nobody waits while it is read, nor while what it replaces is dropped.
+    fn replace(&self, all: Work) {
+        let mut read = Picture::of(all);
+        self.write().exchange(&mut read);
     }
 
     pub(crate) fn take_in(&self, moves: Moves) {
@@ -164,34 +170,42 @@ impl View {
 }
 
 impl Picture {
-    fn take_in_all(&mut self, all: Vec<Moves>) {
-        all.into_iter().for_each(|moves| self.take_in(moves));
+    fn of(all: Work) -> Self {
+        let mut picture = Self { seen: Part::ALL.map(|part| (part, all.revision)).into(), ..Self::default() };
+        all.rows().for_each(|(part, row)| picture.apply(part, row));
+        picture
     }
 
     fn take_in(&mut self, moves: Moves) {
         let seen = self.seen.entry(moves.part).or_default();
-        // What was read anew has it already; or what was read is older than what the watch has told since.
-        if moves.revision < *seen || (moves.revision == *seen && !moves.is_whole) {
+        // What was read anew has it already.
+        if moves.revision <= *seen {
             return;
         }
         *seen = moves.revision;
-        if moves.is_whole {
-            self.forget(moves.part);
-        }
         for moved in moves.moved {
             self.apply(moves.part, moved);
         }
     }
 
-    fn forget(&mut self, part: Part) {
-        match part {
-            Part::Sessions => self.sessions.clear(),
-            Part::Waiters => self.waiters.clear(),
-            Part::Locks => {
-                self.holders.clear();
-                self.others.clear();
+    /// Exchanges what was read anew for what was known, but for parts of which the watch has told more since.
+    fn exchange(&mut self, read: &mut Self) {
+        for (part, revision) in &read.seen {
+            let seen = self.seen.entry(*part).or_default();
+            if *revision < *seen {
+                continue;
             }
-            Part::SharedLocks => self.shared.clear(),
+            *seen = *revision;
+            match part {
+                Part::Sessions => swap(&mut self.sessions, &mut read.sessions),
+                Part::Waiters => swap(&mut self.waiters, &mut read.waiters),
+                Part::Locks => {
+                    swap(&mut self.holders, &mut read.holders);
+                    swap(&mut self.others, &mut read.others);
+                    swap(&mut self.repos, &mut read.repos);
+                }
+                Part::SharedLocks => swap(&mut self.shared, &mut read.shared),
+            }
         }
     }
 
@@ -308,11 +322,14 @@ mod tests {
     }
 
     fn change(revision: u64, moved: Vec<Moved>) -> Moves {
-        Moves { part: Part::Locks, revision, is_whole: false, moved }
+        Moves { part: Part::Locks, revision, moved }
     }
 
-    fn whole(revision: u64, moved: Vec<Moved>) -> Moves {
-        Moves { is_whole: true, ..change(revision, moved) }
+    /// The locks as they were read at a revision.
+    fn whole(revision: u64, moved: Vec<Moved>) -> Picture {
+        let mut read = Picture::default();
+        read.take_in(change(revision, moved));
+        read
     }
 
     fn holder(view: &View, text: &str) -> Option<SessionId> {
@@ -341,16 +358,16 @@ mod tests {
         let (a, b) = (file(1, "a", 3), file(2, "b", 5));
         view.take_in(change(5, vec![b.clone()]));
         // Read before the watch told of `b`, arrived after.
-        view.take_in(whole(4, vec![a.clone()]));
+        view.write().exchange(&mut whole(4, vec![a.clone()]));
         assert_eq!((holder(&view, "a"), holder(&view, "b")), (None, Some(sid(2))));
-        view.take_in(whole(6, vec![a.clone(), b.clone()]));
+        view.write().exchange(&mut whole(6, vec![a.clone(), b.clone()]));
         // The watch comes to what the reading has seen already.
         view.take_in(change(6, vec![gone(&a)]));
         assert_eq!((holder(&view, "a"), holder(&view, "b")), (Some(sid(1)), Some(sid(2))));
         view.take_in(change(7, vec![gone(&a)]));
         view.take_in(Moves { part: Part::SharedLocks, ..change(2, vec![file(3, "tree", 2)]) });
         assert_eq!((holder(&view, "a"), view.sizes().locks), (None, 2), "each part has a time of its own");
-        view.take_in(whole(8, vec![]));
+        view.write().exchange(&mut whole(8, vec![]));
         assert_eq!((holder(&view, "b"), view.sizes().locks), (None, 1));
     }
 

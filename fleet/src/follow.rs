@@ -21,13 +21,22 @@ pub enum Part {
     SharedLocks,
 }
 
-/// What one part is at a revision, or what changed in it there.
+impl Part {
+    pub const ALL: [Self; 4] = [Self::Sessions, Self::Waiters, Self::Locks, Self::SharedLocks];
+}
+
+/// All there is of every part, at one revision.
+pub struct Work {
+    pub revision: Revision,
+    fleet: Fleet,
+    parts: Vec<Vec<KeyValue>>,
+}
+
+/// What changed in one part at a revision.
 #[derive(Clone, Debug)]
 pub struct Moves {
     pub part: Part,
     pub revision: Revision,
-    /// This is all there is of it.
-    pub is_whole: bool,
     pub moved: Vec<Moved>,
 }
 
@@ -70,20 +79,14 @@ pub struct LockCount {
 
 type Changes = SelectAll<BoxStream<'static, (Part, Result<WatchEvent, StoreError>)>>;
 
-const WORK: [Part; 4] = [Part::Sessions, Part::Waiters, Part::Locks, Part::SharedLocks];
-
 impl Fleet {
     /// Who is here, and who has or waits for what.
     ///
     /// # Errors
     /// If the store does not answer.
-    pub async fn work(&self) -> Result<Vec<Moves>, FleetError> {
-        let (parts, revision) = self.all_of(&WORK).await?;
-        let whole = |(part, kvs): (Part, Vec<KeyValue>)| {
-            let moved = kvs.into_iter().filter_map(|kv| self.moved(&Change::Put(kv))).collect();
-            Moves { part, revision, is_whole: true, moved }
-        };
-        Ok(WORK.into_iter().zip(parts).map(whole).collect())
+    pub async fn work(&self) -> Result<Work, FleetError> {
+        let (parts, revision) = self.all_of(&Part::ALL).await?;
+        Ok(Work { revision, fleet: self.clone(), parts })
     }
 
     /// Whatever changes of it, after what [`Fleet::work`] told at this revision.
@@ -91,7 +94,7 @@ impl Fleet {
     /// # Errors
     /// If the store does not answer, or has forgotten that revision.
     pub async fn follow_work(&self, after: Revision) -> Result<Follower, FleetError> {
-        Ok(Follower { fleet: self.clone(), changes: self.changes(&WORK, after).await? })
+        Ok(Follower { fleet: self.clone(), changes: self.changes(&Part::ALL, after).await? })
     }
 
     /// Counts the fleet's locks, and goes on counting.
@@ -148,6 +151,16 @@ impl Fleet {
     }
 }
 
+impl Work {
+    /// Part by part, sessions first. A row is read when it is asked for: thousands of them side by side are most of what a
+    /// sidecar may take.
+    pub fn rows(self) -> impl Iterator<Item = (Part, Moved)> {
+        let Self { fleet, parts, .. } = self;
+        let all = Part::ALL.into_iter().zip(parts).flat_map(|(part, kvs)| kvs.into_iter().map(move |kv| (part, kv)));
+        all.filter_map(move |(part, kv)| Some((part, fleet.moved(&Change::Put(kv))?)))
+    }
+}
+
 impl<T> Now<T> {
     fn of(change: &Change, read: impl Fn(&KeyValue) -> Option<T>) -> Self {
         match change {
@@ -165,7 +178,7 @@ impl Follower {
     pub async fn changed(&mut self) -> Result<Moves, FleetError> {
         let (part, event) = next(&mut self.changes).await?;
         let moved = event.changes.iter().filter_map(|change| self.fleet.moved(change)).collect();
-        Ok(Moves { part, revision: event.revision, is_whole: false, moved })
+        Ok(Moves { part, revision: event.revision, moved })
     }
 }
 

@@ -41,7 +41,7 @@ pub use asks::{
 };
 pub use estate::Estate;
 pub use findings::{FINDINGS_MAX, FindingChange, FindingFollower, FindingsKept, TOLD_BYTES_MAX};
-pub use follow::{Follower, LockCount, Moved, Moves, Now, Part};
+pub use follow::{Follower, LockCount, Moved, Moves, Now, Part, Work};
 pub use heads::{HeadRecorded, JournalHost, LogHead};
 pub use health::{
     AskedHealth, HEALTH_RUNS_MAX, HealthAsk, HealthRun, LineHealth, PLAN_BYTES_MAX, TakenAsk, TrustedPlan,

@@ -24,23 +24,25 @@ struct Picture {
 impl Picture {
     async fn of(stage: &Stage) -> (Self, Follower) {
         let (mut picture, all) = (Self::default(), stage.fleet.work().await.unwrap());
-        let revision = all[0].revision;
-        all.into_iter().for_each(|moves| picture.take_in(moves));
+        let revision = all.revision;
+        all.rows().for_each(|(_, moved)| picture.take_in_one(moved));
         (picture, stage.fleet.follow_work(revision).await.unwrap())
     }
 
     fn take_in(&mut self, moves: Moves) {
-        for moved in moves.moved {
-            match moved {
-                Moved::Session(sid, now) => keep(&mut self.sessions, sid.to_string(), &now, &mut self.unreadable),
-                Moved::Waiter(key, now) => keep(&mut self.waiters, key, &now, &mut self.unreadable),
-                Moved::Lock { key, session, now, .. } => {
-                    assert!(key.contains(session.as_str()), "{key}");
-                    if let Now::Gone = now {
-                        self.gone.push(key.clone());
-                    }
-                    keep(&mut self.locks, key, &now, &mut self.unreadable);
+        moves.moved.into_iter().for_each(|moved| self.take_in_one(moved));
+    }
+
+    fn take_in_one(&mut self, moved: Moved) {
+        match moved {
+            Moved::Session(sid, now) => keep(&mut self.sessions, sid.to_string(), &now, &mut self.unreadable),
+            Moved::Waiter(key, now) => keep(&mut self.waiters, key, &now, &mut self.unreadable),
+            Moved::Lock { key, session, now, .. } => {
+                assert!(key.contains(session.as_str()), "{key}");
+                if let Now::Gone = now {
+                    self.gone.push(key.clone());
                 }
+                keep(&mut self.locks, key, &now, &mut self.unreadable);
             }
         }
     }
