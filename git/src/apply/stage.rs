@@ -22,34 +22,63 @@ pub(super) struct Staged {
     pub(super) at: usize,
     pub(super) folder: Arc<Folder>,
     pub(super) name: OsString,
+    /// Until it is whole.
+    part: OsString,
+    /// A file that has not been yet.
+    is_to_be_synced: bool,
 }
+
+/// Whether its owner may open a file of this mode again.
+const fn is_readable(mode: u16) -> bool {
+    mode & 0o400 != 0
+}
+
+/// By the path that it stands for: of many files in one folder that is opened, and synced, once.
+type Folders = HashMap<PathBuf, Arc<Folder>>;
 
 /// Stages what becomes a file or a link.
 pub(super) fn all(vault: &Vault, number: u64, open: &[(usize, &Write)]) -> Result<Vec<Staged>, ApplyError> {
-    // Of many files in one folder that is opened, and synced, once.
-    let (mut staged, mut folders) = (Vec::new(), Folders::new());
-    let mut stage_all = || {
-        for (at, write) in open {
-            check_links(write)?;
-            staged.extend(stage(vault, number, *at, write, &mut folders)?);
-        }
-        let sync = |folder: &Arc<Folder>| vault.disk().sync_folder(folder).map_err(failed("sync", folder.path()));
-        folders.values().try_for_each(sync)
-    };
-    let done = stage_all();
+    let mut staged = Vec::new();
+    let done = stage_all(vault, number, open, &mut staged);
     if done.is_err() {
         drop_all(vault, &staged);
     }
     done.map(|()| staged)
 }
 
-/// By the path that it stands for.
-type Folders = HashMap<PathBuf, Arc<Folder>>;
+fn stage_all(vault: &Vault, number: u64, open: &[(usize, &Write)], staged: &mut Vec<Staged>) -> Result<(), ApplyError> {
+    let (disk, mut folders) = (vault.disk(), Folders::new());
+    for (at, write) in open {
+        check_links(write)?;
+        if !matches!(write.becomes, Content::File { .. } | Content::Link { .. }) {
+            continue;
+        }
+        let path = write.place.root.join(&write.place.path);
+        let folder = folder_of(&write.place, &path, &mut folders)?;
+        let (part, name) = (name(number, *at, Kind::Part), name(number, *at, Kind::New));
+        let is_to_be_synced = matches!(write.becomes, Content::File { mode, .. } if is_readable(mode));
+        staged.push(Staged { at: *at, folder: Arc::clone(&folder), name, part: part.clone(), is_to_be_synced });
+        fill(vault, &folder, &part, write.becomes, &path)?;
+    }
+    // After all are written: what the disk does for the first one serves the others too.
+    for one in staged.iter().filter(|one| one.is_to_be_synced) {
+        let synced = one.folder.read_file(&one.part).and_then(|file| disk.sync(&file));
+        synced.map_err(failed("sync", &one.folder.path().join(&one.part)))?;
+    }
+    for one in staged.iter() {
+        let whole = disk.rename((&one.folder, &one.part), (&one.folder, &one.name), Rename::New);
+        whole.map_err(failed("stage", &one.folder.path().join(&one.name)))?;
+    }
+    let sync = |folder: &Arc<Folder>| disk.sync_folder(folder).map_err(failed("sync", folder.path()));
+    folders.values().try_for_each(sync)
+}
 
 pub(super) fn drop_all(vault: &Vault, staged: &[Staged]) {
     for one in staged {
-        // A second run finds what is left.
-        let _ = vault.disk().remove(&one.folder, &one.name);
+        for name in [&one.part, &one.name] {
+            // A second run finds what is left.
+            let _ = vault.disk().remove(&one.folder, name);
+        }
     }
 }
 
@@ -66,36 +95,14 @@ fn check_links(write: &Write) -> Result<(), ApplyError> {
     }
 }
 
-fn stage(
-    vault: &Vault,
-    number: u64,
-    at: usize,
-    write: &Write,
-    folders: &mut Folders,
-) -> Result<Option<Staged>, ApplyError> {
-    if !matches!(write.becomes, Content::File { .. } | Content::Link { .. }) {
-        return Ok(None);
-    }
-    let path = write.place.root.join(&write.place.path);
-    let around = path.parent().unwrap_or(&path).to_owned();
-    let folder = match folders.entry(around) {
-        Entry::Occupied(known) => Arc::clone(known.get()),
+fn folder_of(place: &Place, path: &Path, folders: &mut Folders) -> Result<Arc<Folder>, ApplyError> {
+    match folders.entry(path.parent().unwrap_or(path).to_owned()) {
+        Entry::Occupied(known) => Ok(Arc::clone(known.get())),
         Entry::Vacant(new) => {
-            let opened = nearest(&write.place).map_err(failed("open the folder of", &path))?;
-            Arc::clone(new.insert(Arc::new(opened)))
+            let opened = nearest(place).map_err(failed("open the folder of", path))?;
+            Ok(Arc::clone(new.insert(Arc::new(opened))))
         }
-    };
-    let (part, new) = (name(number, at, Kind::Part), name(number, at, Kind::New));
-    let disk = vault.disk();
-    let made = fill(vault, &folder, &part, write.becomes, &path);
-    let made =
-        made.and_then(|()| disk.rename((&folder, &part), (&folder, &new), Rename::New).map_err(failed("stage", &path)));
-    if let Err(e) = made {
-        let _ = disk.remove(&folder, &part);
-        let _ = disk.remove(&folder, &new);
-        return Err(e);
     }
-    Ok(Some(Staged { at, folder, name: new }))
 }
 
 fn fill(vault: &Vault, folder: &Folder, part: &OsStr, becomes: Content, path: &Path) -> Result<(), ApplyError> {
@@ -105,7 +112,7 @@ fn fill(vault: &Vault, folder: &Folder, part: &OsStr, becomes: Content, path: &P
             let file = disk.create(folder, part).map_err(failed("stage", path))?;
             vault.copy(blob, &mut |piece| disk.write(&file, piece))?;
             disk.set_mode(&file, mode).map_err(failed("stage", path))?;
-            disk.sync(&file).map_err(failed("sync", path))
+            if is_readable(mode) { Ok(()) } else { disk.sync(&file).map_err(failed("sync", path)) }
         }
         Content::Link { blob } => {
             let target = OsString::from_vec(vault.bytes(blob)?);
