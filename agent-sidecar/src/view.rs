@@ -37,13 +37,14 @@ struct Picture {
 }
 
 /// Who holds a path, and since when by the wall clock.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub session: SessionId,
     pub since_unix_ms: u64,
     token: Token,
 }
 
+#[derive(PartialEq, Eq)]
 struct OtherLock {
     repo: RepoId,
     /// The pattern; `None`: it is no file.
@@ -188,7 +189,8 @@ impl Picture {
         }
     }
 
-    /// Exchanges what was read anew for what was known, but for parts of which the watch has told more since.
+    /// Exchanges what was read anew for what was known, but for parts of which the watch has told more since. Locks that are
+    /// the same stay where they are: memory that was taken last is given back best, and there are thousands of them.
     fn exchange(&mut self, read: &mut Self) {
         for (part, revision) in &read.seen {
             let seen = self.seen.entry(*part).or_default();
@@ -199,6 +201,7 @@ impl Picture {
             match part {
                 Part::Sessions => swap(&mut self.sessions, &mut read.sessions),
                 Part::Waiters => swap(&mut self.waiters, &mut read.waiters),
+                Part::Locks if self.holders == read.holders && self.others == read.others => {}
                 Part::Locks => {
                     swap(&mut self.holders, &mut read.holders);
                     swap(&mut self.others, &mut read.others);
