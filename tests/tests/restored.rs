@@ -21,8 +21,9 @@ fn on_a_restored_store_nothing_passes_until_a_person_makes_a_new_start() {
     one.write("a.txt", "1\n").must_pass();
     let backup = cluster.backup();
     until("the daemon works after the pause of the backup", || one.write("b.txt", "1\n").passed());
+    // What is known of the permit may be from before the backup, and too old before it is read again.
     for n in 0..100 {
-        one.write(&format!("many/{n}.txt"), "1\n").must_pass();
+        until("and goes on", || one.write(&format!("many/{n}.txt"), "1\n").passed());
     }
 
     let restored = Instant::now();
