@@ -117,6 +117,8 @@ impl Service {
             // What calls remember of the tree is theirs to note.
             let mut changes = snapshots.changes(&before, &whole, None);
             changes.extend(snapshots.changes_since(&before, &since, &left));
+            // A person saves files: a folder around them is none more.
+            changes.retain(|change| change.after != Content::Folder);
             changes
         };
         tokio::task::spawn_blocking(compare).await.map_err(|_| "comparing files failed".to_owned())
