@@ -103,6 +103,15 @@ impl Service {
         self.end_slots_of(who, id).await;
     }
 
+    /// A call that was begun and is not let through after all: whatever changes meanwhile is none of its work.
+    pub(crate) fn came_to_nothing(&self, who: &AgentSession, id: &str) {
+        let begun = who.lock().over(id);
+        if let Some(flight) = begun.filter(|flight| flight.may_change && !flight.recorded) {
+            self.people.call_left(&flight, &[], self.now());
+            self.note_done(who, flight.agent_id.as_ref(), id, false, Vec::new());
+        }
+    }
+
     /// Looks at what a call has done whose end nobody has reported, and writes it down.
     pub(crate) async fn look_once(self: &Arc<Self>, who: &Arc<AgentSession>, id: &str, flight: &InFlight) {
         let seen = self.compare(who, None, id, flight).await;

@@ -39,8 +39,11 @@ impl Service {
             None => self.judge(who, event, call).await,
         };
         if answer.verdict == Verdict::Pass {
-            // The world may have changed while locks were asked for: no pass after a cut-off or a pause.
-            if let Some(reason) = self.standstill(who, event, call).or_else(|| self.unfit(who)) {
+            // The world may have changed while locks were asked for: no pass after a cut-off or a pause, nor into a rollback that began
+            // meanwhile. One that begins from here on finds the call under way.
+            let standstill = self.standstill(who, event, call).or_else(|| self.unfit(who));
+            if let Some(reason) = standstill.or_else(|| held_back(who, call)) {
+                self.came_to_nothing(who, &call.id);
                 answer = Answer::deny(reason);
             } else if call.action.may_change() {
                 who.lock().refusals.clear();
@@ -62,8 +65,8 @@ impl Service {
             if let Some(answer) = self.tell_losses(who) {
                 return answer;
             }
-            if who.lock().held_back {
-                return Answer::deny(messages::held_back());
+            if let Some(reason) = held_back(who, call) {
+                return Answer::deny(reason);
             }
             self.forget_unfinished(who, event, call).await;
         }
@@ -172,6 +175,11 @@ impl Service {
             self.call_over(who, &id).await;
         }
     }
+}
+
+/// What a session is told that is being rolled back.
+fn held_back(who: &AgentSession, call: &ToolCall) -> Option<String> {
+    (call.action.may_change() && who.lock().held_back).then(messages::held_back)
 }
 
 fn stop_file_of(found: &Effects) -> Option<std::path::PathBuf> {

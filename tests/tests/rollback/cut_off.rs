@@ -3,29 +3,17 @@
 //! is `rr_sidecar`'s own to prove.
 
 use std::fs;
-use std::process::{Child, Stdio};
 
 use rr_tests::agent::Agent;
-use rr_tests::daemon::{Daemon, Sandbox, rrctl_program, until};
+use rr_tests::daemon::{Daemon, Sandbox, until};
 use serde_json::json;
 
-use super::stage::{all_files, roll_back};
+use super::stage::{all_files, has_plan, roll_back, rolls_back};
 
 const FILES: usize = 120;
 
 fn file(n: usize) -> String {
     format!("many/{n:03}.txt")
-}
-
-fn rolls_back(sandbox: &Sandbox) -> Child {
-    let mut command = sandbox.command(rrctl_program());
-    command.args(["rollback", "--session", "first"]).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().expect("rrctl runs")
-}
-
-fn has_plan(sandbox: &Sandbox) -> bool {
-    let plans = fs::read_dir(sandbox.state.join("rollbacks")).into_iter().flatten().flatten();
-    plans.into_iter().any(|entry| entry.path().extension().is_some_and(|end| end == "plan"))
 }
 
 fn staged(sandbox: &Sandbox) -> usize {

@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use rr_tests::agent::Agent;
-use rr_tests::daemon::{Daemon, Sandbox};
+use rr_tests::daemon::{Daemon, Sandbox, until};
 use serde_json::{Value, json};
 
-use super::stage::{all_files, change, lines, roll_back, rolled_back, with_lines};
+use super::stage::{all_files, change, has_plan, lines, roll_back, rolled_back, rolls_back, with_lines};
 
 /// What a rollback that fails says on the error stream, with its exit code; nothing was written.
 #[track_caller]
@@ -43,6 +43,31 @@ fn a_session_with_a_call_under_way_an_unknown_one_and_two_bounds_are_refused_wit
     roll_back(&sandbox, &["--session", "first"]);
     assert_eq!(sandbox.text("a.txt"), lines(20));
     assert!(!sandbox.repo.join("more.txt").exists());
+}
+
+#[test]
+fn a_session_writes_nothing_while_it_is_rolled_back_and_goes_on_afterwards() {
+    /// A rollback of so many files takes a moment; one that was over too soon is made again.
+    const FILES: usize = 200;
+    const ROUNDS: usize = 20;
+    let sandbox = Sandbox::new();
+    let names: Vec<String> = (0..FILES).map(|n| format!("many/{n:03}.txt")).collect();
+    sandbox.commit(&names.iter().map(|name| (name.as_str(), "before\n")).collect::<Vec<_>>());
+    let _daemon = Daemon::start(&sandbox);
+    let mut one = Agent::start(&sandbox, "first");
+    let told = (0..ROUNDS).find_map(|_| {
+        one.shell("for f in many/*.txt; do echo after > $f; done").must_pass();
+        let mut asked = rolls_back(&sandbox);
+        let mut ended = || asked.try_wait().expect("look").is_some();
+        until("it writes, or has written", || has_plan(&sandbox) || ended());
+        let said = one.write("more.txt", "1\n");
+        assert!(asked.wait().expect("look").success());
+        assert!(names.iter().all(|name| sandbox.text(name) == "before\n"));
+        assert_eq!(sandbox.repo.join("more.txt").exists(), said.passed());
+        said.reason
+    });
+    assert!(told.as_ref().is_some_and(|told| told.contains("is being rolled back by a person")), "{told:?}");
+    one.write("more.txt", "1\n").must_pass();
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 
 use rr_tests::agent::Agent;
-use rr_tests::daemon::Sandbox;
+use rr_tests::daemon::{Sandbox, rrctl_program};
 use serde_json::Value;
 
 /// `line 1` to `line <n>`.
@@ -41,6 +42,19 @@ pub(crate) fn roll_back(sandbox: &Sandbox, words: &[&str]) -> Value {
 #[track_caller]
 pub(crate) fn rolled_back(sandbox: &Sandbox, words: &[&str]) -> Value {
     sandbox.json(&[&["rollback"], words].concat())
+}
+
+/// The rollback of `first`, under way.
+pub(crate) fn rolls_back(sandbox: &Sandbox) -> Child {
+    let mut command = sandbox.command(rrctl_program());
+    command.args(["rollback", "--session", "first"]).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("rrctl runs")
+}
+
+/// Whether it is writing.
+pub(crate) fn has_plan(sandbox: &Sandbox) -> bool {
+    let plans = std::fs::read_dir(sandbox.state.join("rollbacks")).into_iter().flatten().flatten();
+    plans.into_iter().any(|entry| entry.path().extension().is_some_and(|end| end == "plan"))
 }
 
 /// Every file of the work tree with its bytes.
