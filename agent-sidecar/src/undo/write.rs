@@ -271,15 +271,15 @@ mod tests {
     #[test]
     fn who_cannot_write_is_told_what_stands_in_the_way_and_what_helps() {
         let disk = |kind: ErrorKind| {
-            let (doing, path) = ("stage", PathBuf::from("/work/closed/a.txt"));
+            let (doing, path) = ("stage", PathBuf::from("/repo/closed/a.txt"));
             not_written(&ApplyError::Disk { doing, path, source: io::Error::from(kind) })
         };
         let closed = disk(ErrorKind::PermissionDenied);
-        assert!(closed.starts_with("stage /work/closed/a.txt: ") && closed.contains("make it writable"), "{closed}");
+        assert!(closed.starts_with("stage /repo/closed/a.txt: ") && closed.contains("make it writable"), "{closed}");
         assert!(closed.contains("Nothing was changed") && closed.contains("--path"), "{closed}");
         assert!(disk(ErrorKind::ReadOnlyFilesystem).contains("make it writable"));
         assert!(disk(ErrorKind::StorageFull).contains("make room"));
-        let place = Place { root: "/work".into(), path: "a.txt".into() };
+        let place = Place { root: "/repo".into(), path: "a.txt".into() };
         let changed = not_written(&ApplyError::Changed { place, is: rr_core::content::Content::Absent });
         assert!(changed.ends_with("Nothing was changed: try again."), "{changed}");
     }
